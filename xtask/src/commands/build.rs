@@ -1,0 +1,30 @@
+//! `cargo xtask build`: the edge, the origin, or both.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::step::{long_step, run_quiet};
+use crate::{edge, paths};
+
+/// Builds the Worker and says where it is.
+pub fn edge() -> Result<()> {
+    let dir = edge::build()?;
+    println!("The Worker is in {}", dir.display());
+    Ok(())
+}
+
+/// Builds the origin and hands back its executable.
+pub fn origin(release: bool) -> Result<PathBuf> {
+    let profile = if release { "release" } else { "debug" };
+    long_step(&format!("compile the origin ({profile})"), "some minutes the first time", || {
+        let mut command = Command::new("cargo");
+        command.args(["build", "--package", "licet-origin"]).current_dir(paths::workspace());
+        if release {
+            command.arg("--release");
+        }
+        run_quiet("compile the origin", &mut command)
+    })?;
+    Ok(paths::target().join(profile).join("licet-origin"))
+}

@@ -1,0 +1,80 @@
+//! The Worker, made from `edge/`: compiled to Wasm, bound to JavaScript, optimised, bundled.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::UNIX_EPOCH;
+
+use anyhow::{Context, Result, bail};
+
+use crate::step::{long_step, run_quiet, step};
+use crate::tools::{self, Node};
+use crate::{lock, paths};
+
+const WASM_FILE: &str = "wasm32-unknown-unknown/release/licet_edge.wasm";
+
+/// Builds the Worker into `edge/build` unless what is there is current, and
+/// hands back that directory.
+pub fn build() -> Result<PathBuf> {
+    let root = paths::workspace();
+    if !root.join("edge/Cargo.toml").is_file() {
+        bail!("there is no edge/Cargo.toml: run this inside a clone of Licet");
+    }
+    tools::wasm_target()?;
+    long_step("compile the edge to Wasm", "some minutes the first time", || compile(&root))?;
+    let node = Node::find()?;
+    let bindgen = tools::wasm_bindgen_dir()?;
+    let worker_build = tools::worker_build()?;
+    let build = root.join("edge/build");
+    lock::exclusive(&paths::scratch()?.join("edge.lock"), || {
+        let stamp = Stamp::take(&build)?;
+        if stamp.is_current() {
+            return Ok(());
+        }
+        step("bind, optimise and bundle the Worker", || {
+            let mut command = Command::new(&worker_build);
+            command.args(["--release", "edge"]).current_dir(&root);
+            command.env("WASM_BINDGEN_BIN", bindgen.join("wasm-bindgen"));
+            command.env("WASM_OPT_BIN", node.package_file("binaryen", "bin/wasm-opt"));
+            command.env("ESBUILD_BIN", node.esbuild()?);
+            node.prepare(&mut command);
+            run_quiet("worker-build", &mut command)
+        })?;
+        stamp.put()
+    })?;
+    Ok(build)
+}
+
+/// The same command that `worker-build` runs, so that it finds it done; here
+/// so that its output and its time are told apart.
+fn compile(root: &Path) -> Result<()> {
+    let mut command = Command::new("cargo");
+    command.args(["build", "--lib", "--release", "--target", "wasm32-unknown-unknown"]);
+    run_quiet("compile the edge", command.current_dir(root.join("edge")))
+}
+
+/// Says which compiled Wasm a finished build was made from, by size and time.
+struct Stamp {
+    file: PathBuf,
+    text: String,
+    index: PathBuf,
+}
+
+impl Stamp {
+    fn take(build: &Path) -> Result<Self> {
+        let wasm = paths::target().join(WASM_FILE);
+        let meta = fs::metadata(&wasm).with_context(|| format!("no {}", wasm.display()))?;
+        let age = meta.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let lock = fs::read(paths::workspace().join("package-lock.json"))?;
+        let text = format!("{} {} {}", meta.len(), age.as_nanos(), lock.len());
+        Ok(Self { file: build.join(".licet-stamp"), text, index: build.join("index.js") })
+    }
+
+    fn is_current(&self) -> bool {
+        self.index.is_file() && fs::read_to_string(&self.file).is_ok_and(|text| text == self.text)
+    }
+
+    fn put(&self) -> Result<()> {
+        fs::write(&self.file, &self.text).context("cannot write into edge/build")
+    }
+}

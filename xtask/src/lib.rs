@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+pub mod commands;
+pub mod edge;
+pub mod interrupt;
+pub mod lock;
+pub mod net;
+pub mod paths;
+pub mod postgres;
+pub mod process;
+pub mod step;
+pub mod tools;
+
+pub use step::step;

@@ -1,0 +1,88 @@
+//! Directories that the database server's user can enter. A clone under
+//! `/root`, say, is not one when root steps down to another user.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, bail};
+
+use super::user::ServerUser;
+use crate::{paths, process};
+
+/// Only root ever needs a place outside of its clone, and root can have this one.
+const SYSTEM_STATE: &str = "/var/lib/licet";
+
+/// A directory of root's that every user can enter.
+pub(super) fn reachable_dir(user: &ServerUser) -> Result<PathBuf> {
+    let dir = open_dir(PathBuf::from(SYSTEM_STATE))?;
+    if !user.can_reach(&dir) {
+        bail!("the database server's user can't enter {SYSTEM_STATE}: allow it with chmod a+x");
+    }
+    Ok(dir)
+}
+
+/// What `cargo xtask dev` keeps between runs: `$LICET_STATE`, else `.licet` in
+/// the clone, else (root, and a clone that others can't enter) a directory of
+/// this clone's own under `/var/lib/licet`.
+pub fn dev_dir() -> Result<PathBuf> {
+    let user = ServerUser::pick()?;
+    if let Some(dir) = std::env::var_os("LICET_STATE") {
+        let dir = open_dir(paths::workspace().join(dir))?;
+        if !user.can_reach(&dir) {
+            bail!("LICET_STATE={}: the database server's user can't enter it", dir.display());
+        }
+        return Ok(dir);
+    }
+    let ours = open_dir(paths::workspace().join(".licet"))?;
+    if user.can_reach(&ours) {
+        return Ok(ours);
+    }
+    fs::remove_dir(&ours).ok();
+    open_dir(reachable_dir(&user)?.join(format!("dev-{:016x}", name_hash(&paths::workspace()))))
+}
+
+/// A new, empty directory for a cluster that is removed again.
+pub(super) fn temporary(user: &ServerUser) -> Result<PathBuf> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let base = [std::env::temp_dir(), PathBuf::from("/tmp")]
+        .into_iter()
+        .find(|dir| user.can_reach(dir))
+        .map_or_else(|| reachable_dir(user), Ok)?;
+    sweep(&base);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let dir = base.join(format!("{TEMPORARY}{}-{number}", std::process::id()));
+    // Not `create_dir_all`: one that exists already is not ours.
+    fs::create_dir(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    open_dir(dir)
+}
+
+const TEMPORARY: &str = "licet-postgres-";
+
+/// Removes what killed processes left behind.
+fn sweep(base: &Path) {
+    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(TEMPORARY)?.split('-').next()?.parse().ok());
+        if owner.is_some_and(|pid: u32| !process::is_alive(pid)) {
+            fs::remove_dir_all(entry.path()).ok();
+        }
+    }
+}
+
+fn open_dir(dir: PathBuf) -> Result<PathBuf> {
+    let dir = paths::make_dir(dir)?;
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("cannot open {} to others", dir.display()))?;
+    Ok(dir)
+}
+
+/// FNV-1a: the same for the same path in every build of this program.
+fn name_hash(path: &Path) -> u64 {
+    path.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
