@@ -1,0 +1,265 @@
+//! Request and response bodies of the license endpoints, at the edge and between edge and origin.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    decision::{Code, FeatureSetReference, LicenseSummary, MAX_TEXT_BYTES, TokenSummary},
+    id::ActivationId,
+};
+
+/// Largest request body, in bytes.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Most features that one request may require.
+pub const MAX_REQUIRED_FEATURES: usize = 64;
+/// Most bytes of an activation's metadata, as JSON.
+pub const MAX_METADATA_BYTES: usize = 4 * 1024;
+
+/// Body of `POST /api/v1/licenses/validate`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidateRequest {
+    /// The license token that activation or refresh gave.
+    pub token: String,
+    /// Code of the product that wants to run.
+    pub product: String,
+    /// The device's fingerprint, if the license is bound to one.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
+    /// Features without which the answer is no.
+    #[serde(default)]
+    pub require: Vec<String>,
+    /// Oldest status the caller will accept, in seconds; 0 asks the origin.
+    #[serde(default)]
+    pub max_staleness_s: Option<u32>,
+}
+
+/// Body of `POST /api/v1/licenses/activate`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActivateRequest {
+    /// What the buyer typed.
+    pub license_key: String,
+    /// Code of the product that wants to run.
+    pub product: String,
+    /// A text that is the same for this device each time and differs from other devices'.
+    pub fingerprint: String,
+    /// What people call the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Anything the vendor wants to keep with the activation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// Body of the origin's `refresh` and `deactivate`, which the edge makes from the bearer token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    /// The license token.
+    pub token: String,
+}
+
+/// Answer to activate, refresh and deactivate, also when it is a no.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ActivationAnswer {
+    /// Whether it was done. After `deactivate`, that the activation is given back.
+    pub valid: bool,
+    /// Why, in one word.
+    pub code: Code,
+    /// Why, in a sentence.
+    pub detail: String,
+    /// The license token to keep and to send to `validate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_token: Option<String>,
+    /// Its times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenSummary>,
+    /// The license.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license: Option<LicenseSummary>,
+    /// The activation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation_id: Option<ActivationId>,
+    /// Feature name to value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Which features these are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature_set: Option<FeatureSetReference>,
+    /// Names the request in logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+impl ActivationAnswer {
+    /// An answer that is its code alone.
+    #[must_use]
+    pub fn plain(code: Code) -> Self {
+        Self {
+            valid: code == Code::Valid,
+            code,
+            detail: code.detail().into(),
+            license_token: None,
+            token: None,
+            license: None,
+            activation_id: None,
+            features: None,
+            feature_set: None,
+            request_id: None,
+        }
+    }
+}
+
+/// A body that can't be taken: what is wrong, and at which field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BodyError(String);
+
+impl BodyError {
+    /// An error about a field.
+    #[must_use]
+    pub fn field(name: &str, what: &str) -> Self {
+        Self(format!("{name}: {what}"))
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+/// A request body with limits of its own.
+pub trait Body: DeserializeOwned {
+    /// Checks lengths.
+    ///
+    /// # Errors
+    /// [`BodyError`] that names the field.
+    fn check(&self) -> Result<(), BodyError>;
+}
+
+/// Reads a JSON body and checks its limits.
+///
+/// # Errors
+/// [`BodyError`] that names the field which is unknown, missing, twice there, mistyped or too long.
+pub fn parse<T: Body>(json: &[u8]) -> Result<T, BodyError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let body: T = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let cause = error.into_inner();
+        if path == "." { BodyError(cause.to_string()) } else { BodyError(format!("{path}: {cause}")) }
+    })?;
+    deserializer.end().map_err(|error| BodyError(error.to_string()))?;
+    body.check()?;
+    Ok(body)
+}
+
+fn check_text(name: &str, text: &str) -> Result<(), BodyError> {
+    if text.is_empty() {
+        Err(BodyError::field(name, "must not be empty"))
+    } else if text.len() > MAX_TEXT_BYTES {
+        Err(BodyError::field(name, &format!("must have at most {MAX_TEXT_BYTES} bytes")))
+    } else if text.contains('\0') {
+        Err(BodyError::field(name, "must not contain the character U+0000"))
+    } else {
+        Ok(())
+    }
+}
+
+impl Body for ValidateRequest {
+    // The token's own form is not checked here: `MALFORMED` is a verdict.
+    fn check(&self) -> Result<(), BodyError> {
+        check_text("product", &self.product)?;
+        if let Some(fingerprint) = &self.fingerprint {
+            check_text("fingerprint", fingerprint)?;
+        }
+        if self.require.len() > MAX_REQUIRED_FEATURES {
+            return Err(BodyError::field(
+                "require",
+                &format!("must name at most {MAX_REQUIRED_FEATURES} features"),
+            ));
+        }
+        self.require.iter().try_for_each(|name| check_text("require", name))
+    }
+}
+
+impl Body for ActivateRequest {
+    // The key's own form is not checked here: it has a problem of its own, `LICENSE_KEY_MALFORMED`.
+    fn check(&self) -> Result<(), BodyError> {
+        check_text("product", &self.product)?;
+        check_text("fingerprint", &self.fingerprint)?;
+        if let Some(name) = &self.name {
+            check_text("name", name)?;
+        }
+        if let Some(metadata) = &self.metadata {
+            let json = serde_json::to_string(metadata).unwrap_or_default();
+            if json.len() > MAX_METADATA_BYTES {
+                return Err(BodyError::field(
+                    "metadata",
+                    &format!("must have at most {MAX_METADATA_BYTES} bytes as JSON"),
+                ));
+            }
+            if json.contains("\\u0000") {
+                return Err(BodyError::field("metadata", "must not contain the character U+0000"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Body for TokenRequest {
+    fn check(&self) -> Result<(), BodyError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error<T: Body + fmt::Debug>(json: &str) -> String {
+        parse::<T>(json.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        let cases = [
+            (r#"{"token":"t"}"#, "missing field `product`"),
+            (r#"{"token":"t","product":"p","colour":1}"#, "colour: unknown field"),
+            (r#"{"token":"t","product":7}"#, "product: invalid type"),
+            (r#"{"token":"t","product":"p","require":["a",3]}"#, "require[1]: invalid type"),
+            (r#"{"token":"t","product":"p","max_staleness_s":-1}"#, "max_staleness_s: invalid value"),
+            (r#"{"token":"t","token":"u","product":"p"}"#, "duplicate field `token`"),
+            (r#"{"token":"t","product":""}"#, "product: must not be empty"),
+            (r#"{"token":"t","product":"p"} x"#, "trailing characters"),
+            ("{", "EOF"),
+            ("[]", "invalid"),
+            ("", "EOF"),
+        ];
+        for (json, expected) in cases {
+            let message = error::<ValidateRequest>(json);
+            assert!(message.contains(expected), "{json}: {message}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_limited() {
+        let long = "x".repeat(MAX_TEXT_BYTES + 1);
+        let body = format!(r#"{{"token":"t","product":"{long}"}}"#);
+        assert!(error::<ValidateRequest>(&body).starts_with("product: must have at most"));
+        let body = format!(
+            r#"{{"license_key":"k","product":"p","fingerprint":"f","metadata":{{"a":"{}"}}}}"#,
+            "x".repeat(MAX_METADATA_BYTES)
+        );
+        assert!(error::<ActivateRequest>(&body).starts_with("metadata: must have at most"));
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_not_a_crash() {
+        let deep = format!("{}{}", r#"{"metadata":{"a":"#, "[".repeat(10_000));
+        assert!(error::<ActivateRequest>(&deep).contains("recursion limit"));
+    }
+}

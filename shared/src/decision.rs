@@ -1,0 +1,322 @@
+//! The decision: may this activation use this product now, and how fresh is the answer?
+//!
+//! One pure function for the Worker, a native SDK and the browser. Hosts differ only in where
+//! they get the documents from.
+
+mod code;
+mod verdict;
+
+pub use code::Code;
+pub use verdict::{Degraded, FeatureSetReference, Freshness, LicenseSummary, Source, TokenSummary, Verdict};
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    documents::{FeatureSet, LicenseClaims, OrgKeys, StatusDocument, TOKEN_VERSION},
+    id::OrgTag,
+    jws::{Untrusted, Verified},
+    status_list::status,
+    time::{CLOCK_SKEW_S, Timestamp},
+};
+
+/// Most bytes that a fingerprint, a product code or a feature name may have.
+pub const MAX_TEXT_BYTES: usize = 1024;
+
+/// How old a document may be that was fetched for the very request that demands a fresher one:
+/// the time a call takes, and the difference between two kept clocks.
+const FETCH_ALLOWANCE_S: i64 = 5;
+
+/// What the caller asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Context<'a> {
+    /// Code of the product that wants to run.
+    pub product: &'a str,
+    /// The device's fingerprint, as text of the product's own making.
+    pub fingerprint: Option<&'a str>,
+    /// Features without which the answer is no.
+    pub require: &'a [String],
+    /// Oldest status the caller will accept, in seconds.
+    pub max_staleness_s: Option<u32>,
+}
+
+/// What the host knows. Documents are of the token's organization, or absent.
+#[derive(Clone, Copy, Debug)]
+pub struct State<'a> {
+    /// The organization's keys.
+    pub keys: Option<&'a OrgKeys>,
+    /// The list that the token's status stands in.
+    pub status_list: Option<&'a StatusDocument>,
+    /// The token's feature set.
+    pub features: Option<&'a FeatureSet>,
+    /// Where the status list came from.
+    pub source: Source,
+    /// The origin was tried and could not be reached, so these are the last known documents.
+    pub origin_unreachable: bool,
+}
+
+/// Why a text was not accepted as a license token, with the code to answer.
+pub type TokenRefused = Code;
+
+/// A license token whose signature has been checked, and the organization it belongs to.
+#[derive(Clone, Debug)]
+pub struct LicenseToken {
+    token: Verified<LicenseClaims>,
+    org: OrgTag,
+    list: u32,
+}
+
+impl LicenseToken {
+    /// The org tag that a token names, before anything is verified: where to look for keys.
+    ///
+    /// # Errors
+    /// [`Code::Malformed`] when it is not a license token, [`Code::UnknownKey`] when its `kid`
+    /// names no organization.
+    pub fn org_tag(text: &str, now: Timestamp) -> Result<OrgTag, TokenRefused> {
+        let untrusted =
+            Untrusted::<LicenseClaims>::parse(text, now).map_err(|_| Code::Malformed)?;
+        OrgTag::of_kid(untrusted.kid()).ok_or(Code::UnknownKey)
+    }
+
+    /// Parses `text` and checks its signature against an organization's keys.
+    ///
+    /// # Errors
+    /// [`Code::Malformed`], [`Code::UnknownKey`] or [`Code::SignatureInvalid`], in this order.
+    pub fn verify(
+        text: &str,
+        keys: Option<&OrgKeys>,
+        now: Timestamp,
+    ) -> Result<Self, TokenRefused> {
+        let untrusted =
+            Untrusted::<LicenseClaims>::parse(text, now).map_err(|_| Code::Malformed)?;
+        let keys = keys.ok_or(Code::UnknownKey)?;
+        let key = keys.find(untrusted.kid()).ok_or(Code::UnknownKey)?;
+        let token = untrusted.verify(key).map_err(|_| Code::SignatureInvalid)?;
+        let claims = token.claims();
+        if claims.ver != TOKEN_VERSION {
+            return Err(Code::Malformed);
+        }
+        if claims.org != keys.org() || claims.iss != keys.issuer() {
+            return Err(Code::UnknownKey);
+        }
+        let list = claims
+            .status
+            .status_list
+            .list_number(keys.issuer(), keys.tag())
+            .ok_or(Code::Malformed)?;
+        Ok(Self { token, org: keys.tag(), list })
+    }
+
+    /// Whether `keys` still vouch for this token, whose signature was checked at an earlier time.
+    #[must_use]
+    pub fn still_vouched_for_by(&self, keys: &OrgKeys) -> bool {
+        keys.tag() == self.org
+            && keys.org() == self.claims().org
+            && keys.find(self.token.kid()).is_some()
+    }
+
+    /// What the token says.
+    #[must_use]
+    pub const fn claims(&self) -> &LicenseClaims {
+        self.token.claims()
+    }
+
+    /// The organization's tag.
+    #[must_use]
+    pub const fn org(&self) -> OrgTag {
+        self.org
+    }
+
+    /// Number of the status list that the token's status stands in.
+    #[must_use]
+    pub const fn status_list_number(&self) -> u32 {
+        self.list
+    }
+
+    /// When it was made, and until when it holds.
+    #[must_use]
+    pub const fn times(&self) -> crate::jws::Times {
+        self.token.times()
+    }
+
+    fn grace_s(&self) -> i64 {
+        i64::from(self.claims().grace)
+    }
+
+    /// The time from which a client does well to refresh: half of the token's life.
+    #[must_use]
+    pub fn refresh_after(&self) -> Timestamp {
+        let times = self.times();
+        times.issued_at.plus(times.expires_at.since(times.issued_at) / 2)
+    }
+}
+
+/// Base64url of a fingerprint's SHA-256, as the `fp` claim has it.
+#[must_use]
+pub fn fingerprint_hash(fingerprint: &str) -> String {
+    use base64ct::{Base64UrlUnpadded, Encoding};
+    Base64UrlUnpadded::encode_string(&Sha256::digest(fingerprint.as_bytes()))
+}
+
+/// Decides about a token from its text. See [`decide_verified`] for one already checked.
+#[must_use]
+pub fn decide<'a>(
+    text: &str,
+    context: &Context<'_>,
+    state: &State<'a>,
+    now: Timestamp,
+) -> Verdict<'a> {
+    match LicenseToken::verify(text, state.keys, now) {
+        Ok(token) => decide_verified(&token, context, state, now),
+        Err(code) => Verdict::refused(code),
+    }
+}
+
+/// Decides about a token whose signature has been checked.
+///
+/// The first code that applies is the answer, in the order of [`Code`].
+#[must_use]
+pub fn decide_verified<'a>(
+    token: &LicenseToken,
+    context: &Context<'_>,
+    state: &State<'a>,
+    now: Timestamp,
+) -> Verdict<'a> {
+    let evidence = StatusEvidence::of(token, state.status_list);
+    let code = first_objection(token, context, state, evidence, now).unwrap_or(Code::Valid);
+    Verdict::about(token, code, state, evidence.as_of, now)
+}
+
+/// What is known of a token's status, and as of when.
+#[derive(Clone, Copy)]
+struct StatusEvidence {
+    value: Option<u8>,
+    as_of: Timestamp,
+}
+
+impl StatusEvidence {
+    fn of(token: &LicenseToken, document: Option<&StatusDocument>) -> Self {
+        let issued_at = token.times().issued_at;
+        let reference = &token.claims().status.status_list;
+        let Some(document) = document.filter(|document| document.uri() == reference.uri) else {
+            return Self { value: None, as_of: issued_at };
+        };
+        let as_of = document.times().issued_at;
+        match document.list().get(reference.idx as usize) {
+            Some(value) => Self { value: Some(value), as_of },
+            // The list is older than the entry: the token, made later, vouches for itself.
+            None if as_of <= issued_at => {
+                Self { value: Some(status::VALID), as_of: issued_at }
+            }
+            None => Self { value: Some(u8::MAX), as_of },
+        }
+    }
+
+    fn objection(self) -> Option<Code> {
+        match self.value? {
+            status::VALID | status::CHANGED => None,
+            status::REVOKED => Some(Code::Revoked),
+            status::SUSPENDED => Some(Code::Suspended),
+            status::DEACTIVATED => Some(Code::Deactivated),
+            _ => Some(Code::StatusUnknown),
+        }
+    }
+}
+
+fn first_objection(
+    token: &LicenseToken,
+    context: &Context<'_>,
+    state: &State<'_>,
+    evidence: StatusEvidence,
+    now: Timestamp,
+) -> Option<Code> {
+    evidence
+        .objection()
+        .or_else(|| time_objection(token, state, now))
+        .or_else(|| use_objection(token, context))
+        .or_else(|| {
+            let features = state.features?;
+            let granted = context.require.iter().all(|name| features.grants(name));
+            (!granted).then_some(Code::FeatureMissing)
+        })
+        .or_else(|| {
+            let fresh = evidence.value.is_some()
+                && documents_hold(token, state, now)
+                && fresh_enough(context, state, evidence.as_of, now);
+            (!fresh).then_some(Code::Stale)
+        })
+}
+
+fn time_objection(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> Option<Code> {
+    let times = token.times();
+    let license_end = token.claims().lexp.map(Timestamp::from_unix);
+    let token_end = if state.origin_unreachable {
+        times.expires_at.plus(token.grace_s())
+    } else {
+        times.expires_at
+    };
+    if times.not_before.is_some_and(|start| now.plus(CLOCK_SKEW_S) < start) {
+        Some(Code::NotYetValid)
+    } else if license_end.is_some_and(|end| now >= end) {
+        Some(Code::LicenseExpired)
+    } else if now >= token_end {
+        Some(Code::TokenExpired)
+    } else {
+        None
+    }
+}
+
+fn use_objection(token: &LicenseToken, context: &Context<'_>) -> Option<Code> {
+    let claims = token.claims();
+    if !claims.aud.iter().any(|product| product == context.product) {
+        return Some(Code::ProductMismatch);
+    }
+    match (&claims.fp, context.fingerprint) {
+        (None, _) => None,
+        (Some(_), None) => Some(Code::FingerprintRequired),
+        (Some(bound), Some(given)) => {
+            (*bound != fingerprint_hash(given)).then_some(Code::FingerprintMismatch)
+        }
+    }
+}
+
+/// The end of the documents' lives: their own `exp`, and the token's grace on top of it while
+/// the origin can't be reached.
+fn documents_end(token: &LicenseToken, state: &State<'_>) -> Option<Timestamp> {
+    let ends = [
+        state.keys?.times().expires_at,
+        state.status_list?.times().expires_at,
+        state.features?.times().expires_at,
+    ];
+    let grace = if state.origin_unreachable { token.grace_s() } else { 0 };
+    ends.into_iter().min().map(|end| end.plus(grace))
+}
+
+fn documents_hold(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> bool {
+    documents_end(token, state).is_some_and(|end| now < end)
+}
+
+fn fresh_enough(
+    context: &Context<'_>,
+    state: &State<'_>,
+    as_of: Timestamp,
+    now: Timestamp,
+) -> bool {
+    let age = now.since(as_of);
+    let fetched_now = state.source == Source::Origin;
+    let demanded = context.max_staleness_s.map(i64::from);
+    let allowance = if fetched_now { FETCH_ALLOWANCE_S } else { 0 };
+    let meets_demand = demanded.is_none_or(|demanded| age <= demanded + allowance);
+    let within_ttl = state.status_list.is_some_and(|list| age <= list.ttl().seconds());
+    meets_demand && (within_ttl || fetched_now || state.origin_unreachable)
+}
+
+/// Seconds for which a degraded host may go on saying yes; none while the origin can be reached.
+fn grace_remaining_s(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> Option<i64> {
+    if !state.origin_unreachable {
+        return None;
+    }
+    let token_end = token.times().expires_at.plus(token.grace_s());
+    let license_end = token.claims().lexp.map(Timestamp::from_unix);
+    let end = [Some(token_end), license_end, documents_end(token, state)].into_iter().flatten().min()?;
+    Some(end.since(now).max(0))
+}

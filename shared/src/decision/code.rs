@@ -1,0 +1,82 @@
+//! Decision codes.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $detail:literal;)*) => {
+        /// The answer in one word. Of several that apply, the one that stands first here is given.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub enum Code {
+            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+        }
+
+        impl Code {
+            /// Every code, in order of precedence.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The code as it stands in answers.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+
+            /// What it means, in a sentence for the developer who reads the answer.
+            #[must_use]
+            pub const fn detail(self) -> &'static str {
+                match self { $(Self::$name => $detail),* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The text is not a license token.
+    Malformed = "MALFORMED", "This is not a license token. Activate to get one.";
+    /// No key of the token's organization goes by its `kid`.
+    UnknownKey = "UNKNOWN_KEY", "The key that signed this token is not known, or not any more. Activate again.";
+    /// The signature is not the key's.
+    SignatureInvalid = "SIGNATURE_INVALID", "The token's signature does not fit: it was altered. Activate again.";
+    /// The vendor ended the license for good.
+    Revoked = "REVOKED", "The license has been revoked by its vendor.";
+    /// The vendor stopped the license for a time.
+    Suspended = "SUSPENDED", "The license is suspended by its vendor.";
+    /// The activation was given back.
+    Deactivated = "DEACTIVATED", "This activation was given back. Activate again.";
+    /// The status has a value that this version can't read.
+    StatusUnknown = "STATUS_UNKNOWN", "The token's status can't be read, so it is refused.";
+    /// Before `nbf`.
+    NotYetValid = "NOT_YET_VALID", "The license does not begin until later.";
+    /// The license itself has ended.
+    LicenseExpired = "LICENSE_EXPIRED", "The license has ended. Renew it.";
+    /// The token has ended, the license perhaps not.
+    TokenExpired = "TOKEN_EXPIRED", "The token has ended. Refresh it and ask again.";
+    /// The token is for other products.
+    ProductMismatch = "PRODUCT_MISMATCH", "The license does not cover this product.";
+    /// The license is bound to a device, and none was named.
+    FingerprintRequired = "FINGERPRINT_REQUIRED", "This license is bound to a device: send its fingerprint.";
+    /// The license is bound to another device.
+    FingerprintMismatch = "FINGERPRINT_MISMATCH", "This token belongs to another device. Activate this one.";
+    /// A required feature is not granted.
+    FeatureMissing = "FEATURE_MISSING", "The license does not grant a feature that was required.";
+    /// The answer can't be given as fresh as was demanded.
+    Stale = "STALE", "The license's status is not known freshly enough. Ask again later.";
+    /// No license has this key.
+    LicenseNotFound = "LICENSE_NOT_FOUND", "No license has this key. Check it with its vendor.";
+    /// All activations are taken.
+    ActivationLimit = "ACTIVATION_LIMIT", "All activations of this license are in use. Deactivate another device first.";
+    /// All seats are taken.
+    SeatLimit = "SEAT_LIMIT", "All seats of this license are in use.";
+    /// The license does not include the product.
+    ProductNotLicensed = "PRODUCT_NOT_LICENSED", "The license does not include this product.";
+    /// The activation is gone.
+    ActivationNotFound = "ACTIVATION_NOT_FOUND", "This activation does not exist any more. Activate again.";
+    /// Yes.
+    Valid = "VALID", "The license is valid.";
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

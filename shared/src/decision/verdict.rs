@@ -1,0 +1,167 @@
+//! The answer.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Code, LicenseToken, State, grace_remaining_s};
+use crate::{
+    documents::Tier,
+    id::{ActivationId, FeatureSetId, LicenseId},
+    time::Timestamp,
+};
+
+/// An answer to "may it run?". Parts that are not known for the code at hand are absent.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict<'a> {
+    /// Whether it may: true for [`Code::Valid`] alone.
+    pub valid: bool,
+    /// Why, in one word.
+    pub code: Code,
+    /// Why, in a sentence.
+    pub detail: &'static str,
+    /// The license; known once the signature has been checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub license: Option<LicenseSummary>,
+    /// The activation; known once the signature has been checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation_id: Option<ActivationId>,
+    /// Feature name to value; given with `VALID` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<&'a RawValue>,
+    /// Which features these are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feature_set: Option<FeatureSetReference>,
+    /// The token's times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenSummary>,
+    /// How fresh the answer is; known once the signature has been checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<Freshness>,
+    /// Names the request in logs. Set by the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+/// What is said of a license in an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LicenseSummary {
+    /// The license.
+    pub id: LicenseId,
+    /// What was bought.
+    pub tier: Tier,
+    /// Codes of the products it covers.
+    pub products: Vec<String>,
+    /// Its end; null where it does not end.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Which features an answer shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeatureSetReference {
+    /// The set.
+    pub id: FeatureSetId,
+    /// Its revision.
+    pub revision: u32,
+}
+
+/// The times of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenSummary {
+    /// It is refused from this second on.
+    pub expires_at: Timestamp,
+    /// The time from which a client does well to refresh it.
+    pub refresh_after: Timestamp,
+}
+
+/// Where the newest document behind an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// This isolate's memory.
+    Memory,
+    /// The data centre's cache.
+    Cache,
+    /// The key-value store of documents last known to be good.
+    Kv,
+    /// The origin, for this very request.
+    Origin,
+}
+
+/// How fresh an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freshness {
+    /// The time at which the origin vouched for the status used.
+    pub as_of: Timestamp,
+    /// Seconds since then.
+    pub age_s: i64,
+    /// Where the status came from.
+    pub source: Source,
+    /// Why the answer is less fresh than it should be; null when it is not.
+    pub degraded: Option<Degraded>,
+    /// Seconds for which such an answer can still be given; null when not degraded.
+    pub grace_remaining_s: Option<i64>,
+}
+
+/// Why an answer is less fresh than it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Degraded {
+    /// The origin was asked and did not answer.
+    OriginUnreachable,
+}
+
+impl<'a> Verdict<'a> {
+    /// A no about which nothing else is known.
+    #[must_use]
+    pub const fn refused(code: Code) -> Self {
+        Self {
+            valid: false,
+            code,
+            detail: code.detail(),
+            license: None,
+            activation_id: None,
+            features: None,
+            feature_set: None,
+            token: None,
+            freshness: None,
+            request_id: None,
+        }
+    }
+
+    pub(super) fn about(
+        token: &LicenseToken,
+        code: Code,
+        state: &State<'a>,
+        as_of: Timestamp,
+        now: Timestamp,
+    ) -> Self {
+        let claims = token.claims();
+        let valid = code == Code::Valid;
+        let features = state.features.filter(|_| valid);
+        Self {
+            valid,
+            license: Some(LicenseSummary {
+                id: claims.sub,
+                tier: claims.tier,
+                products: claims.aud.clone(),
+                expires_at: claims.lexp.map(Timestamp::from_unix),
+            }),
+            activation_id: Some(claims.act),
+            features: features.map(|set| set.json()),
+            feature_set: features
+                .map(|set| FeatureSetReference { id: set.id(), revision: set.revision() }),
+            token: Some(TokenSummary {
+                expires_at: token.times().expires_at,
+                refresh_after: token.refresh_after(),
+            }),
+            freshness: Some(Freshness {
+                as_of,
+                age_s: now.since(as_of).max(0),
+                source: state.source,
+                degraded: state.origin_unreachable.then_some(Degraded::OriginUnreachable),
+                grace_remaining_s: grace_remaining_s(token, state, now),
+            }),
+            ..Self::refused(code)
+        }
+    }
+}

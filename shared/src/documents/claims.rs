@@ -1,0 +1,262 @@
+//! Claims as they stand in the tokens.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag, UserId},
+    jws::Kind,
+};
+
+/// The token format that this code writes, and the only one it reads.
+pub const TOKEN_VERSION: u8 = 1;
+
+/// What was bought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Tier {
+    /// At no charge.
+    Free,
+    /// Paid, for one person or a small team.
+    Pro,
+    /// Paid, for an organization.
+    Enterprise,
+    /// For a time, to try it.
+    Trial,
+}
+
+/// `license+jwt`: this activation may use these products. Signed by an org key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LicenseClaims {
+    /// Issuer: the public base URL of the installation.
+    pub iss: String,
+    /// Codes of the products that may be used.
+    pub aud: Vec<String>,
+    /// The license.
+    pub sub: LicenseId,
+    /// Names this token.
+    pub jti: EventId,
+    /// The organization that issued the license.
+    pub org: OrgId,
+    /// The activation that the token was made for.
+    pub act: ActivationId,
+    /// SHA-256 of the device's fingerprint, base64url; absent where any device may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fp: Option<String>,
+    /// What was bought.
+    pub tier: Tier,
+    /// End of the license itself, seconds since the epoch; absent where it does not end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lexp: Option<i64>,
+    /// Seconds past `exp` for which the token counts while the origin can't be reached.
+    pub grace: u32,
+    /// The feature set.
+    pub fs: FeatureSetId,
+    /// Where its status stands.
+    pub status: Status,
+    /// [`TOKEN_VERSION`].
+    pub ver: u8,
+}
+
+impl Kind for LicenseClaims {
+    const TYP: &'static str = "license+jwt";
+}
+
+/// The `status` claim (Token Status List §6.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The reference.
+    pub status_list: StatusReference,
+}
+
+/// An entry of a status list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReference {
+    /// Position within the list.
+    pub idx: u32,
+    /// The list, `<iss>/api/v1/orgs/<tag>/statuslists/<n>`.
+    pub uri: String,
+}
+
+impl StatusReference {
+    /// The URI of list `number` of an organization.
+    #[must_use]
+    pub fn uri(issuer: &str, tag: OrgTag, number: u32) -> String {
+        format!("{issuer}/api/v1/orgs/{tag}/statuslists/{number}")
+    }
+
+    /// The list's number, when the URI is one of this issuer and organization in canonical form.
+    #[must_use]
+    pub fn list_number(&self, issuer: &str, tag: OrgTag) -> Option<u32> {
+        let (_, number) = self.uri.rsplit_once('/')?;
+        let number = number.parse().ok()?;
+        (self.uri == Self::uri(issuer, tag, number)).then_some(number)
+    }
+}
+
+/// `features+jwt`: the values of a feature set's revision. Signed by an org key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FeaturesClaims {
+    /// Issuer.
+    pub iss: String,
+    /// The organization.
+    pub org: OrgId,
+    /// The feature set.
+    pub sub: FeatureSetId,
+    /// Revision, counted from 1; a lower one never replaces a higher.
+    pub rev: u32,
+    /// Name to value.
+    pub features: BTreeMap<String, serde_json::Value>,
+}
+
+impl Kind for FeaturesClaims {
+    const TYP: &'static str = "features+jwt";
+    const MAX_BYTES: usize = 256 * 1024;
+}
+
+/// `statuslist+jwt` (Token Status List §5.1), and who it is for. Signed by an org key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusListClaims {
+    /// Issuer.
+    pub iss: String,
+    /// The organization.
+    pub org: OrgId,
+    /// The list's URI.
+    pub sub: String,
+    /// Version, counted up with each change; a lower one never replaces a higher.
+    pub ver: u64,
+    /// Seconds after `iat` for which the list counts as fresh.
+    pub ttl: Ttl,
+    /// The entries.
+    pub status_list: crate::status_list::Encoded,
+}
+
+impl Kind for StatusListClaims {
+    const TYP: &'static str = "statuslist+jwt";
+    const MAX_BYTES: usize = 512 * 1024;
+}
+
+/// A span of freshness in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ttl(pub u32);
+
+impl Ttl {
+    /// The span in seconds.
+    #[must_use]
+    pub fn seconds(self) -> i64 {
+        i64::from(self.0)
+    }
+}
+
+/// `keys+jwt`: an organization's public keys. Signed by a platform key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysClaims {
+    /// Issuer.
+    pub iss: String,
+    /// The organization.
+    pub sub: OrgId,
+    /// Its tag, the first part of each `kid`.
+    pub tag: OrgTag,
+    /// Version, counted up with each change; a lower one never replaces a higher.
+    pub ver: u64,
+    /// The keys that verify.
+    pub keys: Vec<Jwk>,
+}
+
+impl Kind for KeysClaims {
+    const TYP: &'static str = "keys+jwt";
+    const MAX_BYTES: usize = 64 * 1024;
+}
+
+/// An Ed25519 public key as JSON Web Key (RFC 8037 §2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jwk {
+    /// `OKP`.
+    pub kty: String,
+    /// `Ed25519`.
+    pub crv: String,
+    /// The key's name, `<org tag>.<n>`.
+    pub kid: String,
+    /// The key's 32 bytes in base64url.
+    pub x: String,
+    /// `EdDSA`.
+    pub alg: String,
+    /// `sig`.
+    #[serde(rename = "use")]
+    pub use_: String,
+}
+
+impl Jwk {
+    /// The JWK of a key.
+    #[must_use]
+    pub fn of(key: &crate::jws::VerifyingKey) -> Self {
+        Self {
+            kty: "OKP".into(),
+            crv: "Ed25519".into(),
+            kid: key.kid().into(),
+            x: key.x(),
+            alg: "EdDSA".into(),
+            use_: "sig".into(),
+        }
+    }
+}
+
+/// `edge+jwt`: one call from an edge to the origin. Signed by the edge's key.
+///
+/// Like a DPoP proof (RFC 9449 §4.2) it covers method and target; unlike one, the body too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeClaims {
+    /// The edge, by its key's `kid`.
+    pub iss: String,
+    /// [`EdgeClaims::AUDIENCE`].
+    pub aud: String,
+    /// Method.
+    pub htm: String,
+    /// Path and query.
+    pub htu: String,
+    /// SHA-256 of the body, base64url.
+    pub bh: String,
+    /// The `Idempotency-Key` header, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idk: Option<String>,
+    /// Names this call; counts once.
+    pub jti: String,
+}
+
+impl EdgeClaims {
+    /// Who such tokens are for.
+    pub const AUDIENCE: &'static str = "licet-origin";
+    /// How long such a token lives, in seconds.
+    pub const LIFE_S: i64 = 60;
+}
+
+impl Kind for EdgeClaims {
+    const TYP: &'static str = "edge+jwt";
+}
+
+/// `at+jwt`: a person's access to the origin (RFC 9068 §2.2). Signed by a platform key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessClaims {
+    /// Issuer.
+    pub iss: String,
+    /// The API it is for.
+    pub aud: String,
+    /// The person.
+    pub sub: UserId,
+    /// The person's organization.
+    pub org: OrgId,
+    /// The client that asked for it.
+    pub client_id: String,
+    /// Space-separated scopes.
+    pub scope: String,
+    /// The session it belongs to, so that ending the session ends it.
+    pub sid: EventId,
+    /// Names this token.
+    pub jti: EventId,
+}
+
+impl Kind for AccessClaims {
+    const TYP: &'static str = "at+jwt";
+}

@@ -1,0 +1,76 @@
+//! Feature sets.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, value::RawValue};
+
+use super::{DocumentError, FeaturesClaims, OrgKeys};
+use crate::{id::FeatureSetId, jws::Times, time::Timestamp};
+
+/// A verified feature set.
+#[derive(Clone, Debug)]
+pub struct FeatureSet {
+    id: FeatureSetId,
+    revision: u32,
+    values: BTreeMap<String, Value>,
+    json: Box<RawValue>,
+    times: Times,
+}
+
+impl FeatureSet {
+    /// Verifies a `features+jwt` as the set `id` of the organization whose keys are given.
+    ///
+    /// # Errors
+    /// [`DocumentError`] when any of it does not hold.
+    pub fn verify(
+        text: &str,
+        id: FeatureSetId,
+        keys: &OrgKeys,
+        now: Timestamp,
+    ) -> Result<Self, DocumentError> {
+        let document = keys.verify_document::<FeaturesClaims>(text, now)?;
+        let times = document.times();
+        let claims = document.into_claims();
+        if claims.org != keys.org() || claims.iss != keys.issuer() || claims.sub != id {
+            return Err(DocumentError::Subject);
+        }
+        let json = serde_json::value::to_raw_value(&claims.features)
+            .map_err(|_| DocumentError::Content)?;
+        Ok(Self { id, revision: claims.rev, values: claims.features, json, times })
+    }
+
+    /// Which set.
+    #[must_use]
+    pub const fn id(&self) -> FeatureSetId {
+        self.id
+    }
+
+    /// Its revision.
+    #[must_use]
+    pub const fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    /// All values as one JSON object, written once.
+    #[must_use]
+    pub fn json(&self) -> &RawValue {
+        &self.json
+    }
+
+    /// When the document was made, and until when it holds.
+    #[must_use]
+    pub const fn times(&self) -> Times {
+        self.times
+    }
+
+    /// Whether a feature is there to be used: present, and neither `false`, `null`, `0` nor `""`.
+    #[must_use]
+    pub fn grants(&self, name: &str) -> bool {
+        match self.values.get(name) {
+            None | Some(Value::Null | Value::Bool(false)) => false,
+            Some(Value::Number(number)) => number.as_f64() != Some(0.0),
+            Some(Value::String(text)) => !text.is_empty(),
+            Some(Value::Bool(true) | Value::Array(_) | Value::Object(_)) => true,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Who may sign what: platform keys pinned in configuration, org keys in signed documents.
+
+use super::{DocumentError, Jwk, KeysClaims, not_from_the_future};
+use crate::{
+    id::{OrgId, OrgTag},
+    jws::{KeyError, Kind, ParseError, Times, Untrusted, Verified, VerifyingKey},
+    time::Timestamp,
+};
+
+/// The platform's public keys, pinned in the host's configuration: one, or two while rotating.
+#[derive(Clone, Debug)]
+pub struct PlatformKeys(Vec<VerifyingKey>);
+
+impl PlatformKeys {
+    /// At most this many, so that a forgotten key is noticed.
+    const MAX: usize = 2;
+
+    fn find(&self, kid: &str) -> Option<&VerifyingKey> {
+        self.0.iter().find(|key| key.kid() == kid)
+    }
+}
+
+impl std::str::FromStr for PlatformKeys {
+    type Err = KeyError;
+
+    /// Reads `<kid>:<x>` or two of them with a comma between.
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let keys = text.split(',').map(|key| key.trim().parse()).collect::<Result<Vec<_>, _>>()?;
+        if keys.len() > Self::MAX { Err(KeyError::Form) } else { Ok(Self(keys)) }
+    }
+}
+
+/// An organization's verified public keys.
+#[derive(Clone, Debug)]
+pub struct OrgKeys {
+    issuer: String,
+    org: OrgId,
+    tag: OrgTag,
+    version: u64,
+    keys: Vec<VerifyingKey>,
+    times: Times,
+}
+
+impl OrgKeys {
+    /// Verifies a `keys+jwt` as that of the organization `tag`, issued by `issuer`.
+    ///
+    /// Says nothing of its expiry, which [`crate::decision::decide`] weighs against grace.
+    ///
+    /// # Errors
+    /// [`DocumentError`] when any of it does not hold.
+    pub fn verify(
+        text: &str,
+        issuer: &str,
+        tag: OrgTag,
+        platform: &PlatformKeys,
+        now: Timestamp,
+    ) -> Result<Self, DocumentError> {
+        let untrusted =
+            Untrusted::<KeysClaims>::parse(text, now).map_err(DocumentError::Parse)?;
+        let key = platform.find(untrusted.kid()).ok_or(DocumentError::UnknownKey)?;
+        let document = untrusted.verify(key).map_err(|_| DocumentError::Signature)?;
+        not_from_the_future(document.times(), now)?;
+        let times = document.times();
+        let claims = document.into_claims();
+        if claims.tag != tag || claims.iss != issuer {
+            return Err(DocumentError::Subject);
+        }
+        let keys = claims.keys.iter().map(|jwk| key_of(jwk, tag)).collect::<Result<_, _>>()?;
+        Ok(Self { issuer: claims.iss, org: claims.sub, tag, version: claims.ver, keys, times })
+    }
+
+    /// Who issued them: the `iss` that this organization's tokens must carry.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Whose keys they are.
+    #[must_use]
+    pub const fn org(&self) -> OrgId {
+        self.org
+    }
+
+    /// The organization's tag.
+    #[must_use]
+    pub const fn tag(&self) -> OrgTag {
+        self.tag
+    }
+
+    /// Counted up with each change.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// When the document was made, and until when it holds.
+    #[must_use]
+    pub const fn times(&self) -> Times {
+        self.times
+    }
+
+    /// The key named `kid`, if the organization has it.
+    #[must_use]
+    pub fn find(&self, kid: &str) -> Option<&VerifyingKey> {
+        self.keys.iter().find(|key| key.kid() == kid)
+    }
+
+    /// The keys as JWKs, for a JWK Set (RFC 7517 §5).
+    pub fn jwks(&self) -> impl Iterator<Item = Jwk> + '_ {
+        self.keys.iter().map(Jwk::of)
+    }
+
+    /// Verifies a token of this organization's.
+    pub(super) fn verify_document<K: Kind>(
+        &self,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<Verified<K>, DocumentError> {
+        let untrusted = Untrusted::<K>::parse(text, now).map_err(DocumentError::Parse)?;
+        let key = self.find(untrusted.kid()).ok_or(DocumentError::UnknownKey)?;
+        let document = untrusted.verify(key).map_err(|_| DocumentError::Signature)?;
+        not_from_the_future(document.times(), now)?;
+        Ok(document)
+    }
+}
+
+fn key_of(jwk: &Jwk, tag: OrgTag) -> Result<VerifyingKey, DocumentError> {
+    let ours = jwk.kty == "OKP" && jwk.crv == "Ed25519" && jwk.alg == "EdDSA" && jwk.use_ == "sig";
+    if !ours || OrgTag::of_kid(&jwk.kid) != Some(tag) {
+        return Err(DocumentError::Content);
+    }
+    VerifyingKey::from_x(jwk.kid.as_str(), &jwk.x).map_err(|_| DocumentError::Content)
+}
+
+impl From<ParseError> for DocumentError {
+    fn from(error: ParseError) -> Self {
+        Self::Parse(error)
+    }
+}

@@ -1,0 +1,66 @@
+//! Status lists as documents.
+
+use super::{DocumentError, OrgKeys, StatusListClaims, Ttl};
+use crate::{jws::Times, status_list::StatusList, time::Timestamp};
+
+/// A verified status list of one organization.
+#[derive(Clone, Debug)]
+pub struct StatusDocument {
+    uri: String,
+    version: u64,
+    ttl: Ttl,
+    list: StatusList,
+    times: Times,
+}
+
+impl StatusDocument {
+    /// Verifies a `statuslist+jwt` as the list at `uri` of the organization whose keys are given.
+    ///
+    /// # Errors
+    /// [`DocumentError`] when any of it does not hold.
+    pub fn verify(
+        text: &str,
+        uri: &str,
+        keys: &OrgKeys,
+        now: Timestamp,
+    ) -> Result<Self, DocumentError> {
+        let document = keys.verify_document::<StatusListClaims>(text, now)?;
+        let times = document.times();
+        let claims = document.into_claims();
+        if claims.org != keys.org() || claims.iss != keys.issuer() || claims.sub != uri {
+            return Err(DocumentError::Subject);
+        }
+        let list = claims.status_list.decode().map_err(|_| DocumentError::Content)?;
+        Ok(Self { uri: claims.sub, version: claims.ver, ttl: claims.ttl, list, times })
+    }
+
+    /// The list's name.
+    #[must_use]
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// Counted up with each change.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// How long it counts as fresh.
+    #[must_use]
+    pub const fn ttl(&self) -> Ttl {
+        self.ttl
+    }
+
+    /// When the document was made, and until when it holds.
+    #[must_use]
+    pub const fn times(&self) -> Times {
+        self.times
+    }
+
+    /// The entries.
+    #[must_use]
+    pub const fn list(&self) -> &StatusList {
+        &self.list
+    }
+}

@@ -1,0 +1,213 @@
+//! Reading tokens: an [`Untrusted`] text first, [`Verified`] claims after its signature has been checked.
+
+use std::{borrow::Cow, fmt};
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use jwt_compact::{AlgorithmExt as _, Claims, Empty, UntrustedToken, alg::Ed25519};
+use serde::Deserialize;
+
+use super::{Kind, MAX_LIFE_S, VerifyingKey};
+use crate::time::Timestamp;
+
+/// A header has three short fields; anything longer is not ours.
+const MAX_HEADER_CHARS: usize = 512;
+const SIGNATURE_BYTES: usize = 64;
+/// Times further than this from now are nonsense, and could overflow arithmetic: 100 years.
+const TIME_HORIZON_S: i64 = 100 * 366 * 86_400;
+
+/// Why a text is not a token of the expected kind. All of these show before any key is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParseError {
+    /// Longer than its kind may be.
+    TooLong,
+    /// Not three segments of canonical base64url, or the signature is not 64 bytes.
+    Form,
+    /// Not exactly `alg` `EdDSA`, the kind's `typ`, and a `kid`, each once.
+    Header,
+    /// A claim is missing, twice there, or of the wrong type.
+    Claims,
+    /// `iat` or `exp` is missing, or the times are absurd or further apart than 400 days.
+    Times,
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "it is longer than such a token may be",
+            Self::Form => "it is not three parts of base64url joined by dots",
+            Self::Header => "its header is not one of this kind of token",
+            Self::Claims => "its claims are not those of this kind of token",
+            Self::Times => "its times are missing or out of range",
+        })
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+/// The signature is not the key's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignatureInvalid;
+
+impl fmt::Display for SignatureInvalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the signature does not fit")
+    }
+}
+
+impl std::error::Error for SignatureInvalid {}
+
+/// The registered times of a token (RFC 7519 §§4.1.4 to 4.1.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// `iat`.
+    pub issued_at: Timestamp,
+    /// `exp`: refused at and after this second.
+    pub expires_at: Timestamp,
+    /// `nbf`.
+    pub not_before: Option<Timestamp>,
+}
+
+impl Times {
+    /// From `now` for `life_s` seconds, cut to what a token may claim.
+    #[must_use]
+    pub fn starting(now: Timestamp, life_s: i64) -> Self {
+        Self {
+            issued_at: now,
+            expires_at: now.plus(life_s.clamp(1, MAX_LIFE_S)),
+            not_before: None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StrictHeader<'a> {
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
+    #[serde(borrow)]
+    typ: Cow<'a, str>,
+    #[serde(borrow)]
+    kid: Cow<'a, str>,
+}
+
+/// A well-formed token nobody has vouched for yet. Only its `kid` may be looked at.
+pub struct Untrusted<'a, K> {
+    token: UntrustedToken<'a>,
+    kid: String,
+    claims: K,
+    times: Times,
+}
+
+impl<'a, K: Kind> Untrusted<'a, K> {
+    /// Parses `text` strictly: size, segments, base64url, header, claims, times, in this order.
+    ///
+    /// # Errors
+    /// The first [`ParseError`] met. Never panics.
+    pub fn parse(text: &'a str, now: Timestamp) -> Result<Self, ParseError> {
+        if text.len() > K::MAX_BYTES {
+            return Err(ParseError::TooLong);
+        }
+        let mut segments = text.split('.');
+        let (Some(header), Some(_), Some(_), None) =
+            (segments.next(), segments.next(), segments.next(), segments.next())
+        else {
+            return Err(ParseError::Form);
+        };
+        let kid = check_header(header, K::TYP)?;
+        let token = UntrustedToken::new(text).map_err(|_| ParseError::Form)?;
+        if token.signature_bytes().len() != SIGNATURE_BYTES {
+            return Err(ParseError::Form);
+        }
+        let claims =
+            token.deserialize_claims_unchecked::<K>().map_err(|_| ParseError::Claims)?;
+        let times = check_times(&claims, now)?;
+        Ok(Self { token, kid, claims: claims.custom, times })
+    }
+
+    /// The key that the token says has signed it.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// Checks the signature, and only then gives the claims away.
+    ///
+    /// # Errors
+    /// [`SignatureInvalid`] when `key` did not sign this.
+    pub fn verify(self, key: &VerifyingKey) -> Result<Verified<K>, SignatureInvalid> {
+        if key.kid() != self.kid {
+            return Err(SignatureInvalid);
+        }
+        // The claims were read above; `Empty` spares jwt-compact from reading them again.
+        Ed25519
+            .validator::<Empty>(key.inner())
+            .validate(&self.token)
+            .map_err(|_| SignatureInvalid)?;
+        Ok(Verified { claims: self.claims, kid: self.kid, times: self.times })
+    }
+}
+
+/// Claims whose signature has been checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verified<K> {
+    claims: K,
+    kid: String,
+    times: Times,
+}
+
+impl<K> Verified<K> {
+    /// What the token says.
+    #[must_use]
+    pub const fn claims(&self) -> &K {
+        &self.claims
+    }
+
+    /// The key that signed it.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// When it was made, and until when it holds.
+    #[must_use]
+    pub const fn times(&self) -> Times {
+        self.times
+    }
+
+    /// The claims by themselves.
+    #[must_use]
+    pub fn into_claims(self) -> K {
+        self.claims
+    }
+}
+
+fn check_header(segment: &str, typ: &str) -> Result<String, ParseError> {
+    if segment.len() > MAX_HEADER_CHARS {
+        return Err(ParseError::Header);
+    }
+    let json = Base64UrlUnpadded::decode_vec(segment).map_err(|_| ParseError::Form)?;
+    let header: StrictHeader<'_> =
+        serde_json::from_slice(&json).map_err(|_| ParseError::Header)?;
+    if header.alg != "EdDSA" || header.typ != typ || header.kid.is_empty() {
+        return Err(ParseError::Header);
+    }
+    Ok(header.kid.into_owned())
+}
+
+fn check_times<T>(claims: &Claims<T>, now: Timestamp) -> Result<Times, ParseError> {
+    // chrono's extremes make arithmetic panic, so numbers are compared as numbers.
+    let within = |date: chrono::DateTime<chrono::Utc>| {
+        let seconds = date.timestamp();
+        (seconds.abs_diff(now.unix()) <= TIME_HORIZON_S.unsigned_abs())
+            .then(|| Timestamp::from_unix(seconds))
+            .ok_or(ParseError::Times)
+    };
+    let times = Times {
+        issued_at: within(claims.issued_at.ok_or(ParseError::Times)?)?,
+        expires_at: within(claims.expiration.ok_or(ParseError::Times)?)?,
+        not_before: claims.not_before.map(within).transpose()?,
+    };
+    let life = times.expires_at.since(times.issued_at);
+    if (1..=MAX_LIFE_S).contains(&life) { Ok(times) } else { Err(ParseError::Times) }
+}

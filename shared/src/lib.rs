@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+pub mod api;
+mod crockford;
+pub mod decision;
+pub mod documents;
+pub mod id;
+pub mod jws;
+pub mod license_key;
+pub mod problem;
+pub mod status_list;
+pub mod time;
+
+pub use crockford::SymbolError;

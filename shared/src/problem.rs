@@ -1,0 +1,105 @@
+//! Problem details (RFC 9457) for requests that could not be answered.
+
+use serde::{Deserialize, Serialize};
+
+/// Media type of a problem.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+macro_rules! problems {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $title:literal;)*) => {
+        /// Every kind of problem, with its HTTP status.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub enum ProblemCode {
+            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+        }
+
+        impl ProblemCode {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The code as it stands in answers.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+
+            /// The HTTP status it is sent with.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status),* }
+            }
+
+            /// The same sentence for every occurrence.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title),* }
+            }
+        }
+    };
+}
+
+problems! {
+    /// The body is not JSON, or has an unknown, missing, mistyped or overlong field.
+    BadRequest = "BAD_REQUEST", 400, "The request can't be understood";
+    /// No bearer token, or none that may do this.
+    Unauthorized = "UNAUTHORIZED", 401, "A valid token is needed";
+    /// No such path or document.
+    NotFound = "NOT_FOUND", 404, "There is nothing here";
+    /// The path exists, the method does not.
+    MethodNotAllowed = "METHOD_NOT_ALLOWED", 405, "This method is not allowed here";
+    /// Another request with the same `Idempotency-Key` is still at work.
+    IdempotencyInFlight = "IDEMPOTENCY_IN_FLIGHT", 409, "The same request is still being answered";
+    /// The body is over its limit.
+    BodyTooLarge = "BODY_TOO_LARGE", 413, "The body is too large";
+    /// The body is not declared as JSON.
+    UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", 415, "The body must be application/json";
+    /// The license key has a typo.
+    LicenseKeyMalformed = "LICENSE_KEY_MALFORMED", 422, "This is not a license key";
+    /// The `Idempotency-Key` was used for another request.
+    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", 422, "This idempotency key belongs to another request";
+    /// Too many requests.
+    RateLimited = "RATE_LIMITED", 429, "Too many requests";
+    /// The fault is ours.
+    Internal = "INTERNAL", 500, "Something went wrong on our side";
+    /// The origin answered the edge with something that can't be used.
+    OriginError = "ORIGIN_ERROR", 502, "The origin gave no usable answer";
+    /// The origin did not answer the edge.
+    OriginUnreachable = "ORIGIN_UNREACHABLE", 503, "The origin can't be reached";
+    /// The service is starting, stopping or overloaded.
+    Unavailable = "UNAVAILABLE", 503, "The service is busy";
+}
+
+/// A problem body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Path of the page that documents the code.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// The same sentence for every occurrence.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened here, and what to do. Never a cause of our own making.
+    pub detail: String,
+    /// The code.
+    pub code: ProblemCode,
+    /// Names the request in logs.
+    pub request_id: String,
+}
+
+impl Problem {
+    /// A problem with what happened and what to do about it.
+    #[must_use]
+    pub fn new(code: ProblemCode, detail: impl Into<String>, request_id: impl Into<String>) -> Self {
+        let page = code.as_str().to_ascii_lowercase().replace('_', "-");
+        Self {
+            type_: format!("/problems/{page}"),
+            title: code.title().into(),
+            status: code.status(),
+            detail: detail.into(),
+            code,
+            request_id: request_id.into(),
+        }
+    }
+}

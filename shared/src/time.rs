@@ -1,0 +1,119 @@
+//! Points in time, as whole seconds since the Unix epoch (JWT's `NumericDate`, RFC 7519 §2).
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+/// How far two honest clocks may lie apart, in seconds.
+///
+/// Used for `nbf` and for documents that seem to come from the future; never to prolong a life.
+pub const CLOCK_SKEW_S: i64 = 60;
+
+/// A time in whole seconds since 1970-01-01T00:00:00Z, within the years 0000 to 9999.
+///
+/// Serialises as RFC 3339 in UTC (`2026-11-21T08:36:48Z`), as API bodies want it; tokens
+/// carry the number itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    const MIN: i64 = -62_167_219_200;
+    const MAX: i64 = 253_402_300_799;
+
+    /// The time `seconds` after the epoch, held within the years 0000 to 9999.
+    #[must_use]
+    pub const fn from_unix(seconds: i64) -> Self {
+        if seconds < Self::MIN {
+            Self(Self::MIN)
+        } else if seconds > Self::MAX {
+            Self(Self::MAX)
+        } else {
+            Self(seconds)
+        }
+    }
+
+    /// Seconds since the epoch.
+    #[must_use]
+    pub const fn unix(self) -> i64 {
+        self.0
+    }
+
+    /// This time moved by `seconds`, which may be negative; saturates.
+    #[must_use]
+    pub const fn plus(self, seconds: i64) -> Self {
+        Self::from_unix(self.0.saturating_add(seconds))
+    }
+
+    /// Seconds from `earlier` to this time; negative when `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> i64 {
+        self.0 - earlier.0
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The range kept by `from_unix` is within chrono's.
+        let date = DateTime::<Utc>::from_timestamp(self.0, 0).unwrap_or_default();
+        f.write_str(&date.to_rfc3339_opts(SecondsFormat::Secs, true))
+    }
+}
+
+impl std::str::FromStr for Timestamp {
+    type Err = TimestampError;
+
+    /// Reads RFC 3339 with any offset; fractions of a second are dropped.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        DateTime::parse_from_rfc3339(text)
+            .map(|date| Self::from_unix(date.timestamp()))
+            .map_err(|_| TimestampError)
+    }
+}
+
+/// The text is not an RFC 3339 date and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimestampError;
+
+impl fmt::Display for TimestampError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected an RFC 3339 date and time such as 2026-11-21T08:36:48Z")
+    }
+}
+
+impl std::error::Error for TimestampError {}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        std::borrow::Cow::<'_, str>::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_and_reads_rfc_3339() {
+        let time = Timestamp::from_unix(1_795_250_208);
+        assert_eq!(time.to_string().parse(), Ok(time));
+        assert_eq!("1970-01-01T01:00:00.9+01:00".parse(), Ok(Timestamp::from_unix(0)));
+        assert_eq!("tomorrow".parse::<Timestamp>(), Err(TimestampError));
+    }
+
+    #[test]
+    fn extremes_saturate_and_still_print() {
+        for seconds in [i64::MIN, i64::MAX] {
+            let time = Timestamp::from_unix(seconds).plus(seconds);
+            assert_eq!(time.to_string().parse(), Ok(time));
+        }
+    }
+}
