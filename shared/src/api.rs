@@ -150,9 +150,15 @@ pub fn parse<T: Body>(json: &[u8]) -> Result<T, BodyError> {
     let body: T = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let cause = error.into_inner();
-        if path == "." { BodyError(cause.to_string()) } else { BodyError(format!("{path}: {cause}")) }
+        if path == "." {
+            BodyError(cause.to_string())
+        } else {
+            BodyError(format!("{path}: {cause}"))
+        }
     })?;
-    deserializer.end().map_err(|error| BodyError(error.to_string()))?;
+    deserializer
+        .end()
+        .map_err(|error| BodyError(error.to_string()))?;
     body.check()?;
     Ok(body)
 }
@@ -161,9 +167,15 @@ fn check_text(name: &str, text: &str) -> Result<(), BodyError> {
     if text.is_empty() {
         Err(BodyError::field(name, "must not be empty"))
     } else if text.len() > MAX_TEXT_BYTES {
-        Err(BodyError::field(name, &format!("must have at most {MAX_TEXT_BYTES} bytes")))
+        Err(BodyError::field(
+            name,
+            &format!("must have at most {MAX_TEXT_BYTES} bytes"),
+        ))
     } else if text.contains('\0') {
-        Err(BodyError::field(name, "must not contain the character U+0000"))
+        Err(BodyError::field(
+            name,
+            "must not contain the character U+0000",
+        ))
     } else {
         Ok(())
     }
@@ -182,7 +194,9 @@ impl Body for ValidateRequest {
                 &format!("must name at most {MAX_REQUIRED_FEATURES} features"),
             ));
         }
-        self.require.iter().try_for_each(|name| check_text("require", name))
+        self.require
+            .iter()
+            .try_for_each(|name| check_text("require", name))
     }
 }
 
@@ -203,7 +217,10 @@ impl Body for ActivateRequest {
                 ));
             }
             if json.contains("\\u0000") {
-                return Err(BodyError::field("metadata", "must not contain the character U+0000"));
+                return Err(BodyError::field(
+                    "metadata",
+                    "must not contain the character U+0000",
+                ));
             }
         }
         Ok(())
@@ -228,12 +245,27 @@ mod tests {
     fn errors_name_the_field() {
         let cases = [
             (r#"{"token":"t"}"#, "missing field `product`"),
-            (r#"{"token":"t","product":"p","colour":1}"#, "colour: unknown field"),
+            (
+                r#"{"token":"t","product":"p","colour":1}"#,
+                "colour: unknown field",
+            ),
             (r#"{"token":"t","product":7}"#, "product: invalid type"),
-            (r#"{"token":"t","product":"p","require":["a",3]}"#, "require[1]: invalid type"),
-            (r#"{"token":"t","product":"p","max_staleness_s":-1}"#, "max_staleness_s: invalid value"),
-            (r#"{"token":"t","token":"u","product":"p"}"#, "duplicate field `token`"),
-            (r#"{"token":"t","product":""}"#, "product: must not be empty"),
+            (
+                r#"{"token":"t","product":"p","require":["a",3]}"#,
+                "require[1]: invalid type",
+            ),
+            (
+                r#"{"token":"t","product":"p","max_staleness_s":-1}"#,
+                "max_staleness_s: invalid value",
+            ),
+            (
+                r#"{"token":"t","token":"u","product":"p"}"#,
+                "duplicate field `token`",
+            ),
+            (
+                r#"{"token":"t","product":""}"#,
+                "product: must not be empty",
+            ),
             (r#"{"token":"t","product":"p"} x"#, "trailing characters"),
             ("{", "EOF"),
             ("[]", "invalid"),

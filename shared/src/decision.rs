@@ -7,7 +7,9 @@ mod code;
 mod verdict;
 
 pub use code::Code;
-pub use verdict::{Degraded, FeatureSetReference, Freshness, LicenseSummary, Source, TokenSummary, Verdict};
+pub use verdict::{
+    Degraded, FeatureSetReference, Freshness, LicenseSummary, Source, TokenSummary, Verdict,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -103,7 +105,11 @@ impl LicenseToken {
             .status_list
             .list_number(keys.issuer(), keys.tag())
             .ok_or(Code::Malformed)?;
-        Ok(Self { token, org: keys.tag(), list })
+        Ok(Self {
+            token,
+            org: keys.tag(),
+            list,
+        })
     }
 
     /// Whether `keys` still vouch for this token, whose signature was checked at an earlier time.
@@ -146,7 +152,9 @@ impl LicenseToken {
     #[must_use]
     pub fn refresh_after(&self) -> Timestamp {
         let times = self.times();
-        times.issued_at.plus(times.expires_at.since(times.issued_at) / 2)
+        times
+            .issued_at
+            .plus(times.expires_at.since(times.issued_at) / 2)
     }
 }
 
@@ -198,16 +206,26 @@ impl StatusEvidence {
         let issued_at = token.times().issued_at;
         let reference = &token.claims().status.status_list;
         let Some(document) = document.filter(|document| document.uri() == reference.uri) else {
-            return Self { value: None, as_of: issued_at };
+            return Self {
+                value: None,
+                as_of: issued_at,
+            };
         };
         let as_of = document.times().issued_at;
         match document.list().get(reference.idx as usize) {
-            Some(value) => Self { value: Some(value), as_of },
+            Some(value) => Self {
+                value: Some(value),
+                as_of,
+            },
             // The list is older than the entry: the token, made later, vouches for itself.
-            None if as_of <= issued_at => {
-                Self { value: Some(status::VALID), as_of: issued_at }
-            }
-            None => Self { value: Some(u8::MAX), as_of },
+            None if as_of <= issued_at => Self {
+                value: Some(status::VALID),
+                as_of: issued_at,
+            },
+            None => Self {
+                value: Some(u8::MAX),
+                as_of,
+            },
         }
     }
 
@@ -254,7 +272,10 @@ fn time_objection(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> Op
     } else {
         times.expires_at
     };
-    if times.not_before.is_some_and(|start| now.plus(CLOCK_SKEW_S) < start) {
+    if times
+        .not_before
+        .is_some_and(|start| now.plus(CLOCK_SKEW_S) < start)
+    {
         Some(Code::NotYetValid)
     } else if license_end.is_some_and(|end| now >= end) {
         Some(Code::LicenseExpired)
@@ -287,7 +308,11 @@ fn documents_end(token: &LicenseToken, state: &State<'_>) -> Option<Timestamp> {
         state.status_list?.times().expires_at,
         state.features?.times().expires_at,
     ];
-    let grace = if state.origin_unreachable { token.grace_s() } else { 0 };
+    let grace = if state.origin_unreachable {
+        token.grace_s()
+    } else {
+        0
+    };
     ends.into_iter().min().map(|end| end.plus(grace))
 }
 
@@ -306,7 +331,9 @@ fn fresh_enough(
     let demanded = context.max_staleness_s.map(i64::from);
     let allowance = if fetched_now { FETCH_ALLOWANCE_S } else { 0 };
     let meets_demand = demanded.is_none_or(|demanded| age <= demanded + allowance);
-    let within_ttl = state.status_list.is_some_and(|list| age <= list.ttl().seconds());
+    let within_ttl = state
+        .status_list
+        .is_some_and(|list| age <= list.ttl().seconds());
     meets_demand && (within_ttl || fetched_now || state.origin_unreachable)
 }
 
@@ -317,6 +344,9 @@ fn grace_remaining_s(token: &LicenseToken, state: &State<'_>, now: Timestamp) ->
     }
     let token_end = token.times().expires_at.plus(token.grace_s());
     let license_end = token.claims().lexp.map(Timestamp::from_unix);
-    let end = [Some(token_end), license_end, documents_end(token, state)].into_iter().flatten().min()?;
+    let end = [Some(token_end), license_end, documents_end(token, state)]
+        .into_iter()
+        .flatten()
+        .min()?;
     Some(end.since(now).max(0))
 }

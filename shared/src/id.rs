@@ -15,7 +15,11 @@ pub struct IdError {
 
 impl fmt::Display for IdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected an id such as {}_ followed by 26 letters and digits", self.prefix)
+        write!(
+            f,
+            "expected an id such as {}_ followed by 26 letters and digits",
+            self.prefix
+        )
     }
 }
 
@@ -232,7 +236,11 @@ impl FromStr for OrgTag {
         let canonical = |&s: &u8| {
             crockford::value(char::from(s)).is_ok_and(|v| crockford::symbol(v) == char::from(s))
         };
-        if symbols.iter().all(canonical) { Ok(Self(symbols)) } else { Err(OrgTagError) }
+        if symbols.iter().all(canonical) {
+            Ok(Self(symbols))
+        } else {
+            Err(OrgTagError)
+        }
     }
 }
 
@@ -274,7 +282,10 @@ mod tests {
         ];
         let id = OrgId::from_uuid_bytes(uuid);
         assert_eq!(id.to_string(), "org_01h455vb4pex5vsknk084sn02q");
-        assert_eq!(OrgId::from_uuid_bytes([0xff; 16]).to_string(), "org_7zzzzzzzzzzzzzzzzzzzzzzzzz");
+        assert_eq!(
+            OrgId::from_uuid_bytes([0xff; 16]).to_string(),
+            "org_7zzzzzzzzzzzzzzzzzzzzzzzzz"
+        );
     }
 
     #[test]
@@ -282,10 +293,17 @@ mod tests {
         let good = "lic_01h455vb4pex5vsknk084sn02q";
         assert!(good.parse::<LicenseId>().is_ok());
         for bad in [
-            "", "lic_", "lic", "act_01h455vb4pex5vsknk084sn02q", "lic_01H455VB4PEX5VSKNK084SN02Q",
-            "lic_81h455vb4pex5vsknk084sn02q", "lic_01h455vb4pex5vsknk084sn02",
-            "lic_01h455vb4pex5vsknk084sn02qq", "lic_o1h455vb4pex5vsknk084sn02q",
-            "lic_01h455vb4pex5vsknk084sn0é", "lic01h455vb4pex5vsknk084sn02q",
+            "",
+            "lic_",
+            "lic",
+            "act_01h455vb4pex5vsknk084sn02q",
+            "lic_01H455VB4PEX5VSKNK084SN02Q",
+            "lic_81h455vb4pex5vsknk084sn02q",
+            "lic_01h455vb4pex5vsknk084sn02",
+            "lic_01h455vb4pex5vsknk084sn02qq",
+            "lic_o1h455vb4pex5vsknk084sn02q",
+            "lic_01h455vb4pex5vsknk084sn0é",
+            "lic01h455vb4pex5vsknk084sn02q",
         ] {
             assert!(bad.parse::<LicenseId>().is_err(), "{bad}");
         }
@@ -296,7 +314,15 @@ mod tests {
         let tag = OrgTag::new([0xff, 0, 0xaa, 0x55, 0x01]);
         assert_eq!(tag.as_str().len(), 8);
         assert_eq!(tag.as_str().parse(), Ok(tag));
-        for bad in ["", "ABCDEFG", "abcdefgh", "ABCDEFGI", "ABCDEFGHJ", "ABCDEFG-", "ABCDEFé"] {
+        for bad in [
+            "",
+            "ABCDEFG",
+            "abcdefgh",
+            "ABCDEFGI",
+            "ABCDEFGHJ",
+            "ABCDEFG-",
+            "ABCDEFé",
+        ] {
             assert_eq!(bad.parse::<OrgTag>(), Err(OrgTagError), "{bad}");
         }
     }
@@ -305,7 +331,14 @@ mod tests {
     fn a_kid_names_its_org_in_one_way() {
         let tag: OrgTag = "ABCDEFGH".parse().unwrap();
         assert_eq!(OrgTag::of_kid("ABCDEFGH.1"), Some(tag));
-        for bad in ["ABCDEFGH", "ABCDEFGH.", "ABCDEFGH.01", "ABCDEFGH.+1", "ABCDEFGH.1.2", "x.1"] {
+        for bad in [
+            "ABCDEFGH",
+            "ABCDEFGH.",
+            "ABCDEFGH.01",
+            "ABCDEFGH.+1",
+            "ABCDEFGH.1.2",
+            "x.1",
+        ] {
             assert_eq!(OrgTag::of_kid(bad), None, "{bad}");
         }
     }

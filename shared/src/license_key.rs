@@ -93,10 +93,15 @@ impl fmt::Display for LicenseKeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length(found) => {
-                write!(f, "a license key has {SYMBOLS} letters and digits, this has {found}")
+                write!(
+                    f,
+                    "a license key has {SYMBOLS} letters and digits, this has {found}"
+                )
             }
             Self::Symbol(symbol) => write!(f, "{symbol:?} does not occur in license keys"),
-            Self::Check => f.write_str("the license key has a typo: its last group does not fit the rest"),
+            Self::Check => {
+                f.write_str("the license key has a typo: its last group does not fit the rest")
+            }
         }
     }
 }
@@ -123,7 +128,9 @@ impl FromStr for LicenseKey {
         if check(payload) != given {
             return Err(LicenseKeyError::Check);
         }
-        let org = symbols[..OrgTag::LEN].parse().map_err(|_| LicenseKeyError::Check)?;
+        let org = symbols[..OrgTag::LEN]
+            .parse()
+            .map_err(|_| LicenseKeyError::Check)?;
         Ok(Self { org, symbols })
     }
 }
@@ -171,14 +178,21 @@ mod tests {
                 }
                 typed[position] = replacement;
                 let typed: String = typed.into_iter().collect();
-                assert_eq!(typed.parse::<LicenseKey>(), Err(LicenseKeyError::Check), "{typed}");
+                assert_eq!(
+                    typed.parse::<LicenseKey>(),
+                    Err(LicenseKeyError::Check),
+                    "{typed}"
+                );
             }
         }
         for position in 1..shown.len() {
             let mut typed: Vec<char> = shown.chars().collect();
             typed.swap(position - 1, position);
             let typed: String = typed.into_iter().collect();
-            assert!(typed == shown || typed.parse::<LicenseKey>().is_err(), "{typed}");
+            assert!(
+                typed == shown || typed.parse::<LicenseKey>().is_err(),
+                "{typed}"
+            );
         }
     }
 
@@ -186,9 +200,18 @@ mod tests {
     fn says_what_is_wrong() {
         let shown = key().reveal();
         assert_eq!("".parse::<LicenseKey>(), Err(LicenseKeyError::Length(0)));
-        assert_eq!(shown[..40].parse::<LicenseKey>(), Err(LicenseKeyError::Length(34)));
-        assert_eq!(shown.replacen('A', "U", 1).parse::<LicenseKey>(), Err(LicenseKeyError::Symbol('U')));
-        assert_eq!("é".repeat(200).parse::<LicenseKey>(), Err(LicenseKeyError::Length(400)));
+        assert_eq!(
+            shown[..40].parse::<LicenseKey>(),
+            Err(LicenseKeyError::Length(34))
+        );
+        assert_eq!(
+            shown.replacen('A', "U", 1).parse::<LicenseKey>(),
+            Err(LicenseKeyError::Symbol('U'))
+        );
+        assert_eq!(
+            "é".repeat(200).parse::<LicenseKey>(),
+            Err(LicenseKeyError::Length(400))
+        );
     }
 
     #[test]

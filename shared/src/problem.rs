@@ -91,7 +91,11 @@ pub struct Problem {
 impl Problem {
     /// A problem with what happened and what to do about it.
     #[must_use]
-    pub fn new(code: ProblemCode, detail: impl Into<String>, request_id: impl Into<String>) -> Self {
+    pub fn new(
+        code: ProblemCode,
+        detail: impl Into<String>,
+        request_id: impl Into<String>,
+    ) -> Self {
         let page = code.as_str().to_ascii_lowercase().replace('_', "-");
         Self {
             type_: format!("/problems/{page}"),

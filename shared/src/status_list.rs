@@ -124,13 +124,17 @@ impl Encoded {
     pub fn decode(&self) -> Result<StatusList, StatusListError> {
         let compressed =
             Base64UrlUnpadded::decode_vec(&self.lst).map_err(|_| StatusListError::Encoding)?;
-        let bytes = decompress_to_vec_zlib_with_limit(&compressed, MAX_LIST_BYTES).map_err(
-            |error| match error.status {
-                miniz_oxide::inflate::TINFLStatus::HasMoreOutput => StatusListError::TooLong,
-                _ => StatusListError::Encoding,
-            },
-        )?;
-        Ok(StatusList { bits: self.bits, bytes })
+        let bytes =
+            decompress_to_vec_zlib_with_limit(&compressed, MAX_LIST_BYTES).map_err(|error| {
+                match error.status {
+                    miniz_oxide::inflate::TINFLStatus::HasMoreOutput => StatusListError::TooLong,
+                    _ => StatusListError::Encoding,
+                }
+            })?;
+        Ok(StatusList {
+            bits: self.bits,
+            bytes,
+        })
     }
 }
 
@@ -151,7 +155,10 @@ impl StatusList {
         if bytes > MAX_LIST_BYTES {
             return Err(StatusListError::TooLong);
         }
-        Ok(Self { bits, bytes: vec![0; bytes] })
+        Ok(Self {
+            bits,
+            bytes: vec![0; bytes],
+        })
     }
 
     /// How many entries there are.
@@ -186,8 +193,10 @@ impl StatusList {
     pub fn set(&mut self, index: usize, value: u8) -> Result<(), StatusListError> {
         let mask = self.bits.mask();
         let shift = self.shift(index);
-        let byte =
-            self.bytes.get_mut(index / self.bits.per_byte()).ok_or(StatusListError::Entry)?;
+        let byte = self
+            .bytes
+            .get_mut(index / self.bits.per_byte())
+            .ok_or(StatusListError::Entry)?;
         if value & !mask != 0 {
             return Err(StatusListError::Entry);
         }
@@ -201,7 +210,10 @@ impl StatusList {
         /// zlib's level; the lists are sparse, so higher ones gain nothing.
         const LEVEL: u8 = 6;
         let compressed = compress_to_vec_zlib(&self.bytes, LEVEL);
-        Encoded { bits: self.bits, lst: Base64UrlUnpadded::encode_string(&compressed) }
+        Encoded {
+            bits: self.bits,
+            lst: Base64UrlUnpadded::encode_string(&compressed),
+        }
     }
 
     const fn shift(&self, index: usize) -> u32 {

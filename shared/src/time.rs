@@ -105,7 +105,10 @@ mod tests {
     fn prints_and_reads_rfc_3339() {
         let time = Timestamp::from_unix(1_795_250_208);
         assert_eq!(time.to_string().parse(), Ok(time));
-        assert_eq!("1970-01-01T01:00:00.9+01:00".parse(), Ok(Timestamp::from_unix(0)));
+        assert_eq!(
+            "1970-01-01T01:00:00.9+01:00".parse(),
+            Ok(Timestamp::from_unix(0))
+        );
         assert_eq!("tomorrow".parse::<Timestamp>(), Err(TimestampError));
     }
 

@@ -148,8 +148,10 @@ impl<'a> Verdict<'a> {
             }),
             activation_id: Some(claims.act),
             features: features.map(|set| set.json()),
-            feature_set: features
-                .map(|set| FeatureSetReference { id: set.id(), revision: set.revision() }),
+            feature_set: features.map(|set| FeatureSetReference {
+                id: set.id(),
+                revision: set.revision(),
+            }),
             token: Some(TokenSummary {
                 expires_at: token.times().expires_at,
                 refresh_after: token.refresh_after(),
@@ -158,7 +160,9 @@ impl<'a> Verdict<'a> {
                 as_of,
                 age_s: now.since(as_of).max(0),
                 source: state.source,
-                degraded: state.origin_unreachable.then_some(Degraded::OriginUnreachable),
+                degraded: state
+                    .origin_unreachable
+                    .then_some(Degraded::OriginUnreachable),
                 grace_remaining_s: grace_remaining_s(token, state, now),
             }),
             ..Self::refused(code)

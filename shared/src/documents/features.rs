@@ -36,7 +36,13 @@ impl FeatureSet {
         }
         let json = serde_json::value::to_raw_value(&claims.features)
             .map_err(|_| DocumentError::Content)?;
-        Ok(Self { id, revision: claims.rev, values: claims.features, json, times })
+        Ok(Self {
+            id,
+            revision: claims.rev,
+            values: claims.features,
+            json,
+            times,
+        })
     }
 
     /// Which set.

@@ -25,8 +25,15 @@ impl std::str::FromStr for PlatformKeys {
 
     /// Reads `<kid>:<x>` or two of them with a comma between.
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let keys = text.split(',').map(|key| key.trim().parse()).collect::<Result<Vec<_>, _>>()?;
-        if keys.len() > Self::MAX { Err(KeyError::Form) } else { Ok(Self(keys)) }
+        let keys = text
+            .split(',')
+            .map(|key| key.trim().parse())
+            .collect::<Result<Vec<_>, _>>()?;
+        if keys.len() > Self::MAX {
+            Err(KeyError::Form)
+        } else {
+            Ok(Self(keys))
+        }
     }
 }
 
@@ -55,18 +62,32 @@ impl OrgKeys {
         platform: &PlatformKeys,
         now: Timestamp,
     ) -> Result<Self, DocumentError> {
-        let untrusted =
-            Untrusted::<KeysClaims>::parse(text, now).map_err(DocumentError::Parse)?;
-        let key = platform.find(untrusted.kid()).ok_or(DocumentError::UnknownKey)?;
-        let document = untrusted.verify(key).map_err(|_| DocumentError::Signature)?;
+        let untrusted = Untrusted::<KeysClaims>::parse(text, now).map_err(DocumentError::Parse)?;
+        let key = platform
+            .find(untrusted.kid())
+            .ok_or(DocumentError::UnknownKey)?;
+        let document = untrusted
+            .verify(key)
+            .map_err(|_| DocumentError::Signature)?;
         not_from_the_future(document.times(), now)?;
         let times = document.times();
         let claims = document.into_claims();
         if claims.tag != tag || claims.iss != issuer {
             return Err(DocumentError::Subject);
         }
-        let keys = claims.keys.iter().map(|jwk| key_of(jwk, tag)).collect::<Result<_, _>>()?;
-        Ok(Self { issuer: claims.iss, org: claims.sub, tag, version: claims.ver, keys, times })
+        let keys = claims
+            .keys
+            .iter()
+            .map(|jwk| key_of(jwk, tag))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            issuer: claims.iss,
+            org: claims.sub,
+            tag,
+            version: claims.ver,
+            keys,
+            times,
+        })
     }
 
     /// Who issued them: the `iss` that this organization's tokens must carry.
@@ -117,8 +138,12 @@ impl OrgKeys {
         now: Timestamp,
     ) -> Result<Verified<K>, DocumentError> {
         let untrusted = Untrusted::<K>::parse(text, now).map_err(DocumentError::Parse)?;
-        let key = self.find(untrusted.kid()).ok_or(DocumentError::UnknownKey)?;
-        let document = untrusted.verify(key).map_err(|_| DocumentError::Signature)?;
+        let key = self
+            .find(untrusted.kid())
+            .ok_or(DocumentError::UnknownKey)?;
+        let document = untrusted
+            .verify(key)
+            .map_err(|_| DocumentError::Signature)?;
         not_from_the_future(document.times(), now)?;
         Ok(document)
     }

@@ -30,8 +30,17 @@ impl StatusDocument {
         if claims.org != keys.org() || claims.iss != keys.issuer() || claims.sub != uri {
             return Err(DocumentError::Subject);
         }
-        let list = claims.status_list.decode().map_err(|_| DocumentError::Content)?;
-        Ok(Self { uri: claims.sub, version: claims.ver, ttl: claims.ttl, list, times })
+        let list = claims
+            .status_list
+            .decode()
+            .map_err(|_| DocumentError::Content)?;
+        Ok(Self {
+            uri: claims.sub,
+            version: claims.ver,
+            ttl: claims.ttl,
+            list,
+            times,
+        })
     }
 
     /// The list's name.

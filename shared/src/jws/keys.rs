@@ -3,7 +3,7 @@
 use std::fmt;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use ed25519_compact::{KeyPair, Noise, PublicKey, Seed, Signature};
+use ed25519_compact::{KeyPair, PublicKey, Seed, Signature};
 
 /// Why a text is no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,10 @@ impl VerifyingKey {
     pub fn new(kid: impl Into<String>, bytes: [u8; 32]) -> Result<Self, KeyError> {
         let key = PublicKey::new(bytes);
         key.validate().map_err(|_| KeyError::Weak)?;
-        Ok(Self { kid: kid.into(), key })
+        Ok(Self {
+            kid: kid.into(),
+            key,
+        })
     }
 
     /// Takes `x` of a JWK (RFC 8037 §2).
@@ -148,19 +151,29 @@ impl LocalSigner {
     /// The key made from a seed of 32 random bytes (RFC 8032 §5.1.5).
     #[must_use]
     pub fn from_seed(kid: impl Into<String>, seed: [u8; 32]) -> Self {
-        Self { kid: kid.into(), pair: KeyPair::from_seed(Seed::new(seed)) }
+        Self {
+            kid: kid.into(),
+            pair: KeyPair::from_seed(Seed::new(seed)),
+        }
     }
 
     /// The public half.
     #[must_use]
     pub fn verifying_key(&self) -> VerifyingKey {
-        VerifyingKey { kid: self.kid.clone(), key: self.pair.pk }
+        VerifyingKey {
+            kid: self.kid.clone(),
+            key: self.pair.pk,
+        }
     }
 
     /// `<kid>:<seed>`, as configuration has it. This is the secret itself.
     #[must_use]
     pub fn reveal(&self) -> String {
-        format!("{}:{}", self.kid, Base64UrlUnpadded::encode_string(&*self.pair.sk.seed()))
+        format!(
+            "{}:{}",
+            self.kid,
+            Base64UrlUnpadded::encode_string(&*self.pair.sk.seed())
+        )
     }
 }
 
@@ -170,8 +183,9 @@ impl Signer for LocalSigner {
     }
 
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
-        // The nonce is derived from key and message; zero noise keeps RFC 8032's shape.
-        Ok(*self.pair.sk.sign(message, Some(Noise::default())))
+        // No noise: the nonce comes from key and message alone, as RFC 8032 has it, so that no
+        // randomness is needed here.
+        Ok(*self.pair.sk.sign(message, None))
     }
 }
 

@@ -109,9 +109,12 @@ impl<'a, K: Kind> Untrusted<'a, K> {
             return Err(ParseError::TooLong);
         }
         let mut segments = text.split('.');
-        let (Some(header), Some(_), Some(_), None) =
-            (segments.next(), segments.next(), segments.next(), segments.next())
-        else {
+        let (Some(header), Some(_), Some(_), None) = (
+            segments.next(),
+            segments.next(),
+            segments.next(),
+            segments.next(),
+        ) else {
             return Err(ParseError::Form);
         };
         let kid = check_header(header, K::TYP)?;
@@ -119,10 +122,16 @@ impl<'a, K: Kind> Untrusted<'a, K> {
         if token.signature_bytes().len() != SIGNATURE_BYTES {
             return Err(ParseError::Form);
         }
-        let claims =
-            token.deserialize_claims_unchecked::<K>().map_err(|_| ParseError::Claims)?;
+        let claims = token
+            .deserialize_claims_unchecked::<K>()
+            .map_err(|_| ParseError::Claims)?;
         let times = check_times(&claims, now)?;
-        Ok(Self { token, kid, claims: claims.custom, times })
+        Ok(Self {
+            token,
+            kid,
+            claims: claims.custom,
+            times,
+        })
     }
 
     /// The key that the token says has signed it.
@@ -144,7 +153,11 @@ impl<'a, K: Kind> Untrusted<'a, K> {
             .validator::<Empty>(key.inner())
             .validate(&self.token)
             .map_err(|_| SignatureInvalid)?;
-        Ok(Verified { claims: self.claims, kid: self.kid, times: self.times })
+        Ok(Verified {
+            claims: self.claims,
+            kid: self.kid,
+            times: self.times,
+        })
     }
 }
 
@@ -187,8 +200,7 @@ fn check_header(segment: &str, typ: &str) -> Result<String, ParseError> {
         return Err(ParseError::Header);
     }
     let json = Base64UrlUnpadded::decode_vec(segment).map_err(|_| ParseError::Form)?;
-    let header: StrictHeader<'_> =
-        serde_json::from_slice(&json).map_err(|_| ParseError::Header)?;
+    let header: StrictHeader<'_> = serde_json::from_slice(&json).map_err(|_| ParseError::Header)?;
     if header.alg != "EdDSA" || header.typ != typ || header.kid.is_empty() {
         return Err(ParseError::Header);
     }
@@ -209,5 +221,9 @@ fn check_times<T>(claims: &Claims<T>, now: Timestamp) -> Result<Times, ParseErro
         not_before: claims.not_before.map(within).transpose()?,
     };
     let life = times.expires_at.since(times.issued_at);
-    if (1..=MAX_LIFE_S).contains(&life) { Ok(times) } else { Err(ParseError::Times) }
+    if (1..=MAX_LIFE_S).contains(&life) {
+        Ok(times)
+    } else {
+        Err(ParseError::Times)
+    }
 }

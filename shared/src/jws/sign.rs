@@ -46,13 +46,18 @@ fn date(time: Timestamp) -> Option<DateTime<Utc>> {
 /// # Errors
 /// [`SignError`] when the signer fails or the claims can't be written as JSON.
 pub fn sign<K: Kind>(claims: &K, times: Times, signer: &dyn Signer) -> Result<String, SignError> {
-    let header = Header::empty().with_token_type(K::TYP).with_key_id(signer.kid());
+    let header = Header::empty()
+        .with_token_type(K::TYP)
+        .with_key_id(signer.kid());
     let mut complete = Claims::new(claims);
     complete.issued_at = date(times.issued_at);
     complete.expiration = date(times.expires_at);
     complete.not_before = times.not_before.and_then(date);
 
-    let algorithm = Via { signer, failure: RefCell::new(None) };
+    let algorithm = Via {
+        signer,
+        failure: RefCell::new(None),
+    };
     let token = algorithm.token(&header, &complete, &());
     match (algorithm.failure.into_inner(), token) {
         (Some(failure), _) => Err(failure),

@@ -1,0 +1,773 @@
+//! Every case by name: what is changed in the good world, and the code it must get.
+
+use licet_shared::{
+    decision::{Code, Source},
+    id::OrgId,
+};
+use serde_json::json;
+
+use super::world::{DAY, Life, T0, World, handmade, org_signer, with_header, with_payload};
+
+type Change = fn(&mut World);
+type Tamper = fn(String) -> String;
+
+/// A name, a change, and the code that must come of it.
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) world: World,
+    pub(crate) expected: Code,
+}
+
+fn case(name: &str, change: impl Fn(&mut World), expected: Code) -> Named {
+    let mut world = World::good();
+    change(&mut world);
+    Named {
+        name: name.into(),
+        world,
+        expected,
+    }
+}
+
+/// One way to earn each code, in the order in which the design tries them. Written out here, not
+/// taken from `Code::ALL`, so that a changed order in the code shows.
+const FAULTS: [(Code, Change); 15] = [
+    (Code::Malformed, |w| {
+        w.tamper = Some(|token| token.replacen('.', "..", 1));
+    }),
+    (Code::UnknownKey, |w| w.signer = org_signer(9)),
+    (Code::SignatureInvalid, |w| w.tamper = Some(flip_signature)),
+    (Code::Revoked, |w| w.status = 1),
+    (Code::Suspended, |w| w.status = 2),
+    (Code::Deactivated, |w| w.status = 3),
+    (Code::StatusUnknown, |w| w.status = 7),
+    (Code::NotYetValid, |w| w.nbf = Some(w.now + 3600)),
+    (Code::LicenseExpired, |w| w.claims.lexp = Some(w.now - 1)),
+    (Code::TokenExpired, |w| {
+        w.token_life = Life {
+            iat: T0 - DAY,
+            exp: w.now - 1,
+        }
+    }),
+    (Code::ProductMismatch, |w| {
+        w.context.product = "workflow_app".into();
+    }),
+    (Code::FingerprintRequired, |w| w.context.fingerprint = None),
+    (Code::FingerprintMismatch, |w| {
+        w.context.fingerprint = Some("device-2".into());
+    }),
+    (Code::FeatureMissing, |w| {
+        w.context.require = vec!["beta".into()];
+    }),
+    (Code::Stale, |w| w.context.max_staleness_s = Some(0)),
+];
+
+/// Codes of which a request can earn one at the most: they read the same value.
+const EXCLUSIVE: [&[Code]; 3] = [
+    &[
+        Code::Revoked,
+        Code::Suspended,
+        Code::Deactivated,
+        Code::StatusUnknown,
+    ],
+    &[Code::FingerprintRequired, Code::FingerprintMismatch],
+    // Both change the text of the signed token.
+    &[Code::Malformed, Code::SignatureInvalid],
+];
+
+#[allow(clippy::needless_pass_by_value)] // it is a `Tamper`
+fn flip_signature(token: String) -> String {
+    let at = token.len() - 40;
+    let replacement = if token.as_bytes()[at] == b'A' {
+        "B"
+    } else {
+        "A"
+    };
+    format!("{}{replacement}{}", &token[..at], &token[at + 1..])
+}
+
+pub(crate) fn all() -> Vec<Named> {
+    let mut cases = vec![case("all is well", |_| {}, Code::Valid)];
+    cases.extend(
+        FAULTS
+            .iter()
+            .map(|(code, fault)| case(&format!("{code} alone"), fault, *code)),
+    );
+    cases.extend(pairs());
+    cases.extend(malformed());
+    cases.extend(keys());
+    cases.extend(boundaries());
+    cases.extend(status());
+    cases.extend(degraded());
+    cases.extend(uses());
+    cases
+}
+
+/// Of two codes that both apply, the one that stands first is given.
+fn pairs() -> Vec<Named> {
+    let mut cases = Vec::new();
+    for (position, (first, fault)) in FAULTS.iter().enumerate() {
+        for (second, other) in &FAULTS[position + 1..] {
+            if EXCLUSIVE
+                .iter()
+                .any(|group| group.contains(first) && group.contains(second))
+            {
+                continue;
+            }
+            let both = |world: &mut World| {
+                fault(world);
+                other(world);
+            };
+            cases.push(case(&format!("{first} before {second}"), both, *first));
+        }
+    }
+    cases
+}
+
+fn malformed() -> Vec<Named> {
+    let changes: [(&str, Tamper); 27] = [
+        ("an empty text", |_| String::new()),
+        ("two segments", |t| t.rsplit_once('.').unwrap().0.into()),
+        ("four segments", |t| format!("{t}.AA")),
+        ("an empty signature", |t| {
+            format!("{}.", t.rsplit_once('.').unwrap().0)
+        }),
+        ("a signature of 63 bytes", |t| {
+            format!("{}.{}", t.rsplit_once('.').unwrap().0, "A".repeat(84))
+        }),
+        ("padding", |t| format!("{t}==")),
+        ("a line break at the end", |t| format!("{t}\n")),
+        ("base64 of the other alphabet", |t| t.replacen('.', "+.", 1)),
+        ("bits set that base64url does not use", |t| {
+            format!("{}_", &t[..t.len() - 1])
+        }),
+        ("9 KiB of text", |t| format!("{t}{}", "A".repeat(9 * 1024))),
+        ("typ of another kind", |t| {
+            with_header(&t, |h| h.replace("license+jwt", "features+jwt"))
+        }),
+        ("typ in capitals", |t| {
+            with_header(&t, |h| h.replace("license+jwt", "LICENSE+JWT"))
+        }),
+        ("no typ", |t| {
+            with_header(&t, |h| {
+                h.replace("\"typ\":\"license+jwt\",", "")
+                    .replace(",\"typ\":\"license+jwt\"", "")
+            })
+        }),
+        ("alg none", |t| {
+            with_header(&t, |h| h.replace("EdDSA", "none"))
+        }),
+        ("alg HS256", |t| {
+            with_header(&t, |h| h.replace("EdDSA", "HS256"))
+        }),
+        ("alg Ed25519, the newer name", |t| {
+            with_header(&t, |h| h.replace("EdDSA", "Ed25519"))
+        }),
+        ("crit", |t| {
+            with_header(&t, |h| {
+                h.replacen('{', r#"{"crit":["b64"],"b64":false,"#, 1)
+            })
+        }),
+        ("jku", |t| {
+            with_header(&t, |h| {
+                h.replacen('{', r#"{"jku":"https://evil.example/k","#, 1)
+            })
+        }),
+        ("a repeated header field", |t| {
+            with_header(&t, |h| h.replacen('{', r#"{"alg":"EdDSA","#, 1))
+        }),
+        ("a repeated claim", |t| {
+            with_payload(&t, |p| p.replacen('{', r#"{"tier":"FREE","#, 1))
+        }),
+        ("no exp", |t| {
+            with_payload(&t, |p| p.replace("\"exp\":", "\"xxp\":"))
+        }),
+        ("no iat", |t| {
+            with_payload(&t, |p| p.replace("\"iat\":", "\"jat\":"))
+        }),
+        ("no aud", |t| {
+            with_payload(&t, |p| p.replace("\"aud\":", "\"bud\":"))
+        }),
+        ("exp as text", |t| {
+            with_payload(&t, |p| {
+                p.replace("\"exp\":1800086400", "\"exp\":\"1800086400\"")
+            })
+        }),
+        ("exp at the end of time", |t| {
+            with_payload(&t, |p| {
+                p.replace("\"exp\":1800086400", "\"exp\":9223372036854775807")
+            })
+        }),
+        ("a life of 401 days", |t| {
+            with_payload(&t, |p| {
+                p.replace("\"exp\":1800086400", "\"exp\":1834646400")
+            })
+        }),
+        ("another token format", |t| {
+            with_payload(&t, |p| p.replace("\"ver\":1", "\"ver\":2"))
+        }),
+    ];
+    let mut cases: Vec<Named> = changes
+        .into_iter()
+        .map(|(name, tamper)| {
+            case(
+                &format!("malformed: {name}"),
+                |w| w.tamper = Some(tamper),
+                Code::Malformed,
+            )
+        })
+        .collect();
+    cases.push(case(
+        "malformed: nbf at the beginning of time",
+        |w| {
+            w.tamper = Some(|t| {
+                with_payload(&t, |p| p.replacen('{', "{\"nbf\":-9223372036854775808,", 1))
+            });
+        },
+        Code::Malformed,
+    ));
+    cases.push(case(
+        "malformed: a status list elsewhere",
+        |w| {
+            w.claims.status.status_list.uri =
+                "https://evil.example/api/v1/orgs/0ACME0AG/statuslists/0".into();
+        },
+        Code::Malformed,
+    ));
+    cases.push(case(
+        "malformed: a status list number written oddly",
+        |w| w.claims.status.status_list.uri.push('0'),
+        Code::Malformed,
+    ));
+    cases
+}
+
+fn keys() -> Vec<Named> {
+    vec![
+        case(
+            "signed by the second key while keys rotate",
+            |w| w.signer = org_signer(2),
+            Code::Valid,
+        ),
+        case(
+            "no keys known",
+            |w| {
+                w.keys = None;
+                w.list = None;
+                w.features = None;
+            },
+            Code::UnknownKey,
+        ),
+        case(
+            "a token that claims another organization",
+            |w| w.claims.org = OrgId::new(1, [9; 10]),
+            Code::UnknownKey,
+        ),
+        case(
+            "a token of another issuer",
+            |w| w.claims.iss = "https://staging.example".into(),
+            Code::UnknownKey,
+        ),
+        case(
+            "a kid of another organization",
+            |w| {
+                w.tamper = Some(|t| with_header(&t, |h| h.replace("0ACME0AG.1", "00000000.1")));
+            },
+            Code::UnknownKey,
+        ),
+        case(
+            "one key's signature under another key's kid",
+            |w| {
+                w.tamper = Some(|t| with_header(&t, |h| h.replace("0ACME0AG.1", "0ACME0AG.2")));
+            },
+            Code::SignatureInvalid,
+        ),
+        case(
+            "a signature whose S is not below L",
+            |w| {
+                w.tamper = Some(|t| {
+                    // S of all ones: canonical base64url of 64 bytes, none of them a valid scalar.
+                    let head = t.rsplit_once('.').unwrap().0;
+                    format!("{head}.{}w", "_".repeat(85))
+                });
+            },
+            Code::SignatureInvalid,
+        ),
+        case(
+            "an all-zero signature",
+            |w| {
+                w.tamper =
+                    Some(|t| format!("{}.{}", t.rsplit_once('.').unwrap().0, "A".repeat(86)));
+            },
+            Code::SignatureInvalid,
+        ),
+        case(
+            "claims altered after signing",
+            |w| {
+                w.tamper = Some(|t| {
+                    let forged = with_payload(&t, |p| p.replace("\"PRO\"", "\"ENTERPRISE\""));
+                    let (head, _) = forged.rsplit_once('.').unwrap();
+                    format!("{head}.{}", t.rsplit_once('.').unwrap().1)
+                });
+            },
+            Code::SignatureInvalid,
+        ),
+        case(
+            "an unknown claim is ignored",
+            |w| {
+                w.tamper = Some(|t| with_payload(&t, |p| p.replacen('{', "{\"note\":\"new\",", 1)));
+            },
+            Code::Valid,
+        ),
+        case(
+            "a token whose header fields stand in another order",
+            |w| {
+                w.tamper = Some(|t| {
+                    with_header(&t, |_| {
+                        r#"{"typ":"license+jwt","alg":"EdDSA","kid":"0ACME0AG.1"}"#.into()
+                    })
+                });
+            },
+            Code::Valid,
+        ),
+        case(
+            "a handmade token of nothing",
+            |w| {
+                w.tamper = Some(|_| {
+                    handmade(
+                        r#"{"alg":"EdDSA","typ":"license+jwt","kid":"0ACME0AG.1"}"#,
+                        "{}",
+                    )
+                });
+            },
+            Code::Malformed,
+        ),
+    ]
+}
+
+/// Both sides of every second that matters.
+fn boundaries() -> Vec<Named> {
+    let long = Life {
+        iat: T0,
+        exp: T0 + 300 * DAY,
+    };
+    let mut cases = vec![
+        case(
+            "nbf 60 s ahead: two clocks may differ",
+            |w| w.nbf = Some(w.now + 60),
+            Code::Valid,
+        ),
+        case(
+            "nbf 61 s ahead",
+            |w| w.nbf = Some(w.now + 61),
+            Code::NotYetValid,
+        ),
+        case(
+            "last second of the license",
+            |w| w.claims.lexp = Some(w.now + 1),
+            Code::Valid,
+        ),
+        case(
+            "first second after the license",
+            |w| w.claims.lexp = Some(w.now),
+            Code::LicenseExpired,
+        ),
+        case(
+            "last second of the token",
+            |w| w.token_life.exp = w.now + 1,
+            Code::Valid,
+        ),
+        case(
+            "first second after the token",
+            |w| w.token_life.exp = w.now,
+            Code::TokenExpired,
+        ),
+        case(
+            "a license without end",
+            |w| w.claims.lexp = None,
+            Code::Valid,
+        ),
+        case(
+            "a token of 400 days",
+            |w| w.token_life.exp = T0 + 400 * DAY,
+            Code::Valid,
+        ),
+        case("status as old as its ttl", |w| w.now = T0 + 30, Code::Valid),
+        case(
+            "status a second older than its ttl",
+            |w| w.now = T0 + 31,
+            Code::Stale,
+        ),
+        case(
+            "status older than its ttl, but fetched just now",
+            |w| {
+                w.now = T0 + 31;
+                w.source = Source::Origin;
+            },
+            Code::Valid,
+        ),
+        case(
+            "as stale as demanded",
+            |w| w.context.max_staleness_s = Some(10),
+            Code::Valid,
+        ),
+        case(
+            "a second staler than demanded",
+            |w| w.context.max_staleness_s = Some(9),
+            Code::Stale,
+        ),
+        case(
+            "fetched for a demand of 0, 5 s under way",
+            |w| {
+                w.now = T0 + 5;
+                w.source = Source::Origin;
+                w.context.max_staleness_s = Some(0);
+            },
+            Code::Valid,
+        ),
+        case(
+            "fetched for a demand of 0, yet 6 s old",
+            |w| {
+                w.now = T0 + 6;
+                w.source = Source::Origin;
+                w.context.max_staleness_s = Some(0);
+            },
+            Code::Stale,
+        ),
+        case(
+            "a demand does not stretch the ttl",
+            |w| {
+                w.now = T0 + 31;
+                w.context.max_staleness_s = Some(3600);
+            },
+            Code::Stale,
+        ),
+        case(
+            "a status list made 60 s ahead: two clocks may differ",
+            |w| {
+                w.list = Some(Life {
+                    iat: w.now + 60,
+                    exp: w.now + DAY,
+                });
+            },
+            Code::Valid,
+        ),
+    ];
+    type Set = fn(&mut World, Life);
+    let documents: [(&str, Set); 3] = [
+        ("keys", |w, life| w.keys = Some(life)),
+        ("status list", |w, life| w.list = Some(life)),
+        ("features", |w, life| w.features = Some(life)),
+    ];
+    for (document, set) in documents {
+        for (second, offset, expected) in [("last", 1, Code::Valid), ("first", 0, Code::Stale)] {
+            let side = if offset == 1 { "of" } else { "after" };
+            cases.push(case(
+                &format!("{second} second {side} the {document}"),
+                |w| {
+                    w.keys = Some(long);
+                    w.list = Some(long);
+                    w.features = Some(long);
+                    set(
+                        w,
+                        Life {
+                            iat: T0,
+                            exp: w.now + offset,
+                        },
+                    );
+                },
+                expected,
+            ));
+        }
+    }
+    cases
+}
+
+fn status() -> Vec<Named> {
+    vec![
+        case(
+            "status changed since the token was made",
+            |w| w.status = 12,
+            Code::Valid,
+        ),
+        case(
+            "every other status is refused",
+            |w| w.status = 15,
+            Code::StatusUnknown,
+        ),
+        case("no status list known", |w| w.list = None, Code::Stale),
+        case("no features known", |w| w.features = None, Code::Stale),
+        case(
+            "an entry that a list as old as the token lacks",
+            |w| w.list_entries = 4,
+            Code::Valid,
+        ),
+        case(
+            "an entry that a newer list lacks",
+            |w| {
+                w.list_entries = 4;
+                w.list = Some(Life {
+                    iat: T0 + 1,
+                    exp: T0 + DAY,
+                });
+            },
+            Code::StatusUnknown,
+        ),
+        case(
+            "an entry that an older list lacks: as fresh as the token",
+            |w| {
+                w.list_entries = 4;
+                w.list = Some(Life {
+                    iat: T0 - 300,
+                    exp: T0 + DAY,
+                });
+                w.context.max_staleness_s = Some(10);
+            },
+            Code::Valid,
+        ),
+        case(
+            "the same, demanded fresher than the token",
+            |w| {
+                w.list_entries = 4;
+                w.list = Some(Life {
+                    iat: T0 - 300,
+                    exp: T0 + DAY,
+                });
+                w.context.max_staleness_s = Some(9);
+            },
+            Code::Stale,
+        ),
+    ]
+}
+
+/// What counts while the origin can't be reached.
+fn degraded() -> Vec<Named> {
+    let week = 7 * DAY;
+    fn down(w: &mut World) {
+        w.origin_unreachable = true;
+        w.source = Source::Kv;
+    }
+    vec![
+        case(
+            "degraded: stale status is used, and said",
+            |w| {
+                down(w);
+                w.now = T0 + 3600;
+            },
+            Code::Valid,
+        ),
+        case(
+            "degraded: a demand for fresher is not met",
+            |w| {
+                down(w);
+                w.now = T0 + 3600;
+                w.context.max_staleness_s = Some(60);
+            },
+            Code::Stale,
+        ),
+        case(
+            "degraded: last second of the token",
+            |w| {
+                down(w);
+                w.now = T0 + DAY - 1;
+            },
+            Code::Valid,
+        ),
+        case(
+            "degraded: first second of grace",
+            |w| {
+                down(w);
+                w.now = T0 + DAY;
+            },
+            Code::Valid,
+        ),
+        case(
+            "degraded: last second of grace",
+            |w| {
+                down(w);
+                w.now = T0 + DAY + week - 1;
+            },
+            Code::Valid,
+        ),
+        case(
+            "degraded: first second after grace",
+            |w| {
+                down(w);
+                w.now = T0 + DAY + week;
+            },
+            Code::TokenExpired,
+        ),
+        case(
+            "degraded: no grace granted",
+            |w| {
+                down(w);
+                w.claims.grace = 0;
+                w.now = T0 + DAY;
+            },
+            Code::TokenExpired,
+        ),
+        case(
+            "in grace's span while the origin can be reached",
+            |w| {
+                w.list = Some(Life {
+                    iat: T0 + DAY,
+                    exp: T0 + 2 * DAY,
+                });
+                w.keys = w.list;
+                w.features = w.list;
+                w.now = T0 + DAY + 5;
+            },
+            Code::TokenExpired,
+        ),
+        case(
+            "degraded: grace never outlasts the license",
+            |w| {
+                down(w);
+                w.claims.lexp = Some(T0 + DAY + 100);
+                w.now = T0 + DAY + 100;
+            },
+            Code::LicenseExpired,
+        ),
+        case(
+            "degraded: grace is cut short by the license's end, and says so",
+            |w| {
+                down(w);
+                w.claims.lexp = Some(T0 + DAY + 100);
+                w.now = T0 + DAY + 99;
+            },
+            Code::Valid,
+        ),
+        case(
+            "degraded: grace never overrides a known revocation",
+            |w| {
+                down(w);
+                w.status = 1;
+                w.now = T0 + DAY + 5;
+            },
+            Code::Revoked,
+        ),
+        case(
+            "degraded: grace never overrides a known suspension",
+            |w| {
+                down(w);
+                w.status = 2;
+                w.now = T0 + DAY + 5;
+            },
+            Code::Suspended,
+        ),
+        case(
+            "degraded: documents count for the token's grace past their end",
+            |w| {
+                down(w);
+                w.token_life.exp = T0 + 30 * DAY;
+                w.now = T0 + DAY + week - 1;
+            },
+            Code::Valid,
+        ),
+        case(
+            "degraded: but no longer",
+            |w| {
+                down(w);
+                w.token_life.exp = T0 + 30 * DAY;
+                w.now = T0 + DAY + week;
+            },
+            Code::Stale,
+        ),
+        case(
+            "degraded: another device is refused all the same",
+            |w| {
+                down(w);
+                w.context.fingerprint = Some("device-2".into());
+            },
+            Code::FingerprintMismatch,
+        ),
+    ]
+}
+
+fn uses() -> Vec<Named> {
+    let mut cases = vec![
+        case(
+            "the second product of the license",
+            |w| w.context.product = "cloud_ide".into(),
+            Code::Valid,
+        ),
+        case(
+            "a product's code in capitals",
+            |w| w.context.product = "LOCAL_CLI".into(),
+            Code::ProductMismatch,
+        ),
+        case(
+            "an empty product code",
+            |w| w.context.product = String::new(),
+            Code::ProductMismatch,
+        ),
+        case(
+            "a license for any device",
+            |w| {
+                w.claims.fp = None;
+                w.context.fingerprint = None;
+            },
+            Code::Valid,
+        ),
+        case(
+            "a license for any device, and one that is named",
+            |w| w.claims.fp = None,
+            Code::Valid,
+        ),
+        case(
+            "a fingerprint beyond ASCII",
+            |w| {
+                w.claims.fp = Some(licet_shared::decision::fingerprint_hash("Gerät-№1"));
+                w.context.fingerprint = Some("Gerät-№1".into());
+            },
+            Code::Valid,
+        ),
+        case(
+            "several features, all granted",
+            |w| {
+                w.context.require =
+                    vec!["export.pdf".into(), "projects.max".into(), "limits".into()];
+            },
+            Code::Valid,
+        ),
+        case(
+            "several features, one of them not",
+            |w| {
+                w.context.require = vec!["export.pdf".into(), "beta".into()];
+            },
+            Code::FeatureMissing,
+        ),
+        case(
+            "a feature set without features",
+            |w| w.feature_values.clear(),
+            Code::Valid,
+        ),
+    ];
+    for (feature, expected) in [
+        ("export.pdf", Code::Valid),
+        ("projects.max", Code::Valid),
+        ("theme", Code::Valid),
+        ("limits", Code::Valid),
+        ("beta", Code::FeatureMissing),
+        ("exports.none", Code::FeatureMissing),
+        ("theme.none", Code::FeatureMissing),
+        ("nothing", Code::FeatureMissing),
+        ("no.such", Code::FeatureMissing),
+    ] {
+        cases.push(case(
+            &format!("requires {feature}"),
+            |w| {
+                w.context.require = vec![feature.into()];
+            },
+            expected,
+        ));
+    }
+    cases.push(case(
+        "requires an empty list, which is a value",
+        |w| {
+            w.feature_values.insert("regions".into(), json!([]));
+            w.context.require = vec!["regions".into()];
+        },
+        Code::Valid,
+    ));
+    cases
+}

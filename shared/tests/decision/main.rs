@@ -1,0 +1,127 @@
+//! The conformance vectors of the decision, on both targets.
+//!
+//! `tests/vectors/decision.json` is what every implementation is held against. The cases it is
+//! made from stand in `cases.rs`; `LICET_BLESS=1 cargo test -p licet-shared --test decision`
+//! writes it anew, and a plain test run fails when the two differ.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(not(target_arch = "wasm32"))]
+mod cases;
+#[cfg(not(target_arch = "wasm32"))]
+mod generate;
+#[cfg(not(target_arch = "wasm32"))]
+mod world;
+
+use std::collections::BTreeMap;
+
+use licet_shared::{
+    decision::{Code, Context, Source, State, decide},
+    documents::{FeatureSet, OrgKeys, PlatformKeys, StatusDocument},
+    id::{FeatureSetId, OrgTag},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use support::both_targets;
+
+/// The file as it is committed.
+#[derive(Serialize, Deserialize)]
+struct Vectors {
+    about: String,
+    issuer: String,
+    platform_keys: String,
+    org: OrgTag,
+    feature_set: FeatureSetId,
+    status_list: String,
+    /// Signed documents by name; cases name them.
+    documents: BTreeMap<String, String>,
+    cases: Vec<Case>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Case {
+    name: String,
+    now: i64,
+    token: String,
+    context: CaseContext,
+    state: CaseState,
+    verdict: Value,
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct CaseContext {
+    product: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    require: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_staleness_s: Option<u32>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct CaseState {
+    keys: Option<String>,
+    status_list: Option<String>,
+    features: Option<String>,
+    source: Source,
+    origin_unreachable: bool,
+}
+
+impl Vectors {
+    /// Verifies a case's documents, decides, and gives the verdict as JSON.
+    fn judge(&self, case: &Case) -> Value {
+        let now = Timestamp::from_unix(case.now);
+        let text = |name: &Option<String>| name.as_ref().map(|name| self.documents[name].as_str());
+        let platform: PlatformKeys = self.platform_keys.parse().unwrap();
+        let keys = text(&case.state.keys)
+            .map(|text| OrgKeys::verify(text, &self.issuer, self.org, &platform, now).unwrap());
+        let org_keys = || keys.as_ref().unwrap();
+        let status_list = text(&case.state.status_list)
+            .map(|text| StatusDocument::verify(text, &self.status_list, org_keys(), now).unwrap());
+        let features = text(&case.state.features)
+            .map(|text| FeatureSet::verify(text, self.feature_set, org_keys(), now).unwrap());
+        let context = Context {
+            product: &case.context.product,
+            fingerprint: case.context.fingerprint.as_deref(),
+            require: &case.context.require,
+            max_staleness_s: case.context.max_staleness_s,
+        };
+        let state = State {
+            keys: keys.as_ref(),
+            status_list: status_list.as_ref(),
+            features: features.as_ref(),
+            source: case.state.source,
+            origin_unreachable: case.state.origin_unreachable,
+        };
+        serde_json::to_value(decide(&case.token, &context, &state, now)).unwrap()
+    }
+}
+
+const COMMITTED: &str = include_str!("../../../tests/vectors/decision.json");
+
+both_targets! {
+    fn every_committed_vector_gets_its_verdict() {
+        let vectors: Vectors = serde_json::from_str(COMMITTED).unwrap();
+        assert!(vectors.cases.len() >= 60, "only {} cases", vectors.cases.len());
+        for case in &vectors.cases {
+            assert_eq!(vectors.judge(case), case.verdict, "{}", case.name);
+        }
+    }
+
+    fn the_vectors_cover_every_code_that_the_decision_gives() {
+        let vectors: Vectors = serde_json::from_str(COMMITTED).unwrap();
+        // These are the origin's, about writes.
+        let origin_only = [
+            Code::LicenseNotFound, Code::ActivationLimit, Code::SeatLimit,
+            Code::ProductNotLicensed, Code::ActivationNotFound,
+        ];
+        for code in Code::ALL.iter().filter(|code| !origin_only.contains(code)) {
+            let covered = vectors.cases.iter().any(|case| case.verdict["code"] == code.as_str());
+            assert!(covered, "no vector for {code}");
+        }
+    }
+}
