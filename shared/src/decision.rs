@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     documents::{FeatureSet, LicenseClaims, OrgKeys, StatusDocument, TOKEN_VERSION},
     id::OrgTag,
-    jws::{Untrusted, Verified},
+    jws::{Untrusted, Verified, VerifyingKey},
     status_list::status,
     time::{CLOCK_SKEW_S, Timestamp},
 };
@@ -63,6 +63,7 @@ pub type TokenRefused = Code;
 #[derive(Clone, Debug)]
 pub struct LicenseToken {
     token: Verified<LicenseClaims>,
+    key: VerifyingKey,
     org: OrgTag,
     list: u32,
 }
@@ -107,17 +108,20 @@ impl LicenseToken {
             .ok_or(Code::Malformed)?;
         Ok(Self {
             token,
+            key: key.clone(),
             org: keys.tag(),
             list,
         })
     }
 
-    /// Whether `keys` still vouch for this token, whose signature was checked at an earlier time.
+    /// Whether `keys` still vouch for this token, whose signature was checked at an earlier time:
+    /// they hold the very key, not only its name.
     #[must_use]
     pub fn still_vouched_for_by(&self, keys: &OrgKeys) -> bool {
         keys.tag() == self.org
             && keys.org() == self.claims().org
-            && keys.find(self.token.kid()).is_some()
+            && keys.issuer() == self.claims().iss
+            && keys.find(self.key.kid()) == Some(&self.key)
     }
 
     /// What the token says.
@@ -194,6 +198,21 @@ pub fn decide_verified<'a>(
     Verdict::about(token, code, state, evidence.as_of, now)
 }
 
+/// Decides about a token by itself: whether its license is in force and what it grants, not
+/// whether a given device may run a given product with it.
+///
+/// Gives neither `PRODUCT_MISMATCH`, `FINGERPRINT_REQUIRED`, `FINGERPRINT_MISMATCH` nor `FEATURE_MISSING`.
+#[must_use]
+pub fn decide_standing<'a>(token: &LicenseToken, state: &State<'a>, now: Timestamp) -> Verdict<'a> {
+    let evidence = StatusEvidence::of(token, state.status_list);
+    let code = evidence
+        .objection()
+        .or_else(|| time_objection(token, state, now))
+        .or_else(|| freshness_objection(token, None, state, evidence, now))
+        .unwrap_or(Code::Valid);
+    Verdict::about(token, code, state, evidence.as_of, now)
+}
+
 /// What is known of a token's status, and as of when.
 #[derive(Clone, Copy)]
 struct StatusEvidence {
@@ -256,12 +275,20 @@ fn first_objection(
             let granted = context.require.iter().all(|name| features.grants(name));
             (!granted).then_some(Code::FeatureMissing)
         })
-        .or_else(|| {
-            let fresh = evidence.value.is_some()
-                && documents_hold(token, state, now)
-                && fresh_enough(context, state, evidence.as_of, now);
-            (!fresh).then_some(Code::Stale)
-        })
+        .or_else(|| freshness_objection(token, context.max_staleness_s, state, evidence, now))
+}
+
+fn freshness_objection(
+    token: &LicenseToken,
+    max_staleness_s: Option<u32>,
+    state: &State<'_>,
+    evidence: StatusEvidence,
+    now: Timestamp,
+) -> Option<Code> {
+    let fresh = evidence.value.is_some()
+        && documents_hold(token, state, now)
+        && fresh_enough(max_staleness_s, state, evidence.as_of, now);
+    (!fresh).then_some(Code::Stale)
 }
 
 fn time_objection(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> Option<Code> {
@@ -321,14 +348,14 @@ fn documents_hold(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> bo
 }
 
 fn fresh_enough(
-    context: &Context<'_>,
+    max_staleness_s: Option<u32>,
     state: &State<'_>,
     as_of: Timestamp,
     now: Timestamp,
 ) -> bool {
     let age = now.since(as_of);
     let fetched_now = state.source == Source::Origin;
-    let demanded = context.max_staleness_s.map(i64::from);
+    let demanded = max_staleness_s.map(i64::from);
     let allowance = if fetched_now { FETCH_ALLOWANCE_S } else { 0 };
     let meets_demand = demanded.is_none_or(|demanded| age <= demanded + allowance);
     let within_ttl = state

@@ -163,8 +163,12 @@ id!(
     ApiKeyId, "key"
 );
 id!(
-    /// A token, a request or an event: anything that is named once.
+    /// A token, a session or an event: anything that is named once.
     EventId, "evt"
+);
+id!(
+    /// A request, as it is named in answers and logs.
+    RequestId, "req"
 );
 
 /// The eight symbols that name an organization in license keys, key ids and URLs.
