@@ -21,7 +21,11 @@ pub fn build() -> Result<PathBuf> {
         bail!("there is no edge/Cargo.toml: run this inside a clone of Licet");
     }
     tools::wasm_target()?;
-    long_step("compile the edge to Wasm", "some minutes the first time", || compile(&root))?;
+    long_step(
+        "compile the edge to Wasm",
+        "some minutes the first time",
+        || compile(&root),
+    )?;
     let node = Node::find()?;
     let bindgen = tools::wasm_bindgen_dir()?;
     let worker_build = tools::worker_build()?;
@@ -35,7 +39,10 @@ pub fn build() -> Result<PathBuf> {
             let mut command = Command::new(&worker_build);
             command.args(["--release", "edge"]).current_dir(&root);
             command.env("WASM_BINDGEN_BIN", bindgen.join("wasm-bindgen"));
-            command.env("WASM_OPT_BIN", node.package_file("binaryen", "bin/wasm-opt"));
+            command.env(
+                "WASM_OPT_BIN",
+                node.package_file("binaryen", "bin/wasm-opt"),
+            );
             command.env("ESBUILD_BIN", node.esbuild()?);
             node.prepare(&mut command);
             run_quiet("worker-build", &mut command)
@@ -49,7 +56,13 @@ pub fn build() -> Result<PathBuf> {
 /// so that its output and its time are told apart.
 fn compile(root: &Path) -> Result<()> {
     let mut command = Command::new("cargo");
-    command.args(["build", "--lib", "--release", "--target", "wasm32-unknown-unknown"]);
+    command.args([
+        "build",
+        "--lib",
+        "--release",
+        "--target",
+        "wasm32-unknown-unknown",
+    ]);
     run_quiet("compile the edge", command.current_dir(root.join("edge")))
 }
 
@@ -64,10 +77,17 @@ impl Stamp {
     fn take(build: &Path) -> Result<Self> {
         let wasm = paths::target().join(WASM_FILE);
         let meta = fs::metadata(&wasm).with_context(|| format!("no {}", wasm.display()))?;
-        let age = meta.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let age = meta
+            .modified()?
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let lock = fs::read(paths::workspace().join("package-lock.json"))?;
         let text = format!("{} {} {}", meta.len(), age.as_nanos(), lock.len());
-        Ok(Self { file: build.join(".licet-stamp"), text, index: build.join("index.js") })
+        Ok(Self {
+            file: build.join(".licet-stamp"),
+            text,
+            index: build.join("index.js"),
+        })
     }
 
     fn is_current(&self) -> bool {

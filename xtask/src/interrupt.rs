@@ -22,7 +22,9 @@ pub fn install() -> Result<()> {
 
 /// Whether a signal asked this process to end. Always false before [`install`].
 pub fn requested() -> bool {
-    INTERRUPTED.get().is_some_and(|flag| flag.load(Ordering::SeqCst))
+    INTERRUPTED
+        .get()
+        .is_some_and(|flag| flag.load(Ordering::SeqCst))
 }
 
 /// An error once a signal asked this process to end.

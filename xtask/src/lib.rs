@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod bench;
 pub mod commands;
 pub mod edge;
 pub mod interrupt;

@@ -4,15 +4,29 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
-use xtask::{commands, interrupt};
+use xtask::commands::dev::DevOptions;
+use xtask::{bench, commands, interrupt};
 
 const HELP: &str = "\
-Licet's development tool.
+Licet's development tool. Sets up what it needs by itself.
 
-cargo xtask build [edge|origin]  build what is deployed
+cargo xtask dev                  database, origin and edge on this machine, until Ctrl-C
+    --once                       end after the first verdict; fails unless it is VALID
+    --reset                      forget the database and keys of former runs
+    --port N                     port of the edge (8787)
+    --origin-port N              port of the origin (8600)
+    --pg-port N                  port of Postgres (8632); DATABASE_URL uses a running one instead
+cargo xtask test [FILTER...]     every test, or those whose names contain a FILTER
+    --full                       also those that take long
+cargo xtask lint                 formatting, clippy on both targets, dependencies
+cargo xtask build [edge|origin]  what is deployed
+cargo xtask bench edge           measure the Worker beside others
 cargo xtask postgres             a database to try things on, until Ctrl-C
-    --keep                       the one that `dev` uses, not a throw-away one
+    --keep                       the one of `dev`, not a throw-away one
     --port N                     on this port
+
+Environment: LICET_STATE (directory that dev keeps things in), LICET_TOOLS (directory of
+installed tools), LICET_POSTGRES_BIN (directory of initdb and postgres, or `npm`), DATABASE_URL.
 ";
 
 fn main() -> ExitCode {
@@ -28,27 +42,75 @@ fn main() -> ExitCode {
 }
 
 fn run(mut args: lexopt::Parser) -> Result<()> {
-    let Some(Value(command)) = args.next()? else {
-        print!("{HELP}");
-        return Ok(());
+    let command = match args.next()? {
+        Some(Value(command)) => command.to_string_lossy().into_owned(),
+        None | Some(Long("help") | Short('h')) => "help".to_owned(),
+        Some(other) => return Err(other.unexpected().into()),
     };
-    match command.to_string_lossy().as_ref() {
+    match command.as_str() {
+        "help" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        "dev" => dev(&mut args),
+        "test" => test(&mut args),
+        "lint" => no_more(&mut args).and_then(|()| commands::lint::lint()),
         "build" => build(&mut args),
+        "bench" => bench(&mut args),
         "postgres" => postgres(&mut args),
-        other => bail!("no command `{other}`; `cargo xtask` lists them"),
+        other => bail!("no command `{other}`; `cargo xtask help` lists them"),
     }
 }
 
+fn dev(args: &mut lexopt::Parser) -> Result<()> {
+    let mut options = DevOptions::default();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("once") => options.once = true,
+            Long("reset") => options.reset = true,
+            Long("port") => options.port = args.value()?.parse()?,
+            Long("origin-port") => options.origin_port = args.value()?.parse()?,
+            Long("pg-port") => options.pg_port = args.value()?.parse()?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    commands::dev::dev(&options)
+}
+
+fn test(args: &mut lexopt::Parser) -> Result<()> {
+    let (mut filters, mut full) = (Vec::new(), false);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("full") => full = true,
+            Value(filter) => filters.push(filter.to_string_lossy().into_owned()),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    commands::test::test(&filters, full)
+}
+
 fn build(args: &mut lexopt::Parser) -> Result<()> {
-    let part = args.next()?;
-    match part {
+    let part = match args.next()? {
+        Some(Value(part)) => Some(part.to_string_lossy().into_owned()),
+        None => None,
+        Some(other) => return Err(other.unexpected().into()),
+    };
+    no_more(args)?;
+    match part.as_deref() {
+        Some("edge") => commands::build::edge(),
+        Some("origin") => commands::build::origin(true).map(drop),
         None => {
             commands::build::edge()?;
             commands::build::origin(true).map(drop)
         }
-        Some(Value(part)) if part == "edge" => commands::build::edge(),
-        Some(Value(part)) if part == "origin" => commands::build::origin(true).map(drop),
-        Some(other) => Err(other.unexpected().into()),
+        Some(other) => bail!("`{other}` can't be built: edge or origin can"),
+    }
+}
+
+fn bench(args: &mut lexopt::Parser) -> Result<()> {
+    match args.next()? {
+        Some(Value(what)) if what == "edge" => no_more(args).and_then(|()| bench::edge()),
+        _ => bail!("say what to measure: cargo xtask bench edge"),
     }
 }
 
@@ -62,4 +124,11 @@ fn postgres(args: &mut lexopt::Parser) -> Result<()> {
         }
     }
     commands::postgres::postgres(keep, port)
+}
+
+fn no_more(args: &mut lexopt::Parser) -> Result<()> {
+    match args.next()? {
+        Some(arg) => Err(arg.unexpected().into()),
+        None => Ok(()),
+    }
 }

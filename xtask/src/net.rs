@@ -17,7 +17,9 @@ const PORTS: std::ops::Range<u16> = 20_000..30_000;
 /// A loopback port that nothing listens on, never the same twice in one process.
 pub fn free_port() -> Result<u16> {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let mut given = GIVEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut given = GIVEN
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     for _ in 0..1000 {
         let [a, b] = random::<2>()?;
         let port = PORTS.start + u16::from_le_bytes([a, b]) % (PORTS.end - PORTS.start);
@@ -53,7 +55,10 @@ pub fn random<const N: usize>() -> Result<[u8; N]> {
 
 /// A password of 160 random bits, in hexadecimal: needs no escaping in a URL.
 pub fn random_password() -> Result<String> {
-    Ok(random::<20>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(random::<20>()?
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 /// An answer to [`get`] or [`post_json`].
@@ -80,7 +85,9 @@ pub fn get(url: &str, limit: Duration) -> Result<Answer> {
 
 /// POST of a JSON body within `limit`; any status is an answer.
 pub fn post_json(url: &str, body: &Value, limit: Duration) -> Result<Answer> {
-    let request = agent(limit).post(url).header("content-type", "application/json");
+    let request = agent(limit)
+        .post(url)
+        .header("content-type", "application/json");
     answer(request.send(body.to_string()), url)
 }
 
@@ -103,6 +110,12 @@ fn answer(
     url: &str,
 ) -> Result<Answer> {
     let mut response = result.with_context(|| format!("no answer from {url}"))?;
-    let body = response.body_mut().read_to_string().with_context(|| format!("cut off: {url}"))?;
-    Ok(Answer { status: response.status().as_u16(), body })
+    let body = response
+        .body_mut()
+        .read_to_string()
+        .with_context(|| format!("cut off: {url}"))?;
+    Ok(Answer {
+        status: response.status().as_u16(),
+        body,
+    })
 }

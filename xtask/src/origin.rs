@@ -127,7 +127,11 @@ impl Origin {
     /// Starts it and waits until it is ready.
     pub fn start(config: OriginConfig) -> Result<Self> {
         let port = config.port.map_or_else(net::free_port, Ok)?;
-        let mut origin = Self { config, port, service: None };
+        let mut origin = Self {
+            config,
+            port,
+            service: None,
+        };
         origin.restart()?;
         Ok(origin)
     }
@@ -147,7 +151,8 @@ impl Origin {
         for (name, value) in &self.config.env {
             command.env(name, value);
         }
-        let mut service = Service::spawn("the origin", &mut command, &self.config.log, Signal::TERM)?;
+        let mut service =
+            Service::spawn("the origin", &mut command, &self.config.log, Signal::TERM)?;
         let ready = format!("{}/health/ready", self.url());
         service.wait_ready(Duration::from_secs(30), || net::answers_ok(&ready))?;
         self.service = Some(service);
@@ -195,11 +200,17 @@ impl Origin {
 fn origin() -> Result<Command> {
     let binary = paths::origin_binary();
     if !paths::is_executable(&binary) {
-        bail!("no built origin at {}: run `cargo build -p licet-origin`", binary.display());
+        bail!(
+            "no built origin at {}: run `cargo build -p licet-origin`",
+            binary.display()
+        );
     }
     let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("LICET_") && name != "LICET_LOG") {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("LICET_") && name != "LICET_LOG")
+        {
             command.env_remove(&name);
         }
     }

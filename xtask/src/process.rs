@@ -27,7 +27,12 @@ pub struct Service {
 impl Service {
     /// Starts `command` as the leader of a new process group, appending its
     /// output to `log`. `stop_signal` is what asks it to end in good order.
-    pub fn spawn(name: &str, command: &mut Command, log: &Path, stop_signal: Signal) -> Result<Self> {
+    pub fn spawn(
+        name: &str,
+        command: &mut Command,
+        log: &Path,
+        stop_signal: Signal,
+    ) -> Result<Self> {
         let out = File::options()
             .create(true)
             .append(true)
@@ -41,7 +46,13 @@ impl Service {
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
         let watchdog = watch(child.id(), stop_signal)?;
-        Ok(Self { name: name.to_owned(), child, watchdog: Some(watchdog), log: log.to_owned(), stop_signal })
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            watchdog: Some(watchdog),
+            log: log.to_owned(),
+            stop_signal,
+        })
     }
 
     /// What it is called in messages.
@@ -76,7 +87,11 @@ impl Service {
     }
 
     /// Asks `is_ready` until it says yes, the child ends, or `limit` has passed.
-    pub fn wait_ready(&mut self, limit: Duration, mut is_ready: impl FnMut() -> bool) -> Result<()> {
+    pub fn wait_ready(
+        &mut self,
+        limit: Duration,
+        mut is_ready: impl FnMut() -> bool,
+    ) -> Result<()> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(10);
         while !is_ready() {
@@ -117,7 +132,9 @@ impl Service {
     pub fn kill(&mut self) -> Result<()> {
         self.end_watchdog();
         signal_group(self.child.id(), Signal::KILL);
-        self.child.wait().with_context(|| format!("cannot wait for {}", self.name))?;
+        self.child
+            .wait()
+            .with_context(|| format!("cannot wait for {}", self.name))?;
         // Grandchildren are reaped by init, not by us: give it a moment.
         let started = Instant::now();
         while group_lives(self.child.id()) && started.elapsed() < Duration::from_secs(2) {
@@ -172,7 +189,9 @@ fn group_lives(group: u32) -> bool {
 
 /// Ids of the direct children of a process. Empty where there is no `/proc`.
 pub fn children(parent: u32) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|pid| parent_of(*pid) == Some(parent))

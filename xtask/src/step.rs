@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -23,10 +24,19 @@ pub fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     result
 }
 
-/// As [`step`], but announces itself first: for what takes minutes the first time.
+/// As [`step`], but says what to expect once it takes longer than a moment.
 pub fn long_step<T>(name: &str, expect: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    println!("  ..  {name}: {expect}");
-    step(name, work)
+    let (done, still_running) = mpsc::channel::<()>();
+    let notice = format!("  ..  {name}: {expect}");
+    let teller = std::thread::spawn(move || {
+        if still_running.recv_timeout(Duration::from_secs(3)) == Err(RecvTimeoutError::Timeout) {
+            println!("{notice}");
+        }
+    });
+    let result = step(name, work);
+    drop(done);
+    teller.join().ok();
+    result
 }
 
 /// Runs a command with its output in a log file. When it fails, the error holds
@@ -34,13 +44,20 @@ pub fn long_step<T>(name: &str, expect: &str, work: impl FnOnce() -> Result<T>) 
 pub fn run_quiet(name: &str, command: &mut Command) -> Result<()> {
     let log = log_file(name)?;
     let out = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
-    command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+    command
+        .stdin(Stdio::null())
+        .stdout(out.try_clone()?)
+        .stderr(out);
     let status = wait(command)?;
     if status.success() {
         fs::remove_file(&log).ok();
         return Ok(());
     }
-    bail!("{name}: {status}\n{}\nThe whole log: {}", tail(&log, 30), log.display());
+    bail!(
+        "{name}: {status}\n{}\nThe whole log: {}",
+        tail(&log, 30),
+        log.display()
+    );
 }
 
 /// Runs a command on our own terminal. For what people want to watch: tests.
@@ -55,7 +72,10 @@ pub fn run_loud(name: &str, command: &mut Command) -> Result<()> {
 /// A command's standard output, trimmed; its standard error is in the error.
 pub fn run_text(command: &mut Command) -> Result<String> {
     let program = program(command);
-    let output = command.stdin(Stdio::null()).output().with_context(|| cannot_run(&program))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| cannot_run(&program))?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         bail!("{program}: {}\n{}", output.status, stderr.trim());
@@ -90,16 +110,23 @@ pub fn tail(log: &Path, lines: usize) -> String {
     let bytes = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let all: Vec<&str> = text.lines().collect();
-    let last = all.get(all.len().saturating_sub(lines)..).unwrap_or_default();
-    last.iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+    let last = all
+        .get(all.len().saturating_sub(lines)..)
+        .unwrap_or_default();
+    last.iter()
+        .map(|line| format!("    {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn log_file(name: &str) -> Result<PathBuf> {
     // The number keeps two runs of one step in one process apart, the id two processes.
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let slug: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let slug: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
     let logs = paths::make_dir(paths::scratch()?.join("logs"))?;
     Ok(logs.join(format!("{}-{number}-{slug}.log", std::process::id())))
 }

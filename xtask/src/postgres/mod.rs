@@ -30,8 +30,8 @@ use rustix::process::Signal;
 pub use self::binaries::Binaries;
 pub use self::place::dev_dir;
 pub use self::user::ServerUser;
-pub use self::wire::Row;
 use self::wire::Connection;
+pub use self::wire::Row;
 use crate::process::{self, Service};
 use crate::{net, paths, step};
 
@@ -120,7 +120,13 @@ impl Cluster {
         paths::write_private(&file, &self.password)?;
         self.user.own(&file)?;
         let mut initdb = Command::new(self.binaries.path("initdb"));
-        initdb.args(["--encoding=UTF8", "--no-locale", "--auth=scram-sha-256", "--username", ADMIN]);
+        initdb.args([
+            "--encoding=UTF8",
+            "--no-locale",
+            "--auth=scram-sha-256",
+            "--username",
+            ADMIN,
+        ]);
         initdb.arg("--pwfile").arg(&file).arg("--pgdata").arg(&data);
         if !self.options.durable {
             initdb.arg("--no-sync");
@@ -180,7 +186,9 @@ impl Cluster {
             ("log_line_prefix", "%m [%p] %u@%d "),
         ];
         let ours = ours.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        ours.into_iter().chain(self.options.settings.iter().cloned()).collect()
+        ours.into_iter()
+            .chain(self.options.settings.iter().cloned())
+            .collect()
     }
 
     /// The port it listens on, the same for all its life.
@@ -205,16 +213,24 @@ impl Cluster {
 
     /// URL of a database for a role. `role`, `password` and `database` are put in as they are.
     pub fn url(&self, database: &str, role: &str, password: &str) -> String {
-        format!("postgres://{role}:{password}@127.0.0.1:{}/{database}", self.port)
+        format!(
+            "postgres://{role}:{password}@127.0.0.1:{}/{database}",
+            self.port
+        )
     }
 
     /// Creates a database unless it is there.
     pub fn create_database(&self, name: &str) -> Result<()> {
         let quoted = name.replace('\'', "''");
-        let there = self
-            .query("postgres", &format!("SELECT 1 FROM pg_database WHERE datname = '{quoted}'"))?;
+        let there = self.query(
+            "postgres",
+            &format!("SELECT 1 FROM pg_database WHERE datname = '{quoted}'"),
+        )?;
         if there.is_empty() {
-            self.query("postgres", &format!("CREATE DATABASE \"{}\"", name.replace('"', "\"\"")))?;
+            self.query(
+                "postgres",
+                &format!("CREATE DATABASE \"{}\"", name.replace('"', "\"\"")),
+            )?;
         }
         Ok(())
     }
@@ -230,7 +246,9 @@ impl Cluster {
 
     /// Kills every process of the server with SIGKILL, as a crash would.
     pub fn kill(&mut self) -> Result<()> {
-        let Some(mut service) = self.service.take() else { return Ok(()) };
+        let Some(mut service) = self.service.take() else {
+            return Ok(());
+        };
         // Each backend leads a group of its own. Listed while their parent still
         // lives; one that starts in between sees its parent gone and ends itself.
         let backends = process::children(service.id());

@@ -31,7 +31,10 @@ pub fn dev_dir() -> Result<PathBuf> {
     if let Some(dir) = std::env::var_os("LICET_STATE") {
         let dir = open_dir(paths::workspace().join(dir))?;
         if !user.can_reach(&dir) {
-            bail!("LICET_STATE={}: the database server's user can't enter it", dir.display());
+            bail!(
+                "LICET_STATE={}: the database server's user can't enter it",
+                dir.display()
+            );
         }
         return Ok(dir);
     }
@@ -64,9 +67,13 @@ const TEMPORARY: &str = "licet-postgres-";
 fn sweep(base: &Path) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let owner = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(TEMPORARY)?.split('-').next()?.parse().ok());
+        let owner = name.to_str().and_then(|name| {
+            name.strip_prefix(TEMPORARY)?
+                .split('-')
+                .next()?
+                .parse()
+                .ok()
+        });
         if owner.is_some_and(|pid: u32| !process::is_alive(pid)) {
             fs::remove_dir_all(entry.path()).ok();
         }
@@ -82,7 +89,10 @@ fn open_dir(dir: PathBuf) -> Result<PathBuf> {
 
 /// FNV-1a: the same for the same path in every build of this program.
 fn name_hash(path: &Path) -> u64 {
-    path.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    path.as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        })
 }

@@ -29,7 +29,9 @@ impl ServerUser {
             return Ok(Self::Ourselves);
         }
         let passwd = fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
-        let ids = ["postgres", "nobody"].iter().find_map(|name| ids_of(&passwd, name));
+        let ids = ["postgres", "nobody"]
+            .iter()
+            .find_map(|name| ids_of(&passwd, name));
         match ids {
             Some((uid, gid)) => Ok(Self::Other { uid, gid }),
             None => bail!(
@@ -86,7 +88,8 @@ mod tests {
 
     #[test]
     fn reads_ids_by_exact_name() {
-        let passwd = "root:x:0:0::/root:/bin/sh\npostgresql:x:7:8::/:\npostgres:x:101:104:,,,:/x:/y\n";
+        let passwd =
+            "root:x:0:0::/root:/bin/sh\npostgresql:x:7:8::/:\npostgres:x:101:104:,,,:/x:/y\n";
         assert_eq!(ids_of(passwd, "postgres"), Some((101, 104)));
         assert_eq!(ids_of(passwd, "nobody"), None);
         assert_eq!(ids_of("nobody:x:bad", "nobody"), None);

@@ -46,7 +46,10 @@ impl Connection {
     fn authenticate(&mut self, password: &str) -> Result<()> {
         loop {
             let (kind, body) = self.receive()?;
-            match (kind, body.first_chunk().map(|code| u32::from_be_bytes(*code))) {
+            match (
+                kind,
+                body.first_chunk().map(|code| u32::from_be_bytes(*code)),
+            ) {
                 (b'R', Some(0)) => return Ok(()),
                 (b'R', Some(3)) => {
                     let mut answer = password.as_bytes().to_vec();
@@ -104,7 +107,9 @@ fn row(body: &[u8]) -> Row {
     let mut columns = Vec::new();
     let mut rest = body.get(2..).unwrap_or_default();
     while let Some((length, after)) = rest.split_first_chunk() {
-        let text = usize::try_from(i32::from_be_bytes(*length)).ok().and_then(|n| after.get(..n));
+        let text = usize::try_from(i32::from_be_bytes(*length))
+            .ok()
+            .and_then(|n| after.get(..n));
         rest = after.get(text.map_or(0, <[u8]>::len)..).unwrap_or_default();
         columns.push(text.map(|text| String::from_utf8_lossy(text).into_owned()));
     }
@@ -115,7 +120,10 @@ fn row(body: &[u8]) -> Row {
 fn error_text(body: &[u8]) -> String {
     body.split(|byte| *byte == 0)
         .find_map(|field| field.strip_prefix(b"M"))
-        .map_or_else(|| "error".to_owned(), |text| String::from_utf8_lossy(text).into_owned())
+        .map_or_else(
+            || "error".to_owned(),
+            |text| String::from_utf8_lossy(text).into_owned(),
+        )
 }
 
 #[cfg(test)]

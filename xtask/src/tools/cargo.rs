@@ -23,13 +23,21 @@ pub fn wasm_bindgen_dir() -> Result<PathBuf> {
 
 /// Path of `worker-build`, which makes the Worker out of the edge crate.
 pub fn worker_build() -> Result<PathBuf> {
-    let tool = Tool { package: "worker-build", program: "worker-build", version: "0.8.7" };
+    let tool = Tool {
+        package: "worker-build",
+        program: "worker-build",
+        version: "0.8.7",
+    };
     Ok(tool.directory()?.join("worker-build"))
 }
 
 /// Path of `cargo-deny`, which checks licences, bans and sources.
 pub fn cargo_deny() -> Result<PathBuf> {
-    let tool = Tool { package: "cargo-deny", program: "cargo-deny", version: "0.20.2" };
+    let tool = Tool {
+        package: "cargo-deny",
+        program: "cargo-deny",
+        version: "0.20.2",
+    };
     Ok(tool.directory()?.join("cargo-deny"))
 }
 
@@ -58,7 +66,9 @@ impl Tool<'_> {
                 return Ok(());
             }
             let name = format!("cargo install {} {}", self.package, self.version);
-            long_step(&name, "compiled once per user, takes some minutes", || self.install(&root))
+            long_step(&name, "compiled once per user, takes some minutes", || {
+                self.install(&root)
+            })
         })?;
         Ok(bin)
     }
@@ -73,10 +83,20 @@ impl Tool<'_> {
     fn install(&self, root: &Path) -> Result<()> {
         let install = |extra: &[&str]| {
             let mut command = Command::new("cargo");
-            command.args(["install", self.package, "--version", self.version]).args(extra);
-            command.arg("--root").arg(root).current_dir(std::env::temp_dir());
+            command
+                .args(["install", self.package, "--version", self.version])
+                .args(extra);
+            command
+                .arg("--root")
+                .arg(root)
+                .current_dir(std::env::temp_dir());
             // Flags meant for our own crates, and our own target directory, are not the tool's.
-            for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET"] {
+            for name in [
+                "RUSTFLAGS",
+                "CARGO_ENCODED_RUSTFLAGS",
+                "CARGO_TARGET_DIR",
+                "CARGO_BUILD_TARGET",
+            ] {
                 command.env_remove(name);
             }
             run_quiet(&format!("cargo install {}", self.package), &mut command)
@@ -85,7 +105,10 @@ impl Tool<'_> {
             return Ok(());
         }
         crate::interrupt::check()?;
-        println!("  ..  {} does not install with its own lock file: trying without", self.package);
+        println!(
+            "  ..  {} does not install with its own lock file: trying without",
+            self.package
+        );
         install(&[])
             .with_context(|| format!("cannot install {}: is crates.io reachable?", self.package))
     }
@@ -94,7 +117,8 @@ impl Tool<'_> {
 /// Version of a package in Cargo.lock.
 fn locked_version(package: &str) -> Result<String> {
     let file = paths::workspace().join("Cargo.lock");
-    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text =
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let lock: Value = basic_toml::from_str(&text).context("cannot parse Cargo.lock")?;
     let found = lock["package"]
         .as_array()

@@ -16,7 +16,8 @@ const OLDEST_NODE: (u32, u32) = (22, 12);
 /// Installs what package-lock.json lists, unless that is what is installed.
 pub fn npm() -> Result<()> {
     let root = paths::workspace();
-    let wanted = fs::read(root.join("package-lock.json")).context("cannot read package-lock.json")?;
+    let wanted =
+        fs::read(root.join("package-lock.json")).context("cannot read package-lock.json")?;
     // Inside node_modules, so that it goes when they go.
     let stamp = root.join("node_modules/.licet-installed-lock.json");
     let installed = || fs::read(&stamp).is_ok_and(|lock| lock == wanted);
@@ -30,11 +31,15 @@ pub fn npm() -> Result<()> {
         if paths::which("npm").is_none() {
             bail!("npm is missing: install Node.js with npm (Debian: apt-get install nodejs npm)");
         }
-        long_step("npm ci", "wrangler, esbuild, binaryen, Node.js and Postgres from npm", || {
-            let mut command = Command::new("npm");
-            command.arg("ci").current_dir(&root);
-            run_quiet("npm ci", &mut command).context("npm could not install the tools")
-        })?;
+        long_step(
+            "npm ci",
+            "wrangler, esbuild, binaryen, Node.js and Postgres from npm",
+            || {
+                let mut command = Command::new("npm");
+                command.arg("ci").current_dir(&root);
+                run_quiet("npm ci", &mut command).context("npm could not install the tools")
+            },
+        )?;
         fs::write(&stamp, &wanted).context("cannot write into node_modules")
     })
 }
@@ -51,7 +56,10 @@ impl Node {
         npm()?;
         let pinned = paths::workspace().join("node_modules/.bin/node");
         let candidates = [Some(pinned), paths::which("node")];
-        let found = candidates.into_iter().flatten().find(|program| is_new_enough(program));
+        let found = candidates
+            .into_iter()
+            .flatten()
+            .find(|program| is_new_enough(program));
         match found {
             Some(program) => Ok(Self { program }),
             None => bail!(
@@ -82,7 +90,10 @@ impl Node {
 
     /// A file of an installed npm package.
     pub fn package_file(&self, package: &str, file: &str) -> PathBuf {
-        paths::workspace().join("node_modules").join(package).join(file)
+        paths::workspace()
+            .join("node_modules")
+            .join(package)
+            .join(file)
     }
 
     /// esbuild's native program, which lies in a package named for the platform.

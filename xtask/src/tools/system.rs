@@ -14,22 +14,29 @@ const WASM: &str = "wasm32-unknown-unknown";
 /// Makes sure that rustc can compile for wasm32, by way of rustup if need be.
 pub fn wasm_target() -> Result<()> {
     let mut rustc = Command::new("rustc");
-    rustc.args(["--print", "target-libdir", "--target", WASM]).current_dir(paths::workspace());
+    rustc
+        .args(["--print", "target-libdir", "--target", WASM])
+        .current_dir(paths::workspace());
     if Path::new(&run_text(&mut rustc)?).is_dir() {
         return Ok(());
     }
     if paths::which("rustup").is_none() {
-        bail!("rustc has no {WASM} target and there is no rustup to add it: install Rust with rustup");
+        bail!(
+            "rustc has no {WASM} target and there is no rustup to add it: install Rust with rustup"
+        );
     }
     step("rustup target add", || {
         let mut rustup = Command::new("rustup");
-        rustup.args(["target", "add", WASM]).current_dir(paths::workspace());
+        rustup
+            .args(["target", "add", WASM])
+            .current_dir(paths::workspace());
         run_quiet("rustup target add", &mut rustup).context("rustup could not add the wasm target")
     })
 }
 
 /// The load generator of the benchmarks.
 pub fn wrk() -> Result<PathBuf> {
-    paths::which("wrk")
-        .context("wrk is missing: install it (Debian: apt-get install wrk; macOS: brew install wrk)")
+    paths::which("wrk").context(
+        "wrk is missing: install it (Debian: apt-get install wrk; macOS: brew install wrk)",
+    )
 }
