@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{
     id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag, UserId},
@@ -230,6 +231,13 @@ impl EdgeClaims {
     pub const AUDIENCE: &'static str = "licet-origin";
     /// How long such a token lives, in seconds.
     pub const LIFE_S: i64 = 60;
+
+    /// The `bh` of a body: base64url of its SHA-256.
+    #[must_use]
+    pub fn body_hash(body: &[u8]) -> String {
+        use base64ct::{Base64UrlUnpadded, Encoding};
+        Base64UrlUnpadded::encode_string(&Sha256::digest(body))
+    }
 }
 
 impl Kind for EdgeClaims {
