@@ -55,7 +55,7 @@ pub fn build() -> Result<PathBuf> {
 /// The same command that `worker-build` runs, so that it finds it done; here
 /// so that its output and its time are told apart.
 fn compile(root: &Path) -> Result<()> {
-    let mut command = Command::new("cargo");
+    let mut command = paths::cargo();
     command.args([
         "build",
         "--lib",

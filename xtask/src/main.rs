@@ -109,7 +109,7 @@ fn build(args: &mut lexopt::Parser) -> Result<()> {
 
 fn bench(args: &mut lexopt::Parser) -> Result<()> {
     match args.next()? {
-        Some(Value(what)) if what == "edge" => no_more(args).and_then(|()| bench::edge()),
+        Some(Value(what)) if what == "edge" => no_more(args).and_then(|()| bench::edge::run()),
         _ => bail!("say what to measure: cargo xtask bench edge"),
     }
 }

@@ -91,6 +91,14 @@ pub fn post_json(url: &str, body: &Value, limit: Duration) -> Result<Answer> {
     answer(request.send(body.to_string()), url)
 }
 
+/// POST without a body, with a bearer token, within `limit`; any status is an answer.
+pub fn post_bearer(url: &str, token: &str, limit: Duration) -> Result<Answer> {
+    let request = agent(limit)
+        .post(url)
+        .header("authorization", format!("Bearer {token}"));
+    answer(request.send_empty(), url)
+}
+
 /// Whether GET answers 200 within two seconds.
 pub fn answers_ok(url: &str) -> bool {
     get(url, Duration::from_secs(2)).is_ok_and(|answer| answer.status == 200)

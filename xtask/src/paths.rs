@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -12,12 +13,26 @@ pub fn workspace() -> PathBuf {
     manifest.parent().unwrap_or(manifest).to_path_buf()
 }
 
-/// Cargo's target directory, `CARGO_TARGET_DIR` respected.
+/// Cargo's target directory: the one this program was built into, wherever
+/// the environment or cargo's configuration put it.
 pub fn target() -> PathBuf {
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(dir) => workspace().join(dir),
-        None => workspace().join("target"),
+    let program = std::env::current_exe().unwrap_or_default();
+    // Cargo marks its target directories so that backups leave them out.
+    let marked = program
+        .ancestors()
+        .find(|dir| dir.join("CACHEDIR.TAG").is_file());
+    marked.map_or_else(|| workspace().join("target"), Path::to_path_buf)
+}
+
+/// Cargo, run at the root of the workspace into the same [`target`] directory.
+pub fn cargo() -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(workspace());
+    if std::env::var_os("CARGO_TARGET_DIR").is_some() {
+        // It may be relative to where we were started.
+        command.env("CARGO_TARGET_DIR", target());
     }
+    command
 }
 
 /// Logs and stamps of xtask itself. Safe to delete at any time.

@@ -1,12 +1,6 @@
 //! `cargo xtask bench`: measurements, each compared with something in the same run.
 
-use anyhow::{Result, bail};
-
-use crate::{edge, tools};
-
-/// Our Worker beside others on one workerd.
-pub fn edge() -> Result<()> {
-    tools::wrk()?;
-    edge::build()?;
-    bail!("the edge benchmark is not written yet");
-}
+pub mod edge;
+mod load;
+mod report;
+mod stack;

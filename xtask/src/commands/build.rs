@@ -1,7 +1,6 @@
 //! `cargo xtask build`: the edge, the origin, or both.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::Result;
 
@@ -22,10 +21,8 @@ pub fn origin(release: bool) -> Result<PathBuf> {
         &format!("compile the origin ({profile})"),
         "some minutes the first time",
         || {
-            let mut command = Command::new("cargo");
-            command
-                .args(["build", "--package", "licet-origin"])
-                .current_dir(paths::workspace());
+            let mut command = paths::cargo();
+            command.args(["build", "--package", "licet-origin"]);
             if release {
                 command.arg("--release");
             }

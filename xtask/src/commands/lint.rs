@@ -40,12 +40,7 @@ fn clippy(name: &str, args: &[&str]) -> Result<()> {
 
 fn cargo(name: &str, args: &[&str]) -> Result<()> {
     long_step(name, "some minutes the first time", || {
-        run_quiet(
-            name,
-            Command::new("cargo")
-                .args(args)
-                .current_dir(paths::workspace()),
-        )
+        run_quiet(name, paths::cargo().args(args))
     })
 }
 

@@ -25,27 +25,22 @@ pub fn test(filters: &[String], full: bool) -> Result<()> {
         Ok(())
     };
     run("native tests", &|| {
-        let mut command = cargo_test(filters, full);
-        command.args([
+        let native = [
             "--workspace",
-            "--exclude",
-            "licet-edge",
-            "--exclude",
-            "licet-tests",
-        ]);
-        run_loud("cargo test", with_filters(&mut command, filters))
+            "--exclude=licet-edge",
+            "--exclude=licet-tests",
+        ];
+        run_loud("cargo test", &mut cargo_test(&native, filters, full))
     })?;
     run("Wasm tests (Node.js)", &|| wasm(filters, full))?;
     if filters.is_empty() {
         run("wrangler deploy --dry-run", &wrangler::dry_run)?;
     }
     run("end-to-end tests", &|| {
-        let mut command = cargo_test(filters, full);
-        command.args(["--package", "licet-tests"]);
-        command
-            .env("LICET_EDGE_BUILD", &edge_build)
-            .env("LICET_ORIGIN_BIN", &origin);
-        run_loud("cargo test", with_filters(&mut command, filters))
+        let mut command = cargo_test(&["--package=licet-tests"], filters, full);
+        command.env("LICET_EDGE_BUILD", &edge_build);
+        command.env("LICET_ORIGIN_BIN", &origin);
+        run_loud("cargo test", &mut command)
     })?;
     println!();
     if failed.is_empty() {
@@ -59,13 +54,18 @@ pub fn test(filters: &[String], full: bool) -> Result<()> {
 fn wasm(filters: &[String], full: bool) -> Result<()> {
     let runner = tools::wasm_bindgen_dir()?.join("wasm-bindgen-test-runner");
     let node = Node::find()?;
+    // No documentation tests: the native run has them.
+    let args = [
+        "--package=licet-shared",
+        "--package=licet-edge",
+        "--tests",
+        "--target=wasm32-unknown-unknown",
+    ];
     let run = |filter: &[String]| {
-        let mut command = cargo_test(filter, full);
-        command.args(["--package", "licet-shared", "--package", "licet-edge"]);
-        command.args(["--target", "wasm32-unknown-unknown"]);
+        let mut command = cargo_test(&args, filter, full);
         command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", &runner);
         node.prepare(&mut command);
-        run_loud("cargo test", with_filters(&mut command, filter))
+        run_loud("cargo test", &mut command)
     };
     if filters.is_empty() {
         return run(&[]);
@@ -74,25 +74,14 @@ fn wasm(filters: &[String], full: bool) -> Result<()> {
     filters.chunks(1).try_for_each(run)
 }
 
-fn cargo_test(filters: &[String], full: bool) -> Command {
-    let mut command = Command::new("cargo");
-    command
-        .args(["test", "--no-fail-fast"])
-        .current_dir(paths::workspace());
+fn cargo_test(args: &[&str], filters: &[String], full: bool) -> Command {
+    let mut command = paths::cargo();
+    command.args(["test", "--no-fail-fast"]).args(args);
     if !filters.is_empty() {
-        // With a filter, documentation tests are only noise.
-        command.arg("--tests");
+        command.arg("--").args(filters);
     }
     if full {
         command.env("LICET_TEST_FULL", "1");
     }
     command
-}
-
-fn with_filters<'a>(command: &'a mut Command, filters: &[String]) -> &'a mut Command {
-    if filters.is_empty() {
-        command
-    } else {
-        command.arg("--").args(filters)
-    }
 }

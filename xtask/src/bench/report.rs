@@ -1,0 +1,165 @@
+//! Figures for people: on the terminal and in `docs/BENCHMARKS.md`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use super::load::{Burst, CONNECTIONS};
+use crate::paths;
+use crate::step::run_text;
+
+/// One Worker under one load.
+pub(super) struct Measured {
+    pub(super) load: &'static str,
+    pub(super) worker: &'static str,
+    pub(super) bursts: Vec<Burst>,
+}
+
+/// Median, lowest and highest.
+struct Spread {
+    median: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Spread {
+    fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        Self {
+            median: at(values.len() / 2),
+            low: at(0),
+            high: at(values.len().saturating_sub(1)),
+        }
+    }
+}
+
+/// Prints the tables and puts them in the place of the former ones.
+pub(super) fn write(measured: &[Measured], build: &Path) -> Result<()> {
+    let text = format!("{}\n{}\n{}", conditions()?, tables(measured), sizes(build)?);
+    println!("\n{text}");
+    let file = paths::workspace().join("docs/BENCHMARKS.md");
+    let old = fs::read_to_string(&file).context("docs/BENCHMARKS.md is missing")?;
+    fs::write(&file, replace_section(&old, "edge", &text)?)?;
+    println!("written to docs/BENCHMARKS.md");
+    Ok(())
+}
+
+/// Replaces what stands between the two markers of a section.
+fn replace_section(old: &str, section: &str, text: &str) -> Result<String> {
+    let (begin, end) = (
+        format!("<!-- begin {section} -->"),
+        format!("<!-- end {section} -->"),
+    );
+    let (head, rest) = old
+        .split_once(&begin)
+        .with_context(|| format!("no line {begin}"))?;
+    let (_, tail) = rest
+        .split_once(&end)
+        .with_context(|| format!("no line {end}"))?;
+    Ok(format!("{head}{begin}\n{}\n{end}{tail}", text.trim()))
+}
+
+fn conditions() -> Result<String> {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown processor", |(_, model)| model);
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let date = run_text(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
+    let commit = run_text(
+        Command::new("git")
+            .args(["rev-parse", "--short", "HEAD"])
+            .current_dir(paths::workspace()),
+    )
+    .unwrap_or_else(|_| "no commit".into());
+    Ok(format!(
+        "Measured {date} at {commit} on {cores} cores of {model}: all Workers on one workerd \
+         (one isolate thread), `wrk` with 1 thread and {CONNECTIONS} connections on the other core, \
+         the Workers in turn, {} rounds each; medians, with the lowest and highest in brackets.",
+        super::edge::ROUNDS
+    ))
+}
+
+fn tables(measured: &[Measured]) -> String {
+    let mut text = String::from(
+        "| load | Worker | requests/s | of `jose` | of hello | p50 ms | p99 ms | CPU µs/request |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for row in measured {
+        let of = |peer: &str| {
+            let peer = measured
+                .iter()
+                .find(|m| m.load == row.load && m.worker == peer);
+            let ratios = peer.into_iter().flat_map(|peer| {
+                row.bursts
+                    .iter()
+                    .zip(&peer.bursts)
+                    .map(|(ours, theirs)| ours.rate / theirs.rate)
+            });
+            let spread = Spread::of(ratios);
+            format!(
+                "{:.2} [{:.2}–{:.2}]",
+                spread.median, spread.low, spread.high
+            )
+        };
+        let rate = Spread::of(row.bursts.iter().map(|burst| burst.rate));
+        let median = |part: fn(&Burst) -> f64| Spread::of(row.bursts.iter().map(part)).median;
+        writeln!(
+            text,
+            "| {} | {} | {:.0} [{:.0}–{:.0}] | {} | {} | {:.2} | {:.2} | {:.0} |",
+            row.load,
+            row.worker,
+            rate.median,
+            rate.low,
+            rate.high,
+            of("jose"),
+            of("hello"),
+            median(|burst| burst.p50_ms),
+            median(|burst| burst.p99_ms),
+            median(|burst| burst.cpu_us),
+        )
+        .ok();
+    }
+    text
+}
+
+fn sizes(build: &Path) -> Result<String> {
+    let mut lines = String::from("| file of the Worker | bytes | gzipped |\n|---|---|---|\n");
+    for name in ["index_bg.wasm", "index.js"] {
+        let file = build.join(name);
+        let gzipped = Command::new("gzip")
+            .args(["-9", "-c"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run gzip")?
+            .stdout
+            .len();
+        writeln!(
+            lines,
+            "| {name} | {} | {gzipped} |",
+            fs::metadata(&file)?.len()
+        )
+        .ok();
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::replace_section;
+
+    #[test]
+    fn only_the_named_section_is_replaced() {
+        let old = "a\n<!-- begin edge -->\nold\n<!-- end edge -->\nb\n";
+        let new = replace_section(old, "edge", "new\n").unwrap();
+        assert_eq!(new, "a\n<!-- begin edge -->\nnew\n<!-- end edge -->\nb\n");
+        assert!(replace_section("a", "edge", "new").is_err());
+    }
+}

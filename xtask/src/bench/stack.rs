@@ -1,0 +1,287 @@
+//! What is measured: the built Worker with a real origin behind it, beside its peers on one workerd.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::origin::{self, Keys, Origin, OriginConfig};
+use crate::postgres::{Cluster, Options};
+use crate::step::run_quiet;
+use crate::tools::Node;
+use crate::{net, paths, process};
+
+const ISSUER: &str = "https://bench.licet.example";
+const COMPATIBILITY_DATE: &str = "2026-04-01";
+const LIMIT: Duration = Duration::from_secs(20);
+/// Threads that fetch tokens.
+const FETCHERS: usize = 8;
+
+/// Database, origin and the edge on a workerd of its own.
+pub(super) struct Stack {
+    // Dropped in this order: the edge, the origin, the database.
+    host: Host,
+    _origin: Origin,
+    _cluster: Cluster,
+    license_key: String,
+    dir: PathBuf,
+}
+
+impl Stack {
+    /// Starts everything for one license with `devices` activations to give.
+    pub(super) fn start(dir: &Path, devices: usize) -> Result<Self> {
+        const DATABASE: &str = "bench";
+        let cluster = Cluster::temporary(&Options::default())?;
+        cluster.create_database(DATABASE)?;
+        let (app, system) = (net::random_password()?, net::random_password()?);
+        origin::migrate(&cluster.admin_url(DATABASE), &app, &system)?;
+        let keys = Keys::generate()?;
+        let database_url = cluster.url(DATABASE, "licet_app", &app);
+        let limit = devices.to_string();
+        let seed = origin::seed(&database_url, &keys, &["--max-activations", &limit])?;
+        let license_key = seed["license"]["key"]
+            .as_str()
+            .context("the seed has no license key")?
+            .to_owned();
+        let origin = Origin::start(OriginConfig {
+            port: None,
+            database_url,
+            keys: keys.clone(),
+            issuer: ISSUER.into(),
+            log: dir.join("origin.log"),
+            env: Vec::new(),
+        })?;
+        let edge = edge_worker(&origin.url(), &keys);
+        let host = Host::start(dir, &[edge])?;
+        Ok(Self {
+            host,
+            _origin: origin,
+            _cluster: cluster,
+            license_key,
+            dir: dir.to_owned(),
+        })
+    }
+
+    /// Base URL of the edge.
+    pub(super) fn edge_url(&self) -> Result<String> {
+        self.host.url("edge")
+    }
+
+    /// A body for `validate` per device, activated now.
+    pub(super) fn activate(&self, devices: usize) -> Result<Vec<Value>> {
+        let url = format!("{}/api/v1/licenses/activate", self.edge_url()?);
+        in_parallel(devices, |number| {
+            let fingerprint = format!("device-{number}");
+            let body = json!({
+                "license_key": self.license_key, "product": "local_cli", "fingerprint": fingerprint,
+            });
+            let answer = net::post_json(&url, &body, LIMIT)?;
+            validate_body(&answer.json()?, &fingerprint)
+        })
+    }
+
+    /// As many bodies, with tokens that all differ: the devices' tokens, refreshed again and again.
+    pub(super) fn refresh(&self, devices: &[Value], count: usize) -> Result<Vec<Value>> {
+        let url = format!("{}/api/v1/licenses/refresh", self.edge_url()?);
+        in_parallel(count, |number| {
+            let device = &devices[number % devices.len()];
+            let token = device["token"].as_str().unwrap_or_default();
+            let answer = net::post_bearer(&url, token, LIMIT)?;
+            validate_body(
+                &answer.json()?,
+                device["fingerprint"].as_str().unwrap_or_default(),
+            )
+        })
+    }
+
+    /// Starts the edge anew beside its peers, which get what the edge has fetched as bindings.
+    pub(super) fn with_peers(mut self, example: &Value) -> Result<Self> {
+        let edge = self.edge_url()?;
+        let verdict =
+            net::post_json(&format!("{edge}/api/v1/licenses/validate"), example, LIMIT)?.json()?;
+        let tag = self.license_key.split('-').next().unwrap_or_default();
+        let document = |path: &str| {
+            net::get(&format!("{edge}/api/v1/orgs/{tag}/{path}"), LIMIT).map(|answer| answer.body)
+        };
+        let bindings = json!({
+            "ISSUER": ISSUER,
+            "JWKS": document("jwks.json")?,
+            "STATUS_LIST": document("statuslists/0")?,
+            "FEATURES": json!({ "values": verdict["features"], "set": verdict["feature_set"] }).to_string(),
+        });
+        let workers = [
+            edge_config(&self.host)?,
+            json!({ "name": "jose", "bindings": bindings, "modules": [module(&bundle(&self.dir, "jose")?)] }),
+            json!({
+                "name": "hello",
+                "bindings": { "ANSWER": verdict.to_string() },
+                "modules": [module(&bundle(&self.dir, "hello")?)],
+            }),
+        ];
+        self.host.stop()?;
+        self.host = Host::start(&self.dir, &workers)?;
+        Ok(self)
+    }
+
+    /// Base URL of a Worker by its name.
+    pub(super) fn url(&self, worker: &str) -> Result<String> {
+        self.host.url(worker)
+    }
+
+    /// Process id of workerd.
+    pub(super) fn workerd(&self) -> Result<u32> {
+        self.host.workerd()
+    }
+}
+
+fn validate_body(answer: &Value, fingerprint: &str) -> Result<Value> {
+    let token = answer["license_token"]
+        .as_str()
+        .with_context(|| format!("no token in {answer}"))?;
+    Ok(json!({ "token": token, "product": "local_cli", "fingerprint": fingerprint }))
+}
+
+/// Does `work` for 0 to `count` on several threads; the results in order.
+fn in_parallel<T: Send>(count: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+    let share = count.div_ceil(FETCHERS);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..FETCHERS)
+            .map(|thread| {
+                let work = &work;
+                let range = (thread * share).min(count)..((thread + 1) * share).min(count);
+                scope.spawn(move || range.map(work).collect::<Result<Vec<T>>>())
+            })
+            .collect();
+        let mut all = Vec::with_capacity(count);
+        for thread in threads {
+            match thread.join() {
+                Ok(part) => all.extend(part?),
+                Err(_) => bail!("a thread that fetched tokens panicked"),
+            }
+        }
+        Ok(all)
+    })
+}
+
+fn edge_worker(origin_url: &str, keys: &Keys) -> Value {
+    let build = paths::edge_build();
+    json!({
+        "name": "edge",
+        "kv": ["LAST_KNOWN_GOOD"],
+        "bindings": {
+            "ORIGIN_URL": origin_url,
+            "ISSUER": ISSUER,
+            "PLATFORM_KEYS": keys.platform_public,
+            "EDGE_KEY": keys.edge_key,
+            "CORS_ORIGINS": "*",
+            "ORIGIN_TIMEOUT_MS": "3000",
+        },
+        "modules": [
+            module(&build.join("index.js")),
+            { "type": "CompiledWasm", "path": build.join("index_bg.wasm") },
+        ],
+    })
+}
+
+fn module(path: &Path) -> Value {
+    json!({ "type": "ESModule", "path": path })
+}
+
+/// A peer with its npm packages in one file.
+fn bundle(dir: &Path, peer: &str) -> Result<PathBuf> {
+    let out = dir.join(format!("{peer}.mjs"));
+    let mut esbuild = Command::new(Node::find()?.esbuild()?);
+    esbuild.current_dir(paths::workspace());
+    esbuild.arg(format!("xtask/bench/edge/{peer}.mjs"));
+    esbuild.args([
+        "--bundle",
+        "--format=esm",
+        "--minify",
+        "--conditions=workerd,worker,browser",
+    ]);
+    esbuild.arg(format!("--outfile={}", out.display()));
+    run_quiet("esbuild", &mut esbuild)?;
+    Ok(out)
+}
+
+/// Miniflare with some Workers on one workerd.
+struct Host {
+    node: Child,
+    urls: Value,
+    workers: Vec<Value>,
+}
+
+fn edge_config(host: &Host) -> Result<Value> {
+    host.workers
+        .first()
+        .cloned()
+        .context("the edge is not configured")
+}
+
+impl Host {
+    fn start(dir: &Path, workers: &[Value]) -> Result<Self> {
+        let config = dir.join("host.json");
+        let json = json!({
+            "root": "/",
+            "compatibilityDate": COMPATIBILITY_DATE,
+            "workers": workers,
+        });
+        // The edge's key is in it.
+        paths::write_private(&config, &json.to_string())?;
+        let mut command = Node::find()?.run(&paths::workspace().join("xtask/bench/edge/host.mjs"));
+        command
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        command.stderr(fs::File::create(dir.join("host.log"))?);
+        let mut node = command.spawn().context("cannot start node")?;
+        let mut line = String::new();
+        if let Some(stdout) = node.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        let urls = serde_json::from_str(&line).with_context(|| {
+            node.kill().ok();
+            format!(
+                "the Workers did not start: see {}",
+                dir.join("host.log").display()
+            )
+        })?;
+        Ok(Self {
+            node,
+            urls,
+            workers: workers.to_vec(),
+        })
+    }
+
+    fn url(&self, worker: &str) -> Result<String> {
+        let url = self.urls[worker]
+            .as_str()
+            .with_context(|| format!("no Worker {worker}"))?;
+        Ok(url.trim_end_matches('/').to_owned())
+    }
+
+    fn workerd(&self) -> Result<u32> {
+        process::children(self.node.id())
+            .first()
+            .copied()
+            .context("no workerd")
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.node.id().cast_signed()) {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
+        }
+        self.node.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.stop().ok();
+    }
+}
