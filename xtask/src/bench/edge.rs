@@ -9,7 +9,7 @@ use super::load::{Burst, burst};
 use super::report::{self, Measured};
 use super::stack::Stack;
 use crate::step::{long_step, step};
-use crate::{commands, net, paths, tools};
+use crate::{commands, edge, net, paths, tools};
 
 /// Tokens in rotation for the repeated load.
 const REPEATED: usize = 1_000;
@@ -17,7 +17,7 @@ const REPEATED: usize = 1_000;
 /// its signature is still known.
 const UNIQUE: usize = 40_000;
 /// Times each Worker is measured under each load, in turn with the others.
-const ROUNDS: usize = 5;
+pub(super) const ROUNDS: usize = 5;
 const SECONDS: u32 = 5;
 const WORKERS: [&str; 3] = ["edge", "jose", "hello"];
 
@@ -27,7 +27,8 @@ const WORKERS: [&str; 3] = ["edge", "jose", "hello"];
 /// When a part can't be started, or a Worker gives a wrong answer.
 pub fn run() -> Result<()> {
     tools::wrk()?;
-    let build = commands::build::edge_for_bench()?;
+    let build = edge::build()?;
+    commands::build::origin(false)?;
     let dir = paths::make_dir(paths::scratch()?.join(format!("bench-{}", std::process::id())))?;
     let result = measure(&dir).and_then(|measured| report::write(&measured, &build));
     std::fs::remove_dir_all(&dir).ok();

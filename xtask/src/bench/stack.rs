@@ -1,16 +1,17 @@
 //! What is measured: the built Worker with a real origin behind it, beside its peers on one workerd.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::origin::{self, Keys, Origin, OriginConfig};
 use crate::postgres::{Cluster, Options};
+use crate::process::Service;
 use crate::step::run_quiet;
 use crate::tools::Node;
 use crate::{net, paths, process};
@@ -122,7 +123,7 @@ impl Stack {
                 "modules": [module(&bundle(&self.dir, "hello")?)],
             }),
         ];
-        self.host.stop()?;
+        self.host.service.stop(LIMIT)?;
         self.host = Host::start(&self.dir, &workers)?;
         Ok(self)
     }
@@ -210,7 +211,7 @@ fn bundle(dir: &Path, peer: &str) -> Result<PathBuf> {
 
 /// Miniflare with some Workers on one workerd.
 struct Host {
-    node: Child,
+    service: Service,
     urls: Value,
     workers: Vec<Value>,
 }
@@ -224,35 +225,31 @@ fn edge_config(host: &Host) -> Result<Value> {
 
 impl Host {
     fn start(dir: &Path, workers: &[Value]) -> Result<Self> {
-        let config = dir.join("host.json");
+        let (config, urls) = (dir.join("host.json"), dir.join("urls.json"));
+        fs::remove_file(&urls).ok();
         let json = json!({
             "root": "/",
             "compatibilityDate": COMPATIBILITY_DATE,
+            "urls": urls,
             "workers": workers,
         });
         // The edge's key is in it.
         paths::write_private(&config, &json.to_string())?;
         let mut command = Node::find()?.run(&paths::workspace().join("xtask/bench/edge/host.mjs"));
-        command
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        command.stderr(fs::File::create(dir.join("host.log"))?);
-        let mut node = command.spawn().context("cannot start node")?;
-        let mut line = String::new();
-        if let Some(stdout) = node.stdout.take() {
-            BufReader::new(stdout).read_line(&mut line)?;
-        }
-        let urls = serde_json::from_str(&line).with_context(|| {
-            node.kill().ok();
-            format!(
-                "the Workers did not start: see {}",
-                dir.join("host.log").display()
-            )
+        command.arg(&config);
+        let log = dir.join("host.log");
+        let mut service = Service::spawn("the Workers' host", &mut command, &log, Signal::TERM)?;
+        let mut read = Value::Null;
+        service.wait_ready(LIMIT, || {
+            let text = fs::read_to_string(&urls).unwrap_or_default();
+            serde_json::from_str(&text).is_ok_and(|urls| {
+                read = urls;
+                true
+            })
         })?;
         Ok(Self {
-            node,
-            urls,
+            service,
+            urls: read,
             workers: workers.to_vec(),
         })
     }
@@ -265,23 +262,9 @@ impl Host {
     }
 
     fn workerd(&self) -> Result<u32> {
-        process::children(self.node.id())
+        process::children(self.service.id())
             .first()
             .copied()
             .context("no workerd")
-    }
-
-    fn stop(&mut self) -> Result<()> {
-        if let Some(pid) = rustix::process::Pid::from_raw(self.node.id().cast_signed()) {
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
-        }
-        self.node.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.stop().ok();
     }
 }

@@ -73,8 +73,13 @@ impl Node {
     /// A command that runs an npm package's program on this Node.js, with its
     /// telemetry and update checks off.
     pub fn script(&self, package: &str, file: &str) -> Command {
+        self.run(&self.package_file(package, file))
+    }
+
+    /// A command that runs a script on this Node.js.
+    pub fn run(&self, script: &Path) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg(self.package_file(package, file));
+        command.arg(script);
         self.prepare(&mut command);
         command
     }

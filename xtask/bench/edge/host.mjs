@@ -1,0 +1,33 @@
+// Runs the measured Workers side by side on one workerd, each on a socket of its own, without the
+// proxy that `wrangler dev` puts in front. Reads its configuration from the file named in argv[2],
+// writes the URLs to the file named there, and stays until it is told to stop.
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { Miniflare, convertV4MiniflareOptions } from "miniflare";
+
+const config = JSON.parse(readFileSync(process.argv[2], "utf8"));
+
+const workers = config.workers.map(({ name, modules, bindings, kv }) => ({
+  name,
+  modules: modules.map(({ type, path }) => ({ type, path })),
+  modulesRoot: config.root,
+  compatibilityDate: config.compatibilityDate,
+  bindings,
+  kvNamespaces: kv,
+  unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
+}));
+
+const miniflare = new Miniflare(
+  convertV4MiniflareOptions({ workers, host: "127.0.0.1", port: 0 }),
+);
+await miniflare.ready;
+const urls = {};
+for (const { name } of workers) urls[name] = (await miniflare.unsafeGetDirectURL(name)).href;
+// Whole or not at all: somebody waits for this file.
+writeFileSync(`${config.urls}.new`, JSON.stringify(urls));
+renameSync(`${config.urls}.new`, config.urls);
+
+const stop = async () => {
+  await miniflare.dispose();
+  process.exit(0);
+};
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, stop);
