@@ -68,9 +68,9 @@ fn dev(args: &mut lexopt::Parser) -> Result<()> {
         match arg {
             Long("once") => options.once = true,
             Long("reset") => options.reset = true,
-            Long("port") => options.port = args.value()?.parse()?,
-            Long("origin-port") => options.origin_port = args.value()?.parse()?,
-            Long("pg-port") => options.pg_port = args.value()?.parse()?,
+            Long("port") => options.port = port_number(args, "--port")?,
+            Long("origin-port") => options.origin_port = port_number(args, "--origin-port")?,
+            Long("pg-port") => options.pg_port = port_number(args, "--pg-port")?,
             other => return Err(other.unexpected().into()),
         }
     }
@@ -119,11 +119,19 @@ fn postgres(args: &mut lexopt::Parser) -> Result<()> {
     while let Some(arg) = args.next()? {
         match arg {
             Long("keep") => keep = true,
-            Long("port") => port = Some(args.value()?.parse()?),
+            Long("port") => port = Some(port_number(args, "--port")?),
             other => return Err(other.unexpected().into()),
         }
     }
     commands::postgres::postgres(keep, port)
+}
+
+fn port_number(args: &mut lexopt::Parser, flag: &str) -> Result<u16> {
+    let value = args.value()?.to_string_lossy().into_owned();
+    match value.parse() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => bail!("{flag} {value}: a port is a number from 1 to 65535"),
+    }
 }
 
 fn no_more(args: &mut lexopt::Parser) -> Result<()> {
