@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test harness reports by failing the test that uses it"
+)]
+
+pub mod device;
+pub mod edge_caller;
+pub mod fake_origin;
+pub mod forge;
+pub mod http;
+pub mod license;
+pub mod load;
+pub mod logs;
+pub mod parts;
+pub mod persisted;
+pub mod scratch;
+pub mod sql;
+pub mod stack;
+pub mod wait;
+
+pub use device::{Activation, Device};
+pub use edge_caller::EdgeCaller;
+pub use http::{Answer, Request};
+pub use license::License;
+pub use stack::{Database, Stack, StackOptions};
+pub use wait::{eventually, now};

@@ -1,0 +1,223 @@
+//! An origin that answers whatever a test puts on its shelf, and remembers what it was asked.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What to answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers beside the length.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// An answer with a content type.
+    pub fn new(status: u16, media_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            status,
+            headers: vec![("Content-Type".to_owned(), media_type.to_owned())],
+            body: body.into(),
+        }
+    }
+
+    /// With a further header.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// Method.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+impl Received {
+    /// All values of a header, by its name in lower case.
+    pub fn header(&self, name: &str) -> Vec<&str> {
+        let named = self.headers.iter().filter(|(n, _)| n == name);
+        named.map(|(_, value)| value.as_str()).collect()
+    }
+}
+
+/// How it behaves.
+#[derive(Clone, Debug, Default)]
+enum Mood {
+    /// Answers from the shelf, else 404.
+    #[default]
+    Shelf,
+    /// Answers everything with this.
+    Always(Reply),
+    /// Takes requests and never answers.
+    Silent,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    shelf: Mutex<BTreeMap<String, Reply>>,
+    mood: Mutex<Mood>,
+    received: Mutex<Vec<Received>>,
+    ended: AtomicBool,
+}
+
+/// A running fake. Ends when dropped.
+#[derive(Debug)]
+pub struct FakeOrigin {
+    port: u16,
+    state: Arc<State>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FakeOrigin {
+    /// Starts one with an empty shelf.
+    pub fn start() -> Self {
+        let port = xtask::net::free_port().unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let state = Arc::<State>::default();
+        let shared = Arc::clone(&state);
+        let thread = std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if shared.ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                let state = Arc::clone(&shared);
+                std::thread::spawn(move || serve(stream, &state));
+            }
+        });
+        Self {
+            port,
+            state,
+            thread: Some(thread),
+        }
+    }
+
+    /// Its base URL.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Answers `target` with this from now on.
+    pub fn put(&self, target: &str, reply: Reply) {
+        lock(&self.state.shelf).insert(target.to_owned(), reply);
+    }
+
+    /// Answers from the shelf again.
+    pub fn be_normal(&self) {
+        *lock(&self.state.mood) = Mood::Shelf;
+    }
+
+    /// Answers every request with this.
+    pub fn always(&self, reply: Reply) {
+        *lock(&self.state.mood) = Mood::Always(reply);
+    }
+
+    /// Takes requests and never answers them.
+    pub fn be_silent(&self) {
+        *lock(&self.state.mood) = Mood::Silent;
+    }
+
+    /// What has arrived since the last time this was asked.
+    pub fn take_received(&self) -> Vec<Received> {
+        std::mem::take(&mut lock(&self.state.received))
+    }
+}
+
+impl Drop for FakeOrigin {
+    fn drop(&mut self) {
+        self.state.ended.store(true, Ordering::SeqCst);
+        // Wakes it up.
+        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+fn serve(stream: TcpStream, state: &State) {
+    stream.set_read_timeout(Some(Duration::from_secs(30))).ok();
+    let Some(received) = read(&stream) else {
+        return;
+    };
+    let target = received.target.clone();
+    lock(&state.received).push(received);
+    let mood = lock(&state.mood).clone();
+    let reply = match mood {
+        Mood::Always(reply) => reply,
+        Mood::Shelf => lock(&state.shelf).get(&target).cloned().unwrap_or_else(|| {
+            Reply::new(404, "application/problem+json", r#"{"code":"NOT_FOUND"}"#)
+        }),
+        Mood::Silent => {
+            // Until the caller gives up or we end.
+            while !state.ended.load(Ordering::SeqCst) && (&stream).read(&mut [0]).is_err() {}
+            return;
+        }
+    };
+    write(&stream, &reply).ok();
+}
+
+fn read(stream: &TcpStream) -> Option<Received> {
+    let mut reader = BufReader::new(stream);
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        match line.trim_end() {
+            "" => break,
+            text => lines.push(text.to_owned()),
+        }
+    }
+    let mut words = lines.first()?.split(' ');
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let headers: Vec<_> = lines[1..]
+        .iter()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let length = headers
+        .iter()
+        .find(|(name, _)| name == "content-length")
+        .map_or(Some(0), |(_, value)| value.parse().ok())?;
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(Received {
+        method,
+        target,
+        headers,
+        body,
+    })
+}
+
+fn write(mut stream: &TcpStream, reply: &Reply) -> std::io::Result<()> {
+    let mut head = format!(
+        "HTTP/1.1 {} x\r\nContent-Length: {}\r\nConnection: close\r\n",
+        reply.status,
+        reply.body.len()
+    );
+    for (name, value) in &reply.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(&reply.body)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

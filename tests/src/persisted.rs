@@ -1,0 +1,73 @@
+//! What a Worker's local KV and Cache API keep on disk, to be wiped, damaged and swapped while
+//! the Worker is stopped.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::logs::files_below;
+
+/// A tier of the edge's storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// The Cache API.
+    Cache,
+    /// KV: the documents last known to be good.
+    Kv,
+}
+
+impl Tier {
+    const fn dir(self) -> &'static str {
+        match self {
+            Self::Cache => "v3/cache",
+            Self::Kv => "v3/kv",
+        }
+    }
+}
+
+/// Forgets all that a tier holds.
+#[track_caller]
+pub fn wipe(persisted: &Path, tier: Tier) {
+    let dir = persisted.join(tier.dir());
+    if dir.exists() {
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}
+
+/// The files that hold a tier's values, one per value. An empty tier fails the test: damage
+/// to nothing would prove nothing.
+#[track_caller]
+pub fn values(persisted: &Path, tier: Tier) -> Vec<PathBuf> {
+    let files: Vec<_> = files_below(&persisted.join(tier.dir()), &[])
+        .into_iter()
+        .filter(|file| file.components().any(|part| part.as_os_str() == "blobs"))
+        .collect();
+    assert!(
+        !files.is_empty(),
+        "{tier:?} holds nothing in {}",
+        persisted.display()
+    );
+    files
+}
+
+/// Rewrites every value of a tier; says how many were changed.
+#[track_caller]
+pub fn damage(persisted: &Path, tier: Tier, change: impl Fn(&mut Vec<u8>)) -> usize {
+    let mut changed = 0;
+    for file in values(persisted, tier) {
+        let before = fs::read(&file).unwrap();
+        let mut after = before.clone();
+        change(&mut after);
+        if after != before {
+            fs::write(&file, after).unwrap();
+            changed += 1;
+        }
+    }
+    changed
+}
+
+/// All values of a tier as text, for a look.
+#[track_caller]
+pub fn texts(persisted: &Path, tier: Tier) -> Vec<String> {
+    let text = |file: PathBuf| String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned();
+    values(persisted, tier).into_iter().map(text).collect()
+}
