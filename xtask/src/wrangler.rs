@@ -277,3 +277,25 @@ fn with(mut vars: Map<String, Value>, more: &[(String, String)]) -> Map<String, 
     );
     vars
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{built, watched};
+    use std::path::Path;
+
+    #[test]
+    fn the_root_configuration_is_what_runs_locally() -> anyhow::Result<()> {
+        let built = built(Path::new("/copy"))?;
+        assert_eq!(built["main"], "/copy/index.js");
+        assert!(built.get("build").is_none());
+        assert_eq!(built["kv_namespaces"][0]["binding"], "LAST_KNOWN_GOOD");
+
+        let watched = watched()?;
+        assert_eq!(watched["build"]["command"], "cargo xtask build edge");
+        let dir = watched["build"]["watch_dir"][0]
+            .as_str()
+            .unwrap_or_default();
+        assert!(Path::new(dir).is_dir(), "{dir}");
+        Ok(())
+    }
+}
