@@ -1,0 +1,111 @@
+#![doc = include_str!("../README.md")]
+
+mod bindings;
+mod clock;
+mod config;
+mod documents;
+mod endpoints;
+mod generations;
+mod http;
+mod isolate;
+mod log;
+mod origin;
+mod random;
+mod recognise;
+mod routes;
+mod verified_tokens;
+
+use std::rc::Rc;
+
+use config::ConfigError;
+use endpoints::{
+    activate, deactivate, features, health, openapi, orgs, problems, refresh, validate,
+};
+use http::{Answer, Fault, Incoming, cors};
+use isolate::{Arrival, Isolate, Scope};
+use routes::Route;
+use worker::{Context, Env, event, web_sys};
+
+/// Answers one request.
+#[event(fetch)]
+async fn fetch(
+    request: web_sys::Request,
+    env: Env,
+    context: Context,
+) -> worker::Result<web_sys::Response> {
+    let arrival = Arrival::now();
+    let request = Incoming::new(request);
+    let isolate = Isolate::of(&env);
+    let answered = match Route::find(request.path()) {
+        None => Err(Fault::not_found(
+            "There is no such path. /openapi.json lists those there are.",
+        )),
+        Some(route) if request.method() == "OPTIONS" => Ok(cors::preflight(route.allowed())),
+        Some(route) if !route.takes(request.method()) => {
+            Err(Fault::method_not_allowed(route.allowed()))
+        }
+        Some(route) => answer(route, &isolate, env, context, arrival, &request).await,
+    };
+    let answer = answered.unwrap_or_else(|fault| fault.into_answer(arrival.request_id));
+    Ok(finish(answer, &isolate, arrival, &request).into_response()?)
+}
+
+async fn answer(
+    route: Route<'_>,
+    isolate: &Result<Rc<Isolate>, ConfigError>,
+    env: Env,
+    context: Context,
+    arrival: Arrival,
+    request: &Incoming,
+) -> Result<Answer, Fault> {
+    // What has to work without settings.
+    match route {
+        Route::Live => return Ok(health::live()),
+        Route::Ready => return health::ready(isolate),
+        Route::OpenApi => return Ok(openapi::description()),
+        Route::ProblemPage(name) => return problems::page(name),
+        _ => {}
+    }
+    let isolate = isolate.as_ref().map_err(|_| Fault::misconfigured())?;
+    let scope = Rc::new(Scope::new(Rc::clone(isolate), env, context, arrival));
+    match route {
+        Route::Validate => validate::handle(&scope, request).await,
+        Route::Features => features::handle(&scope, request).await,
+        Route::Activate => activate::handle(&scope, request).await,
+        Route::Refresh => refresh::handle(&scope, request).await,
+        Route::Deactivate => deactivate::handle(&scope, request).await,
+        Route::Jwks(org) => orgs::jwks(&scope, request, org).await,
+        Route::StatusList(org, number) => orgs::status_list(&scope, request, org, number).await,
+        Route::Live | Route::Ready | Route::OpenApi | Route::ProblemPage(_) => {
+            Err(Fault::internal())
+        }
+    }
+}
+
+/// Adds what every answer has.
+fn finish(
+    answer: Answer,
+    isolate: &Result<Rc<Isolate>, ConfigError>,
+    arrival: Arrival,
+    request: &Incoming,
+) -> Answer {
+    let answer = answer
+        .header("x-request-id", arrival.request_id.to_string())
+        .header("x-content-type-options", "nosniff");
+    let answer = match isolate {
+        Ok(isolate) => {
+            let cors = &isolate.config.cors;
+            let origin = cors
+                .depends_on_origin()
+                .then(|| request.header("origin"))
+                .flatten();
+            cors.allow(answer, origin)
+        }
+        Err(_) => answer,
+    };
+    if request.method() == "HEAD" {
+        answer.without_body()
+    } else {
+        answer
+    }
+}

@@ -1,0 +1,47 @@
+//! The runtime's objects that this Worker calls by itself: the same calls through the `worker`
+//! crate would bring in its streams, its URL parser and its serialiser.
+
+use worker::{
+    wasm_bindgen::{self, prelude::*},
+    web_sys::{RequestInit, Response},
+};
+
+#[wasm_bindgen]
+extern "C" {
+    /// The data centre's cache.
+    #[derive(Clone, Debug)]
+    pub(crate) type Cache;
+
+    #[wasm_bindgen(thread_local_v2, js_namespace = caches, js_name = default)]
+    pub(crate) static DEFAULT_CACHE: Cache;
+
+    #[wasm_bindgen(method, catch, js_name = match)]
+    pub(crate) async fn get(this: &Cache, url: &str) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    pub(crate) async fn put(this: &Cache, url: &str, entry: &Response) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    pub(crate) async fn delete(this: &Cache, url: &str) -> Result<JsValue, JsValue>;
+
+    /// A namespace of the key-value store.
+    #[derive(Clone, Debug)]
+    pub(crate) type KvNamespace;
+
+    #[wasm_bindgen(method, catch, js_name = get)]
+    pub(crate) async fn read(this: &KvNamespace, key: &str) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = put)]
+    pub(crate) async fn write(
+        this: &KvNamespace,
+        key: &str,
+        value: &str,
+        options: &JsValue,
+    ) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = delete)]
+    pub(crate) async fn erase(this: &KvNamespace, key: &str) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = fetch)]
+    pub(crate) async fn fetch(url: &str, init: &RequestInit) -> Result<JsValue, JsValue>;
+}

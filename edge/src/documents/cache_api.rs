@@ -1,0 +1,115 @@
+//! The data centre's cache: copies that its isolates share.
+//!
+//! An entry lives for a day, as last known good. How fresh it is shows in the signed text, or in
+//! a note of when the origin was last asked, which can delay a renewal but proves nothing.
+
+use std::borrow::Cow;
+
+use licet_shared::time::Timestamp;
+use wasm_bindgen_futures::JsFuture;
+use worker::{
+    wasm_bindgen::{JsCast, JsValue},
+    web_sys::Response,
+};
+
+use super::{Document, Edition, Held, Name};
+use crate::{bindings::DEFAULT_CACHE, http::Answer, isolate::Scope, log::Level};
+
+/// How long an entry can be had: as long as documents live.
+const KEEP: &str = "max-age=86400";
+
+const CHECKED_AT: &str = "licet-checked-at";
+const ETAG: &str = "licet-etag";
+const IN_KV: &str = "licet-in-kv";
+
+/// A copy nobody has vouched for yet.
+pub(super) struct Copy {
+    pub(super) text: String,
+    pub(super) etag: Option<String>,
+    pub(super) checked_at: Timestamp,
+    pub(super) in_kv: Option<Edition>,
+}
+
+/// The cached copy, if there is one.
+pub(super) async fn read(scope: &Scope, name: Name) -> Option<Copy> {
+    let url = name.cache_url(&scope.isolate.config.platform.issuer);
+    match try_read(&url, scope.now).await {
+        Ok(copy) => copy,
+        Err(error) => {
+            scope.log(Level::Warn, "the cache can't be read", &describe(&error));
+            None
+        }
+    }
+}
+
+async fn try_read(url: &str, now: Timestamp) -> Result<Option<Copy>, JsValue> {
+    let cache = DEFAULT_CACHE.with(Clone::clone);
+    let Ok(entry) = cache.get(url).await?.dyn_into::<Response>() else {
+        return Ok(None);
+    };
+    let text = JsFuture::from(entry.text()?)
+        .await?
+        .as_string()
+        .unwrap_or_default();
+    let headers = entry.headers();
+    let checked_at = headers.get(CHECKED_AT)?.and_then(|text| text.parse().ok());
+    Ok(Some(Copy {
+        text,
+        etag: headers.get(ETAG)?,
+        // Never later than now: a note can't put off a renewal for longer than a check does.
+        checked_at: Timestamp::from_unix(checked_at.unwrap_or(0)).min(now),
+        in_kv: headers.get(IN_KV)?.and_then(|text| read_edition(&text)),
+    }))
+}
+
+/// Stores a copy.
+pub(super) async fn write<D: Document>(scope: &Scope, name: Name, held: &Held<D>) {
+    let url = name.cache_url(&scope.isolate.config.platform.issuer);
+    if let Err(error) = try_write(&url, held).await {
+        scope.log(Level::Warn, "the cache can't be written", &describe(&error));
+    }
+}
+
+async fn try_write<D>(url: &str, held: &Held<D>) -> Result<(), JsValue> {
+    let mut entry = Answer::new(200, "text/plain", held.text.as_bytes().to_vec())
+        .cache_control(KEEP)
+        .header(CHECKED_AT, held.checked_at.unix().to_string());
+    if let Some(etag) = &held.etag {
+        entry = entry.header(ETAG, Cow::Owned(etag.to_string()));
+    }
+    if let Some(edition) = held.in_kv {
+        entry = entry.header(IN_KV, write_edition(edition));
+    }
+    let cache = DEFAULT_CACHE.with(Clone::clone);
+    cache.put(url, &entry.into_response()?).await.map(drop)
+}
+
+/// Removes a copy that is known to be out of date.
+pub(super) async fn delete(scope: &Scope, name: Name) {
+    let url = name.cache_url(&scope.isolate.config.platform.issuer);
+    let cache = DEFAULT_CACHE.with(Clone::clone);
+    if let Err(error) = cache.delete(&url).await {
+        scope.log(Level::Warn, "the cache can't be written", &describe(&error));
+    }
+}
+
+fn write_edition(edition: Edition) -> String {
+    format!("{}:{}", edition.version, edition.issued_at.unix())
+}
+
+fn read_edition(text: &str) -> Option<Edition> {
+    let (version, issued_at) = text.split_once(':')?;
+    let issued_at = Timestamp::from_unix(issued_at.parse().ok()?);
+    Some(Edition {
+        version: version.parse().ok()?,
+        issued_at,
+    })
+}
+
+/// What the runtime threw, for the log.
+pub(super) fn describe(error: &JsValue) -> String {
+    error.dyn_ref::<js_sys::Error>().map_or_else(
+        || error.as_string().unwrap_or_default(),
+        |error| String::from(error.message()),
+    )
+}

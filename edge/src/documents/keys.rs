@@ -1,0 +1,57 @@
+//! Organizations' keys, and when to ask for newer ones.
+
+use std::rc::Rc;
+
+use licet_shared::{documents::OrgKeys, id::OrgTag};
+
+use super::{
+    Found, Name, Obtained, obtain,
+    renew::{Renewal, renew},
+};
+use crate::isolate::Scope;
+
+/// Seconds within which keys are not asked for again because of a key id that is not among them:
+/// anybody can make up key ids.
+const NEWER_AFTER_S: i64 = 5;
+
+/// An organization's keys.
+pub(crate) async fn obtain_keys(scope: &Rc<Scope>, org: OrgTag) -> Obtained<OrgKeys> {
+    obtain(scope, Name::keys(org), &scope.isolate.config.platform, None).await
+}
+
+/// What a look for keys newer than those at hand came to.
+pub(crate) enum Newer {
+    /// There are some, perhaps the same again.
+    Found(Rc<OrgKeys>),
+    /// The origin was asked a moment ago.
+    No,
+    /// The origin can't be asked.
+    Unreachable,
+}
+
+/// Asks the origin for an organization's keys, unless it was asked a moment ago.
+pub(crate) async fn look_for_newer(scope: &Rc<Scope>, keys: &Found<OrgKeys>) -> Newer {
+    if keys.origin_unreachable {
+        return Newer::Unreachable;
+    }
+    if scope.now.since(keys.checked_at) < NEWER_AFTER_S {
+        return Newer::No;
+    }
+    let name = Name::keys(keys.document.tag());
+    match renew::<OrgKeys>(scope, name, &scope.isolate.config.platform, None).await {
+        Renewal::Current(held) => Newer::Found(held.document),
+        Renewal::Unknown => Newer::No,
+        Renewal::Failed => Newer::Unreachable,
+    }
+}
+
+/// Keys newer than those held, for a document signed by a key that is not among them.
+pub(super) async fn newer(scope: &Rc<Scope>, org: OrgTag) -> Option<Rc<OrgKeys>> {
+    let Obtained::Found(keys) = obtain_keys(scope, org).await else {
+        return None;
+    };
+    match look_for_newer(scope, &keys).await {
+        Newer::Found(keys) => Some(keys),
+        Newer::No | Newer::Unreachable => None,
+    }
+}

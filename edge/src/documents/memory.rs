@@ -1,0 +1,214 @@
+//! The isolate's memory of verified documents, and of what could not be had.
+
+use std::rc::Rc;
+
+use licet_shared::{
+    documents::{FeatureSet, OrgKeys, StatusDocument},
+    time::Timestamp,
+};
+
+use super::{Document, Edition, Freshness, Name};
+use crate::generations::Generations;
+
+/// Bytes for all organizations' keys: some ten thousand of them.
+const KEYS_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes for status lists: a full one takes 64 KiB besides its text.
+const STATUS_LISTS_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes for feature sets.
+const FEATURES_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes for notes on what could not be had, and on what is being fetched.
+const NOTES_BYTES: usize = 64 * 1024;
+
+/// What an entry takes besides its text and its document's own weight.
+const ENTRY_BYTES: usize = 512;
+const NOTE_BYTES: usize = 96;
+
+/// A renewal that has not ended after this time was cancelled with its request.
+const RENEWAL_ABANDONED_MS: u64 = 10_000;
+
+/// A verified document as it is kept.
+#[derive(Debug)]
+pub(crate) struct Held<D> {
+    pub(crate) document: Rc<D>,
+    /// The signed text it was read from.
+    pub(crate) text: Rc<str>,
+    /// The origin's tag for it.
+    pub(crate) etag: Option<Rc<str>>,
+    /// When the origin was last asked about it; no evidence of anything.
+    pub(crate) checked_at: Timestamp,
+    /// The edition that the key-value store is known to have.
+    pub(crate) in_kv: Option<Edition>,
+    /// Set when this edge knows that the document has changed.
+    pub(crate) superseded: bool,
+    /// Which signers' word was taken for it.
+    pub(super) generation: u64,
+}
+
+impl<D> Clone for Held<D> {
+    fn clone(&self) -> Self {
+        Self {
+            document: Rc::clone(&self.document),
+            text: Rc::clone(&self.text),
+            etag: self.etag.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<D: Document> Held<D> {
+    /// How far it is in its life.
+    pub(crate) fn freshness(&self, now: Timestamp) -> Freshness {
+        if self.superseded {
+            Freshness::Overdue
+        } else {
+            self.document.freshness(self.checked_at, now)
+        }
+    }
+
+    /// Whether it may be used as it is by a caller who accepts no copy older than `max_age_s`.
+    pub(crate) fn serves(&self, max_age_s: Option<u32>, now: Timestamp) -> bool {
+        let age = now.since(self.document.times().issued_at);
+        self.freshness(now) != Freshness::Overdue
+            && max_age_s.is_none_or(|max| age <= i64::from(max))
+    }
+}
+
+/// Documents of one kind.
+#[derive(Debug)]
+pub(crate) struct Shelf<D>(Generations<Name, Held<D>>);
+
+/// Why a document is not asked for at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setback {
+    /// The origin has none of that name.
+    Unknown,
+    /// The origin's answer could not be used, or no tier had one.
+    Unusable,
+}
+
+/// Everything kept of documents.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(super) keys: Shelf<OrgKeys>,
+    pub(super) status_lists: Shelf<StatusDocument>,
+    pub(super) features: Shelf<FeatureSet>,
+    setbacks: Generations<Name, (Setback, u64)>,
+    renewals: Generations<Name, u64>,
+}
+
+impl Memory {
+    /// Nothing yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            keys: Shelf(Generations::new(KEYS_BYTES)),
+            status_lists: Shelf(Generations::new(STATUS_LISTS_BYTES)),
+            features: Shelf(Generations::new(FEATURES_BYTES)),
+            setbacks: Generations::new(NOTES_BYTES),
+            renewals: Generations::new(NOTES_BYTES),
+        }
+    }
+
+    /// The document of that name, vouched for by these very signers.
+    pub(crate) fn look<D: Document>(
+        &mut self,
+        name: Name,
+        signers: &D::Signers,
+        now: Timestamp,
+    ) -> Option<Held<D>> {
+        let held = D::shelf(self).0.get(&name)?;
+        let generation = D::generation(signers);
+        if held.generation == generation {
+            return Some(held);
+        }
+        // The signers have changed: their word for it is taken anew, or it goes.
+        match D::verify(&held.text, name, signers, now) {
+            Ok(_) => {
+                if let Some(held) = D::shelf(self).0.get_mut(&name) {
+                    held.generation = generation;
+                }
+                Some(Held { generation, ..held })
+            }
+            Err(_) => {
+                D::shelf(self).0.remove(&name);
+                None
+            }
+        }
+    }
+
+    /// Takes in a copy that the origin has just sent or confirmed, unless a higher edition is
+    /// held; hands out the higher of the two.
+    pub(crate) fn keep<D: Document>(&mut self, name: Name, mut copy: Held<D>) -> Held<D> {
+        if let Some(held) = D::shelf(self).0.get_mut(&name) {
+            if held.document.edition() > copy.document.edition() {
+                return held.clone();
+            }
+            copy.in_kv = copy.in_kv.max(held.in_kv);
+        }
+        self.insert(name, copy)
+    }
+
+    /// Takes in a copy that a lower tier had, unless one as high is held; hands out the higher.
+    pub(crate) fn keep_stored<D: Document>(&mut self, name: Name, copy: Held<D>) -> Held<D> {
+        if let Some(held) = D::shelf(self).0.get_mut(&name) {
+            held.in_kv = held.in_kv.max(copy.in_kv);
+            if held.document.edition() == copy.document.edition() {
+                // The same copy; another isolate may have asked about it later than this one.
+                held.checked_at = held.checked_at.max(copy.checked_at);
+            }
+            if held.document.edition() >= copy.document.edition() {
+                return held.clone();
+            }
+        }
+        self.insert(name, copy)
+    }
+
+    fn insert<D: Document>(&mut self, name: Name, copy: Held<D>) -> Held<D> {
+        let bytes = ENTRY_BYTES + copy.text.len() + copy.document.weight(&copy.text);
+        D::shelf(self).0.insert(name, copy.clone(), bytes);
+        copy
+    }
+
+    /// Changes what is noted beside a document, if it is still held.
+    pub(crate) fn note<D: Document>(&mut self, name: Name, change: impl FnOnce(&mut Held<D>)) {
+        if let Some(held) = D::shelf(self).0.get_mut(&name) {
+            change(held);
+        }
+    }
+
+    /// Forgets a document; says whether it was held.
+    pub(crate) fn forget<D: Document>(&mut self, name: Name) -> bool {
+        D::shelf(self).0.remove(&name).is_some()
+    }
+
+    /// Notes that a document can't be had until `until_ms`.
+    pub(crate) fn set_back(&mut self, name: Name, setback: Setback, until_ms: u64) {
+        self.setbacks.insert(name, (setback, until_ms), NOTE_BYTES);
+    }
+
+    /// Why a document is not to be asked for at this time, if so.
+    pub(crate) fn setback(&mut self, name: Name, now_ms: u64) -> Option<Setback> {
+        let (setback, until_ms) = self.setbacks.get(&name)?;
+        (now_ms < until_ms).then_some(setback)
+    }
+
+    /// Notes that a renewal begins, unless one is under way.
+    pub(crate) fn begin_renewal(&mut self, name: Name, now_ms: u64) -> bool {
+        let free = !self.being_renewed(name, now_ms);
+        if free {
+            self.renewals.insert(name, now_ms, NOTE_BYTES);
+        }
+        free
+    }
+
+    /// Whether a renewal is under way.
+    pub(crate) fn being_renewed(&mut self, name: Name, now_ms: u64) -> bool {
+        self.renewals
+            .get(&name)
+            .is_some_and(|since_ms| now_ms < since_ms + RENEWAL_ABANDONED_MS)
+    }
+
+    /// Notes that a renewal has ended.
+    pub(crate) fn end_renewal(&mut self, name: Name) {
+        self.renewals.remove(&name);
+    }
+}

@@ -1,0 +1,25 @@
+//! Signed documents and the tiers they are kept in.
+//!
+//! A document is looked for in this order: the isolate's memory, the data centre's cache, the
+//! origin; and when the origin fails, the newest copy that memory, cache or key-value store
+//! have. From whichever tier it comes, its signature, issuer, organization and subject are
+//! verified before it is kept, and a lower version never replaces a higher one.
+//!
+//! [`gather`](Documents::gather) gets all that a decision needs; [`obtain`] tells the order of the
+//! tiers for one document; [`renew`] asks the origin.
+
+mod cache_api;
+mod document;
+mod gather;
+pub(crate) mod keys;
+mod kv;
+mod memory;
+mod name;
+mod obtain;
+mod renew;
+
+pub(crate) use document::{Document, Edition, Freshness};
+pub(crate) use gather::Documents;
+pub(crate) use memory::{Held, Memory};
+pub(crate) use name::{Name, Part};
+pub(crate) use obtain::{Found, Obtained, obtain, supersede};

@@ -1,0 +1,77 @@
+//! What a document is called: at the origin, in the caches, in memory. Every name has its organization.
+
+use licet_shared::id::{FeatureSetId, OrgTag};
+
+/// Layout of what the caches hold. A change of it starts with empty caches.
+const LAYOUT: &str = "v1";
+
+/// A document's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Name {
+    /// Whose it is.
+    pub(crate) org: OrgTag,
+    /// Which one.
+    pub(crate) part: Part,
+}
+
+/// One of an organization's documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Part {
+    /// Its public keys.
+    Keys,
+    /// A status list, by number.
+    StatusList(u32),
+    /// A feature set.
+    Features(FeatureSetId),
+}
+
+impl Name {
+    /// The organization's keys.
+    pub(crate) const fn keys(org: OrgTag) -> Self {
+        Self {
+            org,
+            part: Part::Keys,
+        }
+    }
+
+    /// One of its status lists.
+    pub(crate) const fn status_list(org: OrgTag, number: u32) -> Self {
+        Self {
+            org,
+            part: Part::StatusList(number),
+        }
+    }
+
+    /// One of its feature sets.
+    pub(crate) const fn features(org: OrgTag, id: FeatureSetId) -> Self {
+        Self {
+            org,
+            part: Part::Features(id),
+        }
+    }
+
+    /// Path at the origin.
+    pub(super) fn origin_path(self) -> String {
+        format!("/edge/v1/{}", self.path())
+    }
+
+    /// Key in the Cache API, which wants URLs. Below the edge's own host, where the data centre
+    /// keeps what belongs to it; no route leads there.
+    pub(super) fn cache_url(self, issuer: &str) -> String {
+        format!("{issuer}/.licet-documents/{LAYOUT}/{}", self.path())
+    }
+
+    /// Key in the key-value store. Names the issuer: one store may serve several installations.
+    pub(super) fn kv_key(self, issuer: &str) -> String {
+        format!("{LAYOUT}/{issuer}/{}", self.path())
+    }
+
+    fn path(self) -> String {
+        let org = self.org;
+        match self.part {
+            Part::Keys => format!("orgs/{org}/keys"),
+            Part::StatusList(number) => format!("orgs/{org}/statuslists/{number}"),
+            Part::Features(id) => format!("orgs/{org}/feature-sets/{id}"),
+        }
+    }
+}

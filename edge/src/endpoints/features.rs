@@ -1,0 +1,73 @@
+//! `GET /api/v1/licenses/features`: what does this license grant?
+//!
+//! The answer is a verdict about the license by itself: neither product nor device is asked
+//! about, which is `validate`'s part. A no has no features. The tag names the feature set's
+//! revision, so a client that has it gets 304 for as long as the license stands: freshness and
+//! the token's times are not covered by it, hence it is weak.
+
+use std::rc::Rc;
+
+use licet_shared::decision::{Verdict, decide_standing};
+
+use super::validate::{Gathered, conclude, gather, grace_may_apply};
+use crate::{
+    documents::Documents,
+    http::{Answer, Fault, Incoming},
+    isolate::Scope,
+};
+
+/// Answers a verdict with features, or 304.
+///
+/// # Errors
+/// 401 without a bearer token; 503 when what the decision needs can't be had.
+pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answer, Fault> {
+    let text = request.bearer()?;
+    let known = request.header("if-none-match");
+    let (token, mut documents) = match Documents::at_hand(scope, &text, None) {
+        Some(both) => both,
+        None => match gather(scope, &text, None).await? {
+            Gathered::Token(token, documents) => (token, documents),
+            Gathered::Refused(code) => {
+                let mut verdict = Verdict::refused(code);
+                verdict.request_id = Some(scope.request_id.to_string());
+                return Ok(Answer::json(&verdict).cache_control("no-store"));
+            }
+        },
+    };
+    let code = decide_standing(&token, &documents.state(), scope.now).code;
+    if grace_may_apply(scope, &token, &documents, code) {
+        documents.ask_the_origin(scope, &token).await;
+    }
+    let verdict = decide_standing(&token, &documents.state(), scope.now);
+    let Some(tag) = tag(&verdict) else {
+        return conclude(scope, &documents, verdict);
+    };
+    if known.is_some_and(|known| names(&known, &tag)) {
+        return Ok(for_revalidation(Answer::empty(304), tag));
+    }
+    // `no-store` of other verdicts would keep a client from sending the tag back.
+    let answer = conclude(scope, &documents, verdict)?;
+    Ok(for_revalidation(answer.without("cache-control"), tag))
+}
+
+fn for_revalidation(answer: Answer, tag: String) -> Answer {
+    answer
+        .cache_control("private, no-cache")
+        .header("etag", tag)
+        .header("vary", "authorization")
+}
+
+/// The tag of a verdict that shows features.
+fn tag(verdict: &Verdict<'_>) -> Option<String> {
+    let set = verdict.feature_set.filter(|_| verdict.valid)?;
+    Some(format!("W/\"{}.{}\"", set.id, set.revision))
+}
+
+/// Whether an `If-None-Match` names the tag, compared weakly (RFC 9110 §13.1.2).
+pub(super) fn names(if_none_match: &str, tag: &str) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    if_none_match.trim() == "*"
+        || if_none_match
+            .split(',')
+            .any(|candidate| opaque(candidate) == opaque(tag))
+}

@@ -1,0 +1,11 @@
+//! One endpoint per module: what it takes, what it answers.
+
+pub(crate) mod activate;
+pub(crate) mod deactivate;
+pub(crate) mod features;
+pub(crate) mod health;
+pub(crate) mod openapi;
+pub(crate) mod orgs;
+pub(crate) mod problems;
+pub(crate) mod refresh;
+pub(crate) mod validate;

@@ -1,0 +1,108 @@
+//! `POST /api/v1/licenses/validate`: may this installation run this product?
+//!
+//! The hot path, top to bottom. With a token seen before and fresh documents nothing is awaited
+//! but the request's body.
+
+use std::rc::Rc;
+
+use licet_shared::{
+    api::ValidateRequest,
+    decision::{Code, Context, LicenseToken, Verdict, decide_verified},
+};
+
+use crate::{
+    clock,
+    documents::Documents,
+    http::{Answer, Fault, Incoming},
+    isolate::Scope,
+    recognise::{Recognised, recognise},
+};
+
+/// Answers a verdict, also when it is a no.
+///
+/// # Errors
+/// 400, 413, 415 for a body that can't be taken; 503 when what the decision needs can't be had.
+pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answer, Fault> {
+    let asked: ValidateRequest = request.json().await?;
+    let context = Context {
+        product: &asked.product,
+        fingerprint: asked.fingerprint.as_deref(),
+        require: &asked.require,
+        max_staleness_s: asked.max_staleness_s,
+    };
+    let at_hand = Documents::at_hand(scope, &asked.token, asked.max_staleness_s);
+    let (token, mut documents) = match at_hand {
+        Some(both) => both,
+        None => match gather(scope, &asked.token, asked.max_staleness_s).await? {
+            Gathered::Token(token, documents) => (token, documents),
+            Gathered::Refused(code) => return Ok(answer(scope, Verdict::refused(code))),
+        },
+    };
+    let verdict = decide_verified(&token, &context, &documents.state(), scope.now);
+    if !grace_may_apply(scope, &token, &documents, verdict.code) {
+        return conclude(scope, &documents, verdict);
+    }
+    documents.ask_the_origin(scope, &token).await;
+    let verdict = decide_verified(&token, &context, &documents.state(), scope.now);
+    conclude(scope, &documents, verdict)
+}
+
+/// A token and its documents, or why there are none.
+pub(super) enum Gathered {
+    /// A token whose signature holds.
+    Token(Rc<LicenseToken>, Documents),
+    /// A text that is none.
+    Refused(Code),
+}
+
+/// The slow path: what memory does not have is had from caches or origin.
+pub(super) async fn gather(
+    scope: &Rc<Scope>,
+    text: &str,
+    max_staleness_s: Option<u32>,
+) -> Result<Gathered, Fault> {
+    match recognise(scope, text).await? {
+        Recognised::Token(token, keys) => {
+            let documents = Documents::gather(scope, &token, keys, max_staleness_s).await;
+            Ok(Gathered::Token(token, documents))
+        }
+        Recognised::Refused(code) => Ok(Gathered::Refused(code)),
+    }
+}
+
+/// Whether the token has ended but its grace has not, and nobody knows yet whether the origin,
+/// which would refresh it, can be reached.
+pub(super) fn grace_may_apply(
+    scope: &Scope,
+    token: &LicenseToken,
+    documents: &Documents,
+    code: Code,
+) -> bool {
+    let grace_end = token
+        .times()
+        .expires_at
+        .plus(i64::from(token.claims().grace));
+    code == Code::TokenExpired
+        && scope.now < grace_end
+        && !documents.origin_unreachable
+        && !scope.isolate.origin.answered_recently(clock::now_ms())
+}
+
+/// The verdict as answer, unless it only says that something could not be had.
+pub(super) fn conclude(
+    scope: &Scope,
+    documents: &Documents,
+    verdict: Verdict<'_>,
+) -> Result<Answer, Fault> {
+    if documents.incomplete && matches!(verdict.code, Code::Stale | Code::Valid) {
+        return Err(Fault::origin_unreachable(
+            "The license's status or features are not known here, and the origin did not answer.",
+        ));
+    }
+    Ok(answer(scope, verdict))
+}
+
+fn answer(scope: &Scope, mut verdict: Verdict<'_>) -> Answer {
+    verdict.request_id = Some(scope.request_id.to_string());
+    Answer::json(&verdict).cache_control("no-store")
+}

@@ -1,0 +1,122 @@
+//! Requests that can't be answered: the only way a handler says no without a verdict.
+
+use std::borrow::Cow;
+
+use licet_shared::{
+    id::RequestId,
+    problem::{MEDIA_TYPE, Problem, ProblemCode},
+};
+
+use super::{Answer, ReadError};
+
+/// Seconds after which a client may well try again when the origin was out of reach.
+const RETRY_AFTER_S: u32 = 5;
+
+/// A problem on its way to the client, with the headers its code calls for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) code: ProblemCode,
+    detail: Cow<'static, str>,
+    header: Option<(&'static str, Cow<'static, str>)>,
+}
+
+impl Fault {
+    /// A problem and what happened here. The text reaches the client: it names no cause of ours.
+    pub(crate) fn new(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            header: None,
+        }
+    }
+
+    fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.header = Some((name, value.into()));
+        self
+    }
+
+    /// 400.
+    pub(crate) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ProblemCode::BadRequest, detail)
+    }
+
+    /// 401 for lack of a bearer token (RFC 6750 §3).
+    pub(crate) fn no_bearer() -> Self {
+        let detail = "Send the license token as `Authorization: Bearer <token>`.";
+        Self::new(ProblemCode::Unauthorized, detail).with("www-authenticate", "Bearer")
+    }
+
+    /// 404.
+    pub(crate) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ProblemCode::NotFound, detail)
+    }
+
+    /// 405, with the methods there are.
+    pub(crate) fn method_not_allowed(allowed: &'static str) -> Self {
+        let detail = format!("This path takes {allowed}.");
+        Self::new(ProblemCode::MethodNotAllowed, detail).with("allow", allowed)
+    }
+
+    /// 413.
+    pub(crate) fn too_large(limit: usize) -> Self {
+        let detail = format!("A body may have at most {limit} bytes.");
+        Self::new(ProblemCode::BodyTooLarge, detail)
+    }
+
+    /// 415.
+    pub(crate) fn not_json() -> Self {
+        let detail = "Send JSON and say so: `Content-Type: application/json`.";
+        Self::new(ProblemCode::UnsupportedMediaType, detail)
+    }
+
+    /// 429 from the origin, with the time it named.
+    pub(crate) fn rate_limited(detail: String, retry_after: Option<String>) -> Self {
+        let retry_after = retry_after.map_or(Cow::Borrowed("1"), Cow::Owned);
+        Self::new(ProblemCode::RateLimited, detail).with("retry-after", retry_after)
+    }
+
+    /// 500 for settings that can't be used; the log says which.
+    pub(crate) fn misconfigured() -> Self {
+        let detail = "This edge is not set up correctly. Its operator finds the reason in its log.";
+        Self::new(ProblemCode::Internal, detail)
+    }
+
+    /// 500.
+    pub(crate) fn internal() -> Self {
+        let detail = "The request failed here. Its id leads to the reason in the log.";
+        Self::new(ProblemCode::Internal, detail)
+    }
+
+    /// 502.
+    pub(crate) fn origin_error() -> Self {
+        let detail = "The origin answered with something that can't be used. Nothing is known of the outcome.";
+        Self::new(ProblemCode::OriginError, detail)
+    }
+
+    /// 503 with `Retry-After`, for lack of `what`.
+    pub(crate) fn origin_unreachable(detail: &'static str) -> Self {
+        Self::new(ProblemCode::OriginUnreachable, detail)
+            .with("retry-after", RETRY_AFTER_S.to_string())
+    }
+
+    /// The problem as an answer to the request of that name.
+    pub(crate) fn into_answer(self, request_id: RequestId) -> Answer {
+        let problem = Problem::new(self.code, self.detail, request_id.to_string());
+        let answer =
+            Answer::of_json(problem.status, MEDIA_TYPE, &problem).cache_control("no-store");
+        match self.header {
+            Some((name, value)) => answer.header(name, value),
+            None => answer,
+        }
+    }
+}
+
+impl Fault {
+    /// What a client's body that can't be read is answered with.
+    pub(crate) fn unreadable(error: ReadError, limit: usize) -> Self {
+        match error {
+            ReadError::TooLarge => Self::too_large(limit),
+            ReadError::Broken => Self::bad_request("The body broke off before its end."),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! HTTP as this Worker needs it: a request read once, an answer written once.
+
+pub(crate) mod answer;
+mod body;
+pub(crate) mod cors;
+pub(crate) mod fault;
+pub(crate) mod request;
+
+pub(crate) use answer::Answer;
+pub(crate) use body::{ReadError, read_at_most};
+pub(crate) use fault::Fault;
+pub(crate) use request::Incoming;

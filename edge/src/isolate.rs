@@ -1,0 +1,116 @@
+//! What lives as long as the isolate, and what lives as long as one request.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    future::Future,
+    rc::Rc,
+};
+
+use licet_shared::{id::RequestId, time::Timestamp};
+use worker::{Context, Env, wasm_bindgen::JsValue};
+
+use crate::{
+    clock,
+    config::{Config, ConfigError},
+    documents::Memory,
+    log::{self, Level},
+    origin::Health,
+    random,
+    verified_tokens::VerifiedTokens,
+};
+
+/// The isolate's settings and memory. No borrow of it is ever held across an await: another
+/// request may run there.
+#[derive(Debug)]
+pub(crate) struct Isolate {
+    pub(crate) config: Config,
+    pub(crate) documents: RefCell<Memory>,
+    pub(crate) tokens: RefCell<VerifiedTokens>,
+    pub(crate) origin: Health,
+}
+
+impl Isolate {
+    /// An isolate that has seen nothing yet.
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config,
+            documents: RefCell::new(Memory::new()),
+            tokens: RefCell::new(VerifiedTokens::new()),
+            origin: Health::default(),
+        }
+    }
+
+    /// This isolate; the first call reads the settings. Wrong ones are logged once and stay wrong.
+    pub(crate) fn of(env: &Env) -> Result<Rc<Self>, ConfigError> {
+        thread_local! {
+            static ISOLATE: OnceCell<Result<Rc<Isolate>, ConfigError>> = const { OnceCell::new() };
+        }
+        let start = || {
+            let setting = |name: &str| {
+                js_sys::Reflect::get(env, &JsValue::from_str(name))
+                    .ok()?
+                    .as_string()
+            };
+            let config = Config::read(setting).inspect_err(|error| {
+                let message = "a setting can't be used, so every request is refused";
+                log::write(Level::Error, message, &error.to_string(), None);
+            })?;
+            Ok(Rc::new(Self::new(config)))
+        };
+        ISOLATE.with(|isolate| isolate.get_or_init(start).clone())
+    }
+}
+
+/// One request's surroundings.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    pub(crate) isolate: Rc<Isolate>,
+    pub(crate) env: Env,
+    context: Context,
+    /// When the request came in; the same throughout.
+    pub(crate) now: Timestamp,
+    /// Its name in answers and logs, made here: a client's own is not trusted.
+    pub(crate) request_id: RequestId,
+}
+
+impl Scope {
+    /// The surroundings of a request that comes in now.
+    pub(crate) fn new(isolate: Rc<Isolate>, env: Env, context: Context, arrival: Arrival) -> Self {
+        let Arrival { now, request_id } = arrival;
+        Self {
+            isolate,
+            env,
+            context,
+            now,
+            request_id,
+        }
+    }
+
+    /// Lets `work` go on after the answer has been sent.
+    pub(crate) fn after_response(&self, work: impl Future<Output = ()> + 'static) {
+        self.context.wait_until(work);
+    }
+
+    /// Logs something that this request met.
+    pub(crate) fn log(&self, level: Level, message: &str, detail: &str) {
+        log::write(level, message, detail, Some(self.request_id));
+    }
+}
+
+/// A request's time and name, which there are even where the settings are wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) now: Timestamp,
+    pub(crate) request_id: RequestId,
+}
+
+impl Arrival {
+    /// Now, under a new name.
+    pub(crate) fn now() -> Self {
+        let now_ms = clock::now_ms();
+        Self {
+            now: Timestamp::from_unix((now_ms / 1000).cast_signed()),
+            request_id: RequestId::new(now_ms, random::bytes()),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Writes: passed on to the origin under an idempotency key, tried twice, and its answer passed
+//! back when it is one that a client may see.
+
+use licet_shared::{
+    api::ActivationAnswer,
+    id::EventId,
+    problem::{self, Problem, ProblemCode},
+};
+
+use super::{Call, CallError, Reply, call};
+use crate::{
+    clock,
+    http::{Answer, Fault, Incoming, answer::JSON},
+    isolate::Scope,
+    log::Level,
+    random,
+};
+
+const MAX_ANSWER_BYTES: usize = 512 * 1024;
+const MAX_IDEMPOTENCY_KEY_CHARS: usize = 255;
+
+/// Passes a write on, and hands back what the origin answered.
+///
+/// # Errors
+/// 400 for an idempotency key that is none; the origin's problem when it is the caller's to
+/// mend; else 502 or 503.
+pub(crate) async fn forward(
+    scope: &Scope,
+    request: &Incoming,
+    path: &str,
+    body: &str,
+) -> Result<ActivationAnswer, Fault> {
+    let idempotency_key = idempotency_key(request.header("idempotency-key"))?;
+    let client_ip = request.header("cf-connecting-ip");
+    let write = Call {
+        method: "POST",
+        path,
+        body: Some(body),
+        idempotency_key: Some(&idempotency_key),
+        client_ip: client_ip.as_deref(),
+        max_answer_bytes: MAX_ANSWER_BYTES,
+        ..Call::default()
+    };
+    let mut retried = false;
+    let mut result = call(scope, write).await;
+    if result
+        .as_ref()
+        .is_err_and(|error| *error == CallError::Unreachable)
+    {
+        retried = true;
+        result = call(scope, write).await;
+    }
+    match result {
+        Ok(reply) => understand(scope, &reply, retried),
+        Err(CallError::Unreachable) => Err(unreachable()),
+        Err(CallError::Unusable) => Err(Fault::origin_error()),
+    }
+}
+
+/// An answer as the client gets it, under this request's name.
+pub(crate) fn answer(scope: &Scope, mut answer: ActivationAnswer) -> Answer {
+    answer.request_id = Some(scope.request_id.to_string());
+    Answer::json(&answer).cache_control("no-store")
+}
+
+fn unreachable() -> Fault {
+    Fault::origin_unreachable(
+        "The origin did not answer. Nothing is known of the outcome: ask again, with the same idempotency key.",
+    )
+}
+
+/// The caller's key, or a new one: so that the retry here can't act twice.
+fn idempotency_key(header: Option<String>) -> Result<String, Fault> {
+    match header {
+        None => Ok(EventId::new(clock::now_ms(), random::bytes()).to_string()),
+        Some(key) if is_idempotency_key(&key) => Ok(key),
+        Some(_) => Err(Fault::bad_request(
+            "Idempotency-Key: must have 1 to 255 visible ASCII characters",
+        )),
+    }
+}
+
+fn is_idempotency_key(text: &str) -> bool {
+    (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn understand(scope: &Scope, reply: &Reply, retried: bool) -> Result<ActivationAnswer, Fault> {
+    if reply.status == 200 && reply.media_type == JSON {
+        if let Ok(answer) = serde_json::from_slice(&reply.body) {
+            return Ok(answer);
+        }
+    } else if reply.media_type == problem::MEDIA_TYPE
+        && let Ok(problem) = serde_json::from_slice::<Problem>(&reply.body)
+        && let Some(fault) = callers_fault(problem, reply.retry_after.as_deref(), retried)
+    {
+        return Err(fault);
+    }
+    let detail = format!("status {}, {}", reply.status, reply.media_type);
+    scope.log(
+        Level::Error,
+        "the origin's answer to a write can't be used",
+        &detail,
+    );
+    Err(Fault::origin_error())
+}
+
+/// A problem of the origin's that the caller can mend. One with the edge's own call is not.
+fn callers_fault(problem: Problem, retry_after: Option<&str>, retried: bool) -> Option<Fault> {
+    match problem.code {
+        // Our own first attempt is still at work there.
+        ProblemCode::IdempotencyInFlight if retried => Some(unreachable()),
+        ProblemCode::RateLimited => Some(Fault::rate_limited(
+            problem.detail,
+            retry_after.map(str::to_owned),
+        )),
+        ProblemCode::BadRequest
+        | ProblemCode::IdempotencyInFlight
+        | ProblemCode::IdempotencyKeyReused
+        | ProblemCode::BodyTooLarge
+        | ProblemCode::LicenseKeyMalformed => Some(Fault::new(problem.code, problem.detail)),
+        _ => None,
+    }
+}
