@@ -98,7 +98,7 @@ impl FakeOrigin {
                     return;
                 }
                 let state = Arc::clone(&shared);
-                std::thread::spawn(move || serve(stream, &state));
+                std::thread::spawn(move || serve(&stream, &state));
             }
         });
         Self {
@@ -150,9 +150,9 @@ impl Drop for FakeOrigin {
     }
 }
 
-fn serve(stream: TcpStream, state: &State) {
+fn serve(mut stream: &TcpStream, state: &State) {
     stream.set_read_timeout(Some(Duration::from_secs(30))).ok();
-    let Some(received) = read(&stream) else {
+    let Some(received) = read(stream) else {
         return;
     };
     let target = received.target.clone();
@@ -165,11 +165,17 @@ fn serve(stream: TcpStream, state: &State) {
         }),
         Mood::Silent => {
             // Until the caller gives up or we end.
-            while !state.ended.load(Ordering::SeqCst) && (&stream).read(&mut [0]).is_err() {}
+            stream
+                .set_read_timeout(Some(Duration::from_millis(100)))
+                .ok();
+            let mut waits = || stream.read(&mut [0]).is_err();
+            while waits() && !state.ended.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
             return;
         }
     };
-    write(&stream, &reply).ok();
+    write(stream, &reply).ok();
 }
 
 fn read(stream: &TcpStream) -> Option<Received> {

@@ -33,7 +33,8 @@ pub struct ForgedOrg {
     pub feature_set: FeatureSetId,
     /// Who issues its documents: an edge's base URL.
     pub issuer: String,
-    platform: LocalSigner,
+    /// The platform key that vouches for it.
+    pub platform: LocalSigner,
 }
 
 impl ForgedOrg {

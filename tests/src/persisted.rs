@@ -16,7 +16,8 @@ pub enum Tier {
 }
 
 impl Tier {
-    const fn dir(self) -> &'static str {
+    /// Its directory below what is persisted.
+    pub const fn dir(self) -> &'static str {
         match self {
             Self::Cache => "v3/cache",
             Self::Kv => "v3/kv",

@@ -339,13 +339,13 @@ fn new_database_name() -> String {
 }
 
 /// The right to run a stack of one's own beside the shared one.
-struct Permit;
+pub(crate) struct Permit;
 
 static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
 impl Permit {
     /// As many at once as half of the processors: each stack is three servers.
-    fn wait() -> Self {
+    pub(crate) fn wait() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let most = (cores / 2).max(1);
         let (running, changed) = &RUNNING;

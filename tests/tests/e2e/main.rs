@@ -1,0 +1,22 @@
+//! End-to-end tests on the real parts, one theme per file. `cargo xtask test` runs them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test reports by failing"
+)]
+
+mod bad_input;
+mod crash;
+mod documents;
+mod edge_auth;
+mod lifecycle;
+mod logs;
+mod outage;
+mod races;
+mod refusals;
+mod revocation;
+mod surface;
+mod tampering;
+mod tenants;
+mod tokens;
