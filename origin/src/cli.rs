@@ -1,0 +1,152 @@
+//! The command line. Messages for people go to stderr, results as JSON to stdout.
+
+mod keygen;
+mod license;
+mod migrate;
+mod operator;
+mod seed;
+mod serve;
+
+use std::{fmt, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config::{ConfigError, Secret},
+    fault::Fault,
+};
+
+/// Licet's origin: licenses, activations and signed documents over Postgres.
+#[derive(Debug, Parser)]
+#[command(name = "licet-origin", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print fresh keys for an installation. They are shown once and stored nowhere
+    Keygen(keygen::Keygen),
+    /// Bring a database to this binary's schema, creating roles and setting their passwords
+    Migrate(migrate::Migrate),
+    /// Serve edges until SIGTERM or SIGINT
+    Serve(Box<serve::Serve>),
+    /// Make the demo organization unless it is there, and issue a new license in it
+    Seed(seed::Seed),
+    /// Issue and manage licenses
+    License(license::License),
+}
+
+/// The database, for commands that act as licet_app.
+#[derive(Debug, Args)]
+struct DatabaseArgs {
+    /// Postgres URL, as the role licet_app
+    #[arg(long, env = "LICET_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<Secret>,
+}
+
+/// The master key.
+#[derive(Debug, Args)]
+struct MasterKeyArgs {
+    /// The key that signing keys are sealed under: 32 bytes in base64url
+    #[arg(long, env = "LICET_MASTER_KEY", hide_env_values = true, value_name = "KEY")]
+    master_key: Option<Secret>,
+}
+
+/// Why a command did not do what it was to do.
+#[derive(Debug)]
+enum CliError {
+    /// Wrong usage or configuration: exit code 2.
+    Config(ConfigError),
+    /// It was tried and failed: exit code 1.
+    Failed(String),
+}
+
+impl CliError {
+    fn failed(why: impl fmt::Display) -> Self {
+        Self::Failed(why.to_string())
+    }
+
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 2,
+            Self::Failed(_) => 1,
+        }
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<Fault> for CliError {
+    fn from(fault: Fault) -> Self {
+        Self::failed(fault)
+    }
+}
+
+impl From<crate::db::Error> for CliError {
+    fn from(error: crate::db::Error) -> Self {
+        Self::failed(error)
+    }
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn run() -> ExitCode {
+    let Cli { command } = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return finish(Err(CliError::failed(error))),
+    };
+    finish(runtime.block_on(async {
+        match command {
+            Command::Keygen(command) => command.run(),
+            Command::Migrate(command) => command.run().await,
+            Command::Serve(command) => command.run().await,
+            Command::Seed(command) => command.run().await,
+            Command::License(command) => command.run().await,
+        }
+    }))
+}
+
+fn finish(result: Result<(), CliError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("licet-origin: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Prints a command's result, one JSON document on a line.
+fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    use std::io::Write;
+    let text = serde_json::to_string(value).map_err(CliError::failed)?;
+    writeln!(std::io::stdout(), "{text}").map_err(CliError::failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

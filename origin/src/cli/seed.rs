@@ -1,0 +1,95 @@
+//! `seed`.
+
+use clap::Args;
+use licet_shared::id::{OrgId, OrgTag};
+use serde_json::json;
+
+use super::{
+    CliError, DatabaseArgs, MasterKeyArgs,
+    license::max_activations,
+    operator::{ORIGIN, Operator},
+    print_json,
+};
+use crate::{
+    clock,
+    config::{self},
+    db::{self, Tenant},
+    keys::MasterKey,
+    licensing::{
+        demo,
+        issue::{Terms, issue},
+    },
+    random::{self, RowId},
+};
+
+/// Options of `seed`.
+#[derive(Debug, Args)]
+pub(super) struct Seed {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    master_key: MasterKeyArgs,
+    /// The organization's slug
+    #[arg(long, default_value = "demo", value_name = "SLUG")]
+    org: String,
+    /// Devices that the new license may be active on; the policy says 5
+    #[arg(long, value_name = "N", value_parser = max_activations())]
+    max_activations: Option<i32>,
+}
+
+impl Seed {
+    pub(super) async fn run(&self) -> Result<(), CliError> {
+        let master = config::master_key(self.master_key.master_key.as_ref())?;
+        let operator = Operator::connect(&self.database).await?;
+        let tenant = self.org(&operator, &master).await?;
+        let terms = Terms { max_activations: self.max_activations, expires_at: None };
+        let now = clock::now();
+        let (organization, issued) = tenant
+            .run_tx("seed", |tx| {
+                Box::pin(async move {
+                    demo::fill_catalogue(tx).await?;
+                    let organization = db::organizations::find(tx).await?;
+                    let issued = issue(tx, demo::POLICY, terms, ORIGIN, now).await?;
+                    Ok((organization, issued))
+                })
+            })
+            .await?;
+        let (Some(organization), Some(issued)) = (organization, issued) else {
+            return Err(CliError::Failed("the demo organization vanished meanwhile".into()));
+        };
+        eprintln!("issued a license in {:?} for {} devices", organization.slug, issued.max_activations);
+        print_json(&json!({
+            "org": { "id": tenant.org(), "slug": organization.slug, "tag": organization.tag },
+            "product": demo::PRODUCT,
+            "policy": demo::POLICY,
+            "license": { "id": issued.id, "key": issued.key.reveal() },
+        }))
+    }
+
+    async fn org(&self, operator: &Operator, master: &MasterKey) -> Result<Tenant, CliError> {
+        const ATTEMPTS: usize = 3;
+        for _ in 0..ATTEMPTS {
+            if let Some(tenant) = operator.find_org(&self.org).await? {
+                return Ok(tenant);
+            }
+            let tenant = operator.org_to_be(OrgId::generate()?);
+            let tag = OrgTag::new(random::bytes()?);
+            let slug = &self.org;
+            let created = tenant.run_tx("create_org", |tx| {
+                Box::pin(demo::create_org(tx, master, slug, tag, ORIGIN))
+            });
+            match created.await {
+                Ok(true) => return Ok(tenant),
+                // Another seed was faster, or the tag is taken: once more.
+                Ok(false) => {}
+                Err(error) if error.constraint() == Some("organizations_slug_form") => {
+                    return Err(CliError::Failed(format!(
+                        "{slug:?} is no slug: it must be 1 to 63 lower-case letters, digits and inner hyphens"
+                    )));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(CliError::Failed("no free tag was found for the organization: try again".into()))
+    }
+}

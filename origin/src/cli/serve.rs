@@ -1,0 +1,159 @@
+//! `serve`.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use clap::{Args, builder::RangedU64ValueParser};
+use licet_shared::documents::Ttl;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use super::{CliError, DatabaseArgs, MasterKeyArgs};
+use crate::{
+    config::{self, ConfigError, Secret},
+    db::{Database, DatabaseSettings},
+    http::{AppState, EdgeAuthenticator, Limits, StateSettings, app, serve},
+    keys::Keyrings,
+    metrics::Metrics,
+};
+
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=1_000_000)
+}
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    master_key: MasterKeyArgs,
+    /// Address to listen on; /metrics is served there too, so keep it from the public
+    #[arg(long, env = "LICET_LISTEN", default_value = "127.0.0.1:8600", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// The platform's private key, which signs key sets: KID:SEED
+    #[arg(long, env = "LICET_PLATFORM_KEY", hide_env_values = true, value_name = "KEY")]
+    platform_key: Option<Secret>,
+    /// Public keys of the edges that may call: KID:X, with commas between several
+    #[arg(long, env = "LICET_EDGE_KEYS", hide_env_values = true, value_name = "KEYS")]
+    edge_keys: Option<Secret>,
+    /// The edge's public base URL, which stands in every token as its issuer
+    #[arg(long, env = "LICET_ISSUER", value_name = "URL")]
+    issuer: Option<String>,
+    /// Most database connections
+    #[arg(long, env = "LICET_POOL_SIZE", default_value = "16", value_name = "N", value_parser = at_least_one())]
+    pool_size: usize,
+    /// Longest wait for a database connection, in milliseconds; then 503
+    #[arg(long, env = "LICET_POOL_WAIT_MS", default_value = "2000", value_name = "MS")]
+    pool_wait_ms: u64,
+    /// Longest run of one statement, in milliseconds
+    #[arg(long, env = "LICET_STATEMENT_TIMEOUT_MS", default_value = "5000", value_name = "MS")]
+    statement_timeout_ms: u64,
+    /// Longest wait for a lock, in milliseconds
+    #[arg(long, env = "LICET_LOCK_TIMEOUT_MS", default_value = "3000", value_name = "MS")]
+    lock_timeout_ms: u64,
+    /// Seconds for which a status list counts as fresh: the bound on how late a revocation shows
+    #[arg(long, env = "LICET_STATUS_TTL_S", default_value = "30", value_name = "S", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    status_ttl_s: u32,
+    /// Most requests at work at once; more are refused with 503
+    #[arg(long, env = "LICET_MAX_IN_FLIGHT", default_value = "256", value_name = "N", value_parser = at_least_one())]
+    max_in_flight: usize,
+    /// Most open connections
+    #[arg(long, env = "LICET_MAX_CONNECTIONS", default_value = "1024", value_name = "N", value_parser = at_least_one())]
+    max_connections: usize,
+    /// Longest time for one request, in milliseconds
+    #[arg(long, env = "LICET_REQUEST_TIMEOUT_MS", default_value = "10000", value_name = "MS")]
+    request_timeout_ms: u64,
+    /// Edge calls remembered against replay, each for 80 seconds; when full, more are refused
+    #[arg(long, env = "LICET_REPLAY_CAPACITY", default_value = "400000", value_name = "N", value_parser = at_least_one())]
+    replay_capacity: usize,
+    /// What is logged: a level (error, warn, info, debug), or target=level with commas between
+    #[arg(long, env = "LICET_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+}
+
+impl Serve {
+    pub(super) async fn run(&self) -> Result<(), CliError> {
+        let filter: Targets = self.log.parse().map_err(|_| {
+            ConfigError::new("LICET_LOG", format!("is {:?}: it must be a level such as info", self.log))
+        })?;
+        let state = self.state()?;
+        self.check(&state.1).await?;
+        let listener = TcpListener::bind(self.listen).await.map_err(|error| {
+            CliError::Failed(format!("can't listen on {} (LICET_LISTEN): {error}", self.listen))
+        })?;
+        start_log(filter);
+        let address = listener.local_addr().map_err(CliError::failed)?;
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+        let limits = Limits { max_connections: self.max_connections, ..Limits::default() };
+        let stop = stop_signal()?;
+        let result = serve(listener, app(state.0), limits, stop).await;
+        match &result {
+            Ok(()) => tracing::info!("stopped"),
+            Err(error) => tracing::warn!(%error, "stopped"),
+        }
+        result.map_err(CliError::failed)
+    }
+
+    fn state(&self) -> Result<(AppState, Database), CliError> {
+        let config = config::database("LICET_DATABASE_URL", self.database.database_url.as_ref())?;
+        let master = config::master_key(self.master_key.master_key.as_ref())?;
+        let platform = config::platform_key(self.platform_key.as_ref())?;
+        let edge_keys = config::edge_keys(self.edge_keys.as_ref().map(Secret::reveal))?;
+        let issuer = config::issuer(self.issuer.as_deref())?;
+        let metrics = Arc::new(Metrics::new());
+        let settings = DatabaseSettings {
+            pool_size: self.pool_size,
+            pool_wait: Duration::from_millis(self.pool_wait_ms),
+            statement_timeout: Duration::from_millis(self.statement_timeout_ms),
+            lock_timeout: Duration::from_millis(self.lock_timeout_ms),
+        };
+        let database = Database::new(&config, &settings, Arc::clone(&metrics))
+            .map_err(|why| ConfigError::new("LICET_POOL_SIZE", why))?;
+        let settings = StateSettings {
+            status_ttl: Ttl(self.status_ttl_s),
+            max_in_flight: self.max_in_flight,
+            request_timeout: Duration::from_millis(self.request_timeout_ms),
+        };
+        let keyrings = Keyrings::new(master, platform, issuer)?;
+        let edges = EdgeAuthenticator::new(edge_keys, self.replay_capacity);
+        let state = AppState::new(database.clone(), keyrings, edges, metrics, settings);
+        Ok((state, database))
+    }
+
+    async fn check(&self, database: &Database) -> Result<(), CliError> {
+        let checked = database.check().await.map_err(|error| {
+            CliError::Failed(format!("the database of LICET_DATABASE_URL can't be used: {error}"))
+        })?;
+        checked.map_err(|refusal| CliError::Failed(format!("refusing to serve: {refusal}")))
+    }
+}
+
+fn start_log(filter: Targets) {
+    let lines = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    // Where it happened is enough to find it; a panic's text may quote anything.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panic");
+    }));
+}
+
+fn stop_signal() -> Result<impl Future<Output = ()>, CliError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: no new requests are taken");
+    })
+}

@@ -1,0 +1,25 @@
+//! The database: reached only inside a named transaction, and only for a tenant that an
+//! authenticated caller led to. One module per table, each with its SQL.
+
+pub(crate) mod activations;
+pub(crate) mod audit;
+pub(crate) mod catalogue;
+mod directory;
+mod error;
+pub(crate) mod grants;
+pub(crate) mod idempotency;
+pub(crate) mod licenses;
+pub(crate) mod organizations;
+mod pool;
+pub(crate) mod signing_keys;
+mod startup;
+pub(crate) mod status_lists;
+mod tenant;
+mod tx;
+
+pub use error::{Error, describe};
+pub use pool::{Database, DatabaseSettings};
+pub use startup::{Refusal, SchemaState};
+pub use tenant::{Caller, Tenant};
+pub(crate) use tenant::sealed;
+pub use tx::{Tx, Work};

@@ -1,0 +1,172 @@
+//! `activations`.
+
+use licet_shared::id::{ActivationId, LicenseId};
+use serde_json::{Map, Value};
+use tokio_postgres::{
+    Row,
+    types::{Json, Type},
+};
+
+use super::{Error, Tx, status_lists::StatusEntry};
+use crate::random::RowId;
+
+/// One installation of a license.
+#[derive(Clone, Debug)]
+pub(crate) struct Activation {
+    pub(crate) id: ActivationId,
+    /// Base64url of the SHA-256 of the device's fingerprint.
+    pub(crate) fingerprint_hash: String,
+    pub(crate) entry: StatusEntry,
+    /// Not given back.
+    pub(crate) live: bool,
+}
+
+impl Activation {
+    /// From five columns that begin at `first`: id, fingerprint hash, list, index, live.
+    pub(super) fn from_columns(row: &Row, first: usize) -> Result<Self, Error> {
+        Ok(Self {
+            id: ActivationId::from_uuid(row.try_get(first)?),
+            fingerprint_hash: row.try_get(first + 1)?,
+            entry: StatusEntry::from_columns(row.try_get(first + 2)?, row.try_get(first + 3)?)?,
+            live: row.try_get(first + 4)?,
+        })
+    }
+}
+
+/// How a license's seats stand, seen by one device.
+pub(crate) struct Seats {
+    /// Live activations of the license.
+    pub(crate) taken: i64,
+    /// The device's own, if it has one.
+    pub(crate) own: Option<Activation>,
+}
+
+/// Counts the live activations of the license with this key, and finds the device's own. Exact
+/// only while the license's row is locked; as a statement of its own it sees what was committed
+/// by those who held the lock before.
+pub(crate) async fn seats(
+    tx: &Tx<'_>,
+    key_hash: &[u8; 32],
+    fingerprint_hash: &str,
+) -> Result<Option<Seats>, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT (SELECT count(*) FROM licet.activations c WHERE c.org_id = l.org_id
+                         AND c.license_id = l.id AND c.deactivated_at IS NULL),
+                 a.id IS NOT NULL, a.id, a.fingerprint_hash, a.status_list, a.status_index, true
+             FROM licet.licenses l
+             LEFT JOIN licet.activations a ON a.org_id = l.org_id AND a.license_id = l.id
+                 AND a.fingerprint_hash = $3 AND a.deactivated_at IS NULL
+             WHERE l.org_id = $1 AND l.key_hash = $2",
+            &[
+                (&tx.org(), Type::UUID),
+                (&key_hash.as_slice(), Type::BYTEA),
+                (&fingerprint_hash, Type::TEXT),
+            ],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let own = if row.try_get(1)? { Some(Activation::from_columns(&row, 2)?) } else { None };
+    Ok(Some(Seats { taken: row.try_get(0)?, own }))
+}
+
+/// An activation to be made.
+pub(crate) struct NewActivation<'a> {
+    pub(crate) id: ActivationId,
+    pub(crate) license: LicenseId,
+    pub(crate) fingerprint_hash: &'a str,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) metadata: Option<&'a Map<String, Value>>,
+}
+
+/// Makes an activation with the entry that [`super::status_lists::advance`] has just passed.
+///
+/// # Errors
+/// [`Error::Changed`] when there is no such entry because the list was full.
+pub(crate) async fn insert(
+    tx: &Tx<'_>,
+    activation: &NewActivation<'_>,
+    list: u32,
+) -> Result<StatusEntry, Error> {
+    let inserted = tx
+        .query_opt(
+            "INSERT INTO licet.activations
+                 (org_id, id, license_id, fingerprint_hash, name, metadata, status_list, status_index)
+             SELECT s.org_id, $2, $3, $4, $5, $6, s.number, s.next_index - 1
+             FROM licet.status_versions s WHERE s.org_id = $1 AND s.number = $7
+             RETURNING status_list, status_index",
+            &[
+                (&tx.org(), Type::UUID),
+                (&activation.id.uuid(), Type::UUID),
+                (&activation.license.uuid(), Type::UUID),
+                (&activation.fingerprint_hash, Type::TEXT),
+                (&activation.name, Type::TEXT),
+                (&activation.metadata.map(Json), Type::JSONB),
+                (&StatusEntry::column(list)?, Type::INT4),
+            ],
+        )
+        .await;
+    match inserted {
+        Ok(Some(row)) => StatusEntry::from_columns(row.try_get(0)?, row.try_get(1)?),
+        Ok(None) => Err(Error::Row("status_versions")),
+        // Somebody took the list's last entry first.
+        Err(error) if error.constraint() == Some("activations_status_key") => Err(Error::Changed),
+        Err(error) => Err(error),
+    }
+}
+
+/// Notes that a live activation was heard of, and what it now calls itself.
+pub(crate) async fn touch(
+    tx: &Tx<'_>,
+    id: ActivationId,
+    name: Option<&str>,
+    metadata: Option<&Map<String, Value>>,
+) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE licet.activations
+         SET last_seen_at = now(), name = coalesce($3, name), metadata = coalesce($4, metadata)
+         WHERE org_id = $1 AND id = $2 AND deactivated_at IS NULL",
+        &[
+            (&tx.org(), Type::UUID),
+            (&id.uuid(), Type::UUID),
+            (&name, Type::TEXT),
+            (&metadata.map(Json), Type::JSONB),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes that a live activation was heard of, to the minute: a device that refreshes in a loop
+/// causes no writes.
+pub(crate) async fn see(tx: &Tx<'_>, id: ActivationId) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE licet.activations SET last_seen_at = now()
+         WHERE org_id = $1 AND id = $2 AND deactivated_at IS NULL
+             AND last_seen_at < now() - interval '1 minute'",
+        &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Gives a live activation back. Hands back its entry; none when it was not live.
+pub(crate) async fn deactivate(
+    tx: &Tx<'_>,
+    id: ActivationId,
+    license: LicenseId,
+) -> Result<Option<StatusEntry>, Error> {
+    let row = tx
+        .query_opt(
+            "UPDATE licet.activations SET deactivated_at = now()
+             WHERE org_id = $1 AND id = $2 AND license_id = $3 AND deactivated_at IS NULL
+             RETURNING status_list, status_index",
+            &[
+                (&tx.org(), Type::UUID),
+                (&id.uuid(), Type::UUID),
+                (&license.uuid(), Type::UUID),
+            ],
+        )
+        .await?;
+    row.map(|row| StatusEntry::from_columns(row.try_get(0)?, row.try_get(1)?)).transpose()
+}

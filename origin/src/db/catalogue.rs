@@ -1,0 +1,192 @@
+//! `products`, `feature_sets`, `feature_set_revisions`, `policies`, `policy_products`.
+
+use licet_shared::id::{FeatureSetId, PolicyId, ProductId};
+use serde_json::{Map, Value};
+use tokio_postgres::types::{Json, Type};
+use uuid::Uuid;
+
+use super::{Error, Tx, organizations::version};
+use crate::random::RowId;
+
+/// What a license is issued under.
+pub(crate) struct Policy {
+    pub(crate) id: PolicyId,
+    pub(crate) feature_set: FeatureSetId,
+    pub(crate) max_activations: i32,
+    pub(crate) license_duration_s: Option<i64>,
+}
+
+/// A policy to be made. What is not said here is the table's default.
+pub(crate) struct NewPolicy<'a> {
+    pub(crate) id: PolicyId,
+    pub(crate) name: &'a str,
+    pub(crate) tier: &'a str,
+    pub(crate) feature_set: FeatureSetId,
+    pub(crate) max_activations: i32,
+}
+
+pub(crate) async fn policy_by_name(tx: &Tx<'_>, name: &str) -> Result<Option<Policy>, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT id, feature_set_id, max_activations, license_duration_s
+             FROM licet.policies WHERE org_id = $1 AND name = $2",
+            &[(&tx.org(), Type::UUID), (&name, Type::TEXT)],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Policy {
+        id: PolicyId::from_uuid(row.try_get(0)?),
+        feature_set: FeatureSetId::from_uuid(row.try_get(1)?),
+        max_activations: row.try_get(2)?,
+        license_duration_s: row.try_get(3)?,
+    }))
+}
+
+pub(crate) async fn product_by_code(
+    tx: &Tx<'_>,
+    code: &str,
+) -> Result<Option<ProductId>, Error> {
+    let sql = "SELECT id FROM licet.products WHERE org_id = $1 AND code = $2";
+    let row = tx.query_opt(sql, &[(&tx.org(), Type::UUID), (&code, Type::TEXT)]).await?;
+    row.map(|row| Ok(ProductId::from_uuid(row.try_get(0)?))).transpose()
+}
+
+pub(crate) async fn feature_set_by_name(
+    tx: &Tx<'_>,
+    name: &str,
+) -> Result<Option<FeatureSetId>, Error> {
+    let sql = "SELECT id FROM licet.feature_sets WHERE org_id = $1 AND name = $2";
+    let row = tx.query_opt(sql, &[(&tx.org(), Type::UUID), (&name, Type::TEXT)]).await?;
+    row.map(|row| Ok(FeatureSetId::from_uuid(row.try_get(0)?))).transpose()
+}
+
+pub(crate) async fn insert_product(
+    tx: &Tx<'_>,
+    id: ProductId,
+    code: &str,
+    name: &str,
+) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO licet.products (org_id, id, code, name) VALUES ($1, $2, $3, $4)",
+        &[
+            (&tx.org(), Type::UUID),
+            (&id.uuid(), Type::UUID),
+            (&code, Type::TEXT),
+            (&name, Type::TEXT),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Makes a feature set with its first revision.
+pub(crate) async fn insert_feature_set(
+    tx: &Tx<'_>,
+    id: FeatureSetId,
+    name: &str,
+    features: &Map<String, Value>,
+) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO licet.feature_sets (org_id, id, name) VALUES ($1, $2, $3)",
+        &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID), (&name, Type::TEXT)],
+    )
+    .await?;
+    tx.execute(
+        "INSERT INTO licet.feature_set_revisions (org_id, feature_set_id, revision, features)
+         VALUES ($1, $2, 1, $3)",
+        &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID), (&Json(features), Type::JSONB)],
+    )
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn insert_policy(tx: &Tx<'_>, policy: &NewPolicy<'_>) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO licet.policies (org_id, id, name, tier, feature_set_id, max_activations)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        &[
+            (&tx.org(), Type::UUID),
+            (&policy.id.uuid(), Type::UUID),
+            (&policy.name, Type::TEXT),
+            (&policy.tier, Type::TEXT),
+            (&policy.feature_set.uuid(), Type::UUID),
+            (&policy.max_activations, Type::INT4),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Has licenses of a policy cover a product from now on.
+pub(crate) async fn cover(
+    tx: &Tx<'_>,
+    policy: PolicyId,
+    product: ProductId,
+) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO licet.policy_products (org_id, policy_id, product_id) VALUES ($1, $2, $3)
+         ON CONFLICT (org_id, policy_id, product_id) DO NOTHING",
+        &[
+            (&tx.org(), Type::UUID),
+            (&policy.uuid(), Type::UUID),
+            (&product.uuid(), Type::UUID),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Which revision of a feature set is current, and under which keys it is to be signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FeatureSetVersion {
+    pub(crate) revision: u32,
+    pub(crate) keys_version: u64,
+}
+
+pub(crate) async fn feature_set_version(
+    tx: &Tx<'_>,
+    id: FeatureSetId,
+) -> Result<Option<FeatureSetVersion>, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT s.current_revision, o.keys_version
+             FROM licet.feature_sets s
+             JOIN licet.organizations o ON o.org_id = s.org_id
+             WHERE s.org_id = $1 AND s.id = $2",
+            &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(FeatureSetVersion {
+        revision: revision(row.try_get(0)?)?,
+        keys_version: version(row.try_get(1)?)?,
+    }))
+}
+
+/// The values of one revision, which never change.
+pub(crate) async fn features(
+    tx: &Tx<'_>,
+    id: FeatureSetId,
+    revision: u32,
+) -> Result<Map<String, Value>, Error> {
+    let revision = i32::try_from(revision).map_err(|_| Error::Row("a revision"))?;
+    let row = tx
+        .query_opt(
+            "SELECT features FROM licet.feature_set_revisions
+             WHERE org_id = $1 AND feature_set_id = $2 AND revision = $3",
+            &[
+                (&tx.org(), Type::UUID),
+                (&Uuid::from_bytes(id.uuid_bytes()), Type::UUID),
+                (&revision, Type::INT4),
+            ],
+        )
+        .await?
+        .ok_or(Error::Row("feature_sets.current_revision"))?;
+    let Json(features) = row.try_get(0)?;
+    Ok(features)
+}
+
+/// A feature set's revision as the database holds it.
+pub(super) fn revision(number: i32) -> Result<u32, Error> {
+    u32::try_from(number).map_err(|_| Error::Row("a revision"))
+}

@@ -1,0 +1,103 @@
+//! `idempotency_keys`.
+
+use licet_shared::{decision::Code, id::ActivationId};
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::{Error, Tx};
+use crate::random::RowId;
+
+/// How many outworn rows a request clears away, at most.
+const SWEEP: i64 = 8;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) code: Code,
+    pub(crate) activation: Option<ActivationId>,
+}
+
+/// What stands under a key that was taken.
+pub(crate) struct Earlier {
+    pub(crate) request_hash: Vec<u8>,
+    pub(crate) outcome: Outcome,
+}
+
+/// Takes a key for this transaction; false when another request had it within a day. Waits for
+/// a running one, as long as the lock timeout lets it.
+pub(crate) async fn claim(
+    tx: &Tx<'_>,
+    key: &str,
+    request_hash: &[u8; 32],
+) -> Result<bool, Error> {
+    let claimed = tx
+        .execute(
+            "INSERT INTO licet.idempotency_keys AS k (org_id, key, request_hash)
+             VALUES ($1, $2, $3)
+             ON CONFLICT (org_id, key) DO UPDATE
+                 SET request_hash = excluded.request_hash, code = NULL, activation_id = NULL,
+                     created_at = excluded.created_at
+                 WHERE k.created_at < now() - interval '24 hours'",
+            &[
+                (&tx.org(), Type::UUID),
+                (&key, Type::TEXT),
+                (&request_hash.as_slice(), Type::BYTEA),
+            ],
+        )
+        .await;
+    match claimed {
+        Ok(rows) => Ok(rows == 1),
+        Err(error) if error.is_lock_timeout() => Err(Error::KeyInFlight),
+        Err(error) => Err(error),
+    }
+}
+
+/// What stands under a key that [`claim`] found taken.
+pub(crate) async fn find(tx: &Tx<'_>, key: &str) -> Result<Option<Earlier>, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT request_hash, code, activation_id FROM licet.idempotency_keys
+             WHERE org_id = $1 AND key = $2",
+            &[(&tx.org(), Type::UUID), (&key, Type::TEXT)],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let text: &str = row.try_get(1)?;
+    let code = Code::ALL.iter().copied().find(|code| code.as_str() == text);
+    Ok(Some(Earlier {
+        request_hash: row.try_get(0)?,
+        outcome: Outcome {
+            code: code.ok_or(Error::Row("idempotency_keys.code"))?,
+            activation: row.try_get::<_, Option<Uuid>>(2)?.map(ActivationId::from_uuid),
+        },
+    }))
+}
+
+/// Writes down what became of the request whose key was claimed.
+pub(crate) async fn record(tx: &Tx<'_>, key: &str, outcome: Outcome) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE licet.idempotency_keys SET code = $3, activation_id = $4
+         WHERE org_id = $1 AND key = $2",
+        &[
+            (&tx.org(), Type::UUID),
+            (&key, Type::TEXT),
+            (&outcome.code.as_str(), Type::TEXT),
+            (&outcome.activation.map(RowId::uuid), Type::UUID),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Clears away a few outworn rows, but none that another request is just clearing.
+pub(crate) async fn sweep(tx: &Tx<'_>) -> Result<(), Error> {
+    tx.execute(
+        "DELETE FROM licet.idempotency_keys WHERE org_id = $1 AND key IN (
+             SELECT o.key FROM licet.idempotency_keys o
+             WHERE o.org_id = $1 AND o.created_at < now() - interval '24 hours'
+             ORDER BY o.created_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        &[(&tx.org(), Type::UUID), (&SWEEP, Type::INT8)],
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! `licenses` and `license_products`.
+
+use std::time::SystemTime;
+
+use licet_shared::{
+    id::{FeatureSetId, LicenseId, PolicyId},
+    time::Timestamp,
+};
+use serde::Serialize;
+use tokio_postgres::types::Type;
+
+use super::{Error, Tx};
+use crate::{clock, random::RowId};
+
+/// Where a license stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum LicenseStatus {
+    Active,
+    Expired,
+    Suspended,
+    Revoked,
+}
+
+impl LicenseStatus {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Expired => "EXPIRED",
+            Self::Suspended => "SUSPENDED",
+            Self::Revoked => "REVOKED",
+        }
+    }
+
+    pub(super) fn from_column(text: &str) -> Result<Self, Error> {
+        [Self::Active, Self::Expired, Self::Suspended, Self::Revoked]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or(Error::Row("licenses.status"))
+    }
+}
+
+/// A license to be issued.
+pub(crate) struct NewLicense {
+    pub(crate) id: LicenseId,
+    pub(crate) key_hash: [u8; 32],
+    pub(crate) policy: PolicyId,
+    pub(crate) feature_set: FeatureSetId,
+    pub(crate) max_activations: i32,
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+/// Issues a license that covers the products of its policy.
+pub(crate) async fn insert(tx: &Tx<'_>, license: &NewLicense) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO licet.licenses
+             (org_id, id, key_hash, policy_id, feature_set_id, max_activations, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &[
+            (&tx.org(), Type::UUID),
+            (&license.id.uuid(), Type::UUID),
+            (&license.key_hash.as_slice(), Type::BYTEA),
+            (&license.policy.uuid(), Type::UUID),
+            (&license.feature_set.uuid(), Type::UUID),
+            (&license.max_activations, Type::INT4),
+            (&license.expires_at.map(clock::system_time), Type::TIMESTAMPTZ),
+        ],
+    )
+    .await?;
+    tx.execute(
+        "INSERT INTO licet.license_products (org_id, license_id, product_id)
+         SELECT p.org_id, $2, p.product_id FROM licet.policy_products p
+         WHERE p.org_id = $1 AND p.policy_id = $3",
+        &[
+            (&tx.org(), Type::UUID),
+            (&license.id.uuid(), Type::UUID),
+            (&license.policy.uuid(), Type::UUID),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Locks a license and tells its status.
+pub(crate) async fn lock_status(
+    tx: &Tx<'_>,
+    id: LicenseId,
+) -> Result<Option<LicenseStatus>, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT status FROM licet.licenses WHERE org_id = $1 AND id = $2 FOR NO KEY UPDATE",
+            &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
+        )
+        .await?;
+    row.map(|row| LicenseStatus::from_column(row.try_get(0)?)).transpose()
+}
+
+/// Gives a license another status.
+pub(crate) async fn set_status(
+    tx: &Tx<'_>,
+    id: LicenseId,
+    status: LicenseStatus,
+) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE licet.licenses SET status = $3, status_since = now()
+         WHERE org_id = $1 AND id = $2",
+        &[
+            (&tx.org(), Type::UUID),
+            (&id.uuid(), Type::UUID),
+            (&status.as_str(), Type::TEXT),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A license as an operator sees it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LicenseView {
+    pub(crate) id: LicenseId,
+    pub(crate) status: LicenseStatus,
+    pub(crate) status_since: Timestamp,
+    pub(crate) policy: String,
+    pub(crate) products: Vec<String>,
+    pub(crate) max_activations: i32,
+    pub(crate) live_activations: i64,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) created_at: Timestamp,
+}
+
+pub(crate) async fn view(tx: &Tx<'_>, id: LicenseId) -> Result<Option<LicenseView>, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT l.status, l.status_since, p.name, l.max_activations, l.expires_at, l.created_at,
+                 ARRAY(SELECT d.code FROM licet.license_products c
+                       JOIN licet.products d ON d.org_id = c.org_id AND d.id = c.product_id
+                       WHERE c.org_id = l.org_id AND c.license_id = l.id ORDER BY d.code),
+                 (SELECT count(*) FROM licet.activations a WHERE a.org_id = l.org_id
+                      AND a.license_id = l.id AND a.deactivated_at IS NULL)
+             FROM licet.licenses l
+             JOIN licet.policies p ON p.org_id = l.org_id AND p.id = l.policy_id
+             WHERE l.org_id = $1 AND l.id = $2",
+            &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(LicenseView {
+        id,
+        status: LicenseStatus::from_column(row.try_get(0)?)?,
+        status_since: clock::timestamp(row.try_get(1)?),
+        policy: row.try_get(2)?,
+        max_activations: row.try_get(3)?,
+        expires_at: row.try_get::<_, Option<SystemTime>>(4)?.map(clock::timestamp),
+        created_at: clock::timestamp(row.try_get(5)?),
+        products: row.try_get(6)?,
+        live_activations: row.try_get(7)?,
+    }))
+}

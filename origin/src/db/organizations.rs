@@ -1,0 +1,72 @@
+//! `organizations`, and the directory entry that makes one findable.
+
+use licet_shared::id::OrgTag;
+use tokio_postgres::types::Type;
+
+use super::{Error, Tx};
+
+/// An organization's own row.
+#[derive(Clone, Debug)]
+pub(crate) struct Organization {
+    pub(crate) slug: String,
+    pub(crate) tag: OrgTag,
+    /// Version of its published key set.
+    pub(crate) keys_version: u64,
+}
+
+/// The tenant's own row; none while the organization is only being made.
+pub(crate) async fn find(tx: &Tx<'_>) -> Result<Option<Organization>, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT slug, tag, keys_version FROM licet.organizations WHERE org_id = $1",
+            &[(&tx.org(), Type::UUID)],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let tag: String = row.try_get(1)?;
+    Ok(Some(Organization {
+        slug: row.try_get(0)?,
+        tag: tag.parse().map_err(|_| Error::Row("organizations.tag"))?,
+        keys_version: version(row.try_get(2)?)?,
+    }))
+}
+
+/// Makes the tenant's row and enters it in the directory; false when tag or slug are taken.
+pub(crate) async fn insert(
+    tx: &Tx<'_>,
+    slug: &str,
+    tag: OrgTag,
+    name: &str,
+) -> Result<bool, Error> {
+    let registered = tx
+        .query_opt(
+            "SELECT licet.register_org($1, $2)",
+            &[(&tag.as_str(), Type::TEXT), (&slug, Type::TEXT)],
+        )
+        .await?;
+    match registered {
+        Some(row) if row.try_get(0)? => {}
+        _ => return Ok(false),
+    }
+    tx.execute(
+        "INSERT INTO licet.organizations (org_id, slug, tag, name) VALUES ($1, $2, $3, $4)",
+        &[
+            (&tx.org(), Type::UUID),
+            (&slug, Type::TEXT),
+            (&tag.as_str(), Type::TEXT),
+            (&name, Type::TEXT),
+        ],
+    )
+    .await?;
+    Ok(true)
+}
+
+/// A version as the database holds it.
+pub(super) fn version(number: i64) -> Result<u64, Error> {
+    u64::try_from(number).map_err(|_| Error::Row("a version"))
+}
+
+/// Version of the tenant's key set; none where there is no such organization.
+pub(crate) async fn keys_version(tx: &Tx<'_>) -> Result<Option<u64>, Error> {
+    Ok(find(tx).await?.map(|organization| organization.keys_version))
+}

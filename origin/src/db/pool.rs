@@ -1,0 +1,115 @@
+//! The bounded pool.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::NoTls;
+
+use super::{Error, directory::Directory};
+use crate::metrics::Metrics;
+
+/// How the database is used.
+#[derive(Clone, Debug)]
+pub struct DatabaseSettings {
+    /// Most connections.
+    pub pool_size: usize,
+    /// Longest wait for a free connection.
+    pub pool_wait: Duration,
+    /// Longest run of one statement, as the server counts it.
+    pub statement_timeout: Duration,
+    /// Longest wait for a lock, as the server counts it.
+    pub lock_timeout: Duration,
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        Self {
+            pool_size: 16,
+            pool_wait: Duration::from_secs(2),
+            statement_timeout: Duration::from_secs(5),
+            lock_timeout: Duration::from_secs(3),
+        }
+    }
+}
+
+/// The database. Gives no connection away: see [`super::Tenant`].
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool,
+    pub(super) directory: Arc<Directory>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Database(…)")
+    }
+}
+
+impl Database {
+    /// Makes the pool; connects only when a connection is needed.
+    ///
+    /// # Errors
+    /// A sentence, should the settings not make a pool.
+    pub fn new(
+        config: &tokio_postgres::Config,
+        settings: &DatabaseSettings,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, String> {
+        let mut config = config.clone();
+        let options = session_options(config.get_options(), settings);
+        config
+            .options(options)
+            .application_name("licet-origin")
+            .connect_timeout(Duration::from_secs(3))
+            .tcp_user_timeout(Duration::from_secs(15))
+            .keepalives_idle(Duration::from_secs(30));
+        let manager = Manager::from_config(
+            config,
+            NoTls,
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
+        let pool = Pool::builder(manager)
+            .max_size(settings.pool_size)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(settings.pool_wait))
+            .create_timeout(Some(Duration::from_secs(4)))
+            .recycle_timeout(Some(Duration::from_secs(1)))
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self { pool, directory: Arc::new(Directory::new()), metrics })
+    }
+
+    pub(super) async fn connection(&self) -> Result<Object, Error> {
+        self.pool.get().await.map_err(|error| Error::NoConnection(sentence(&error)))
+    }
+
+    /// Connections that exist, and those of them that are idle.
+    #[must_use]
+    pub fn pool_use(&self) -> (usize, usize) {
+        let status = self.pool.status();
+        (status.size, status.available)
+    }
+}
+
+fn sentence(error: &deadpool_postgres::PoolError) -> String {
+    match error {
+        deadpool_postgres::PoolError::Backend(error) => super::describe(error),
+        other => other.to_string(),
+    }
+}
+
+/// Timeouts that hold even if this process hangs, and an empty search path: every name in our
+/// SQL says its schema.
+fn session_options(given: Option<&str>, settings: &DatabaseSettings) -> String {
+    let ours = format!(
+        "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=10000 \
+         -c search_path=pg_catalog",
+        settings.statement_timeout.as_millis(),
+        settings.lock_timeout.as_millis(),
+    );
+    match given {
+        Some(given) => format!("{ours} {given}"),
+        None => ours,
+    }
+}

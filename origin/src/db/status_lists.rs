@@ -1,0 +1,173 @@
+//! `status_versions`, and what the status lists are made from.
+
+use licet_shared::id::LicenseId;
+use tokio_postgres::types::Type;
+
+use super::{Error, Tx, organizations::version};
+use crate::random::RowId;
+
+/// Entries of one list. The next one begins where it ends.
+pub(crate) const ENTRIES: u32 = 1 << 17;
+
+/// An activation's place in the lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StatusEntry {
+    pub(crate) list: u32,
+    pub(crate) index: u32,
+}
+
+impl StatusEntry {
+    pub(super) fn from_columns(list: i32, index: i32) -> Result<Self, Error> {
+        let positive = |number: i32| u32::try_from(number).map_err(|_| Error::Row("a status entry"));
+        Ok(Self { list: positive(list)?, index: positive(index)? })
+    }
+
+    pub(super) fn column(number: u32) -> Result<i32, Error> {
+        i32::try_from(number).map_err(|_| Error::Row("a status list's number"))
+    }
+}
+
+/// Begins an organization's list unless it is there.
+pub(crate) async fn begin(tx: &Tx<'_>, number: u32) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO licet.status_versions (org_id, number) VALUES ($1, $2)
+         ON CONFLICT (org_id, number) DO NOTHING",
+        &[(&tx.org(), Type::UUID), (&StatusEntry::column(number)?, Type::INT4)],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The organization's newest list and how many of its entries are taken.
+pub(crate) async fn newest(tx: &Tx<'_>) -> Result<Option<StatusEntry>, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT number, next_index FROM licet.status_versions
+             WHERE org_id = $1 ORDER BY number DESC LIMIT 1",
+            &[(&tx.org(), Type::UUID)],
+        )
+        .await?;
+    row.map(|row| StatusEntry::from_columns(row.try_get(0)?, row.try_get(1)?)).transpose()
+}
+
+/// Takes the next entry of a list for this transaction, which [`super::activations::insert`] then
+/// uses. Others wait for the end of the transaction, so this belongs at its end.
+pub(crate) async fn advance(tx: &Tx<'_>, number: u32) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE licet.status_versions SET next_index = next_index + 1
+         WHERE org_id = $1 AND number = $2 AND next_index < 131072",
+        &[(&tx.org(), Type::UUID), (&StatusEntry::column(number)?, Type::INT4)],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Counts a list's version up, as every change of an entry must in its own transaction.
+pub(crate) async fn bump(tx: &Tx<'_>, number: u32) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE licet.status_versions SET version = version + 1 WHERE org_id = $1 AND number = $2",
+        &[(&tx.org(), Type::UUID), (&StatusEntry::column(number)?, Type::INT4)],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Counts up the versions of all lists that a license has entries in. They are locked in the
+/// order of their numbers first, so that two licenses can't wait for each other.
+pub(crate) async fn bump_for_license(tx: &Tx<'_>, license: LicenseId) -> Result<(), Error> {
+    let lists = tx
+        .query(
+            "SELECT number FROM licet.status_versions
+             WHERE org_id = $1 AND number IN (SELECT a.status_list FROM licet.activations a
+                 WHERE a.org_id = $1 AND a.license_id = $2)
+             ORDER BY number FOR NO KEY UPDATE",
+            &[(&tx.org(), Type::UUID), (&license.uuid(), Type::UUID)],
+        )
+        .await?;
+    let numbers = lists.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i32>, _>>()?;
+    tx.execute(
+        "UPDATE licet.status_versions SET version = version + 1
+         WHERE org_id = $1 AND number = ANY ($2)",
+        &[(&tx.org(), Type::UUID), (&numbers, Type::INT4_ARRAY)],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What tells one state of a list from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListVersion {
+    pub(crate) version: u64,
+    /// Entries taken.
+    pub(crate) taken: u32,
+    pub(crate) keys_version: u64,
+}
+
+pub(crate) async fn list_version(
+    tx: &Tx<'_>,
+    number: u32,
+) -> Result<Option<ListVersion>, Error> {
+    let Ok(number) = StatusEntry::column(number) else { return Ok(None) };
+    let row = tx
+        .query_opt(
+            "SELECT s.version, s.next_index, o.keys_version
+             FROM licet.status_versions s
+             JOIN licet.organizations o ON o.org_id = s.org_id
+             WHERE s.org_id = $1 AND s.number = $2",
+            &[(&tx.org(), Type::UUID), (&number, Type::INT4)],
+        )
+        .await?;
+    row.map(|row| columns_of_version(&row)).transpose()
+}
+
+fn columns_of_version(row: &tokio_postgres::Row) -> Result<ListVersion, Error> {
+    Ok(ListVersion {
+        version: version(row.try_get(0)?)?,
+        taken: u32::try_from(row.try_get::<_, i32>(1)?)
+            .map_err(|_| Error::Row("status_versions.next_index"))?,
+        keys_version: version(row.try_get(2)?)?,
+    })
+}
+
+/// An entry that is not simply valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Withdrawn {
+    pub(crate) index: u32,
+    /// A value of the status list.
+    pub(crate) status: u8,
+}
+
+/// A list's version and every entry that is not valid, as of one moment: one statement, so that
+/// the version can't belong to other entries. An entry may be named twice, for its license and
+/// for itself.
+pub(crate) async fn content(
+    tx: &Tx<'_>,
+    number: u32,
+) -> Result<Option<(ListVersion, Vec<Withdrawn>)>, Error> {
+    let Ok(number) = StatusEntry::column(number) else { return Ok(None) };
+    let row = tx
+        .query_opt(
+            "SELECT s.version, s.next_index, o.keys_version, ARRAY(
+                 SELECT (a.status_index << 4) | CASE l.status WHEN 'REVOKED' THEN 1 ELSE 2 END
+                 FROM licet.licenses l
+                 JOIN licet.activations a ON a.org_id = l.org_id AND a.license_id = l.id
+                 WHERE l.org_id = s.org_id AND l.status IN ('SUSPENDED', 'REVOKED')
+                     AND a.status_list = s.number
+                 UNION ALL
+                 SELECT (d.status_index << 4) | 3 FROM licet.activations d
+                 WHERE d.org_id = s.org_id AND d.status_list = s.number
+                     AND d.deactivated_at IS NOT NULL)
+             FROM licet.status_versions s
+             JOIN licet.organizations o ON o.org_id = s.org_id
+             WHERE s.org_id = $1 AND s.number = $2",
+            &[(&tx.org(), Type::UUID), (&number, Type::INT4)],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let packed: Vec<i32> = row.try_get(3)?;
+    let entries = packed.into_iter().map(|entry| {
+        let [low, ..] = entry.to_le_bytes();
+        Withdrawn { index: entry.unsigned_abs() >> 4, status: low & 0x0f }
+    });
+    Ok(Some((columns_of_version(&row)?, entries.collect())))
+}

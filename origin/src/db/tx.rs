@@ -1,0 +1,222 @@
+//! Transactions. The tenant is set by the statement that begins them, and that statement
+//! travels together with the first ones of the work: a transaction of one statement takes two
+//! round trips.
+
+use std::{
+    marker::PhantomData,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use deadpool_postgres::Object;
+use futures_util::future::{BoxFuture, join};
+use licet_shared::id::OrgId;
+use postgres_protocol::escape::escape_literal;
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
+use uuid::Uuid;
+
+use super::{Error, Tenant};
+use crate::random::{self, RowId};
+
+/// What a transaction's work hands back.
+pub type Work<'a, T> = BoxFuture<'a, Result<T, Error>>;
+
+/// A statement's argument and its type: given, so that nothing is prepared or asked for first.
+pub(crate) type Argument<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// How often a transaction is begun before its conflict is the caller's.
+const ATTEMPTS: u32 = 6;
+
+/// An open transaction of one tenant. `'s` is the life of what the work borrows.
+pub struct Tx<'s> {
+    connection: Checkout,
+    org: OrgId,
+    failed: AtomicBool,
+    borrows: PhantomData<&'s ()>,
+}
+
+impl Tx<'_> {
+    /// The tenant, as every statement names it.
+    #[must_use]
+    pub fn org(&self) -> Uuid {
+        self.org.uuid()
+    }
+
+    /// The tenant.
+    #[must_use]
+    pub const fn org_id(&self) -> OrgId {
+        self.org
+    }
+
+    /// Runs a statement for its rows. Statements polled together travel together and run in the
+    /// order in which they were first polled.
+    ///
+    /// # Errors
+    /// [`Error::Statement`]. The transaction is lost with it, whatever the caller does then.
+    pub async fn query(
+        &self,
+        sql: &'static str,
+        arguments: &[Argument<'_>],
+    ) -> Result<Vec<Row>, Error> {
+        self.note(self.connection.client()?.query_typed(sql, arguments).await)
+    }
+
+    /// Runs a statement for the one row that it may find.
+    ///
+    /// # Errors
+    /// [`Error::Statement`], also for a second row.
+    pub async fn query_opt(
+        &self,
+        sql: &'static str,
+        arguments: &[Argument<'_>],
+    ) -> Result<Option<Row>, Error> {
+        self.note(self.connection.client()?.query_typed_opt(sql, arguments).await)
+    }
+
+    /// Runs a statement for the number of rows that it touched.
+    ///
+    /// # Errors
+    /// [`Error::Statement`].
+    pub async fn execute(
+        &self,
+        sql: &'static str,
+        arguments: &[Argument<'_>],
+    ) -> Result<u64, Error> {
+        self.note(self.connection.client()?.execute_typed(sql, arguments).await)
+    }
+
+    fn note<T>(&self, result: Result<T, tokio_postgres::Error>) -> Result<T, Error> {
+        if result.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        Ok(result?)
+    }
+}
+
+/// A connection that goes back to the pool only when its transaction is known to have ended.
+/// Otherwise, as when the request was cancelled halfway, it is closed.
+struct Checkout {
+    object: Option<Object>,
+}
+
+impl Checkout {
+    fn client(&self) -> Result<&tokio_postgres::Client, Error> {
+        match &self.object {
+            Some(object) => Ok(object),
+            None => Err(Error::NoConnection("it was given back".into())),
+        }
+    }
+
+    fn give_back(mut self) {
+        drop(self.object.take());
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        if let Some(object) = self.object.take() {
+            drop(Object::take(object));
+        }
+    }
+}
+
+/// How an attempt ended, if not well.
+struct Failure {
+    error: Error,
+    /// COMMIT was sent and its answer never came: it may have happened.
+    in_doubt: bool,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, in_doubt: false }
+    }
+}
+
+impl Tenant {
+    /// Runs `work` in a transaction that sees this organization alone.
+    ///
+    /// `work` may run several times: after a serialization failure or a deadlock, or when the
+    /// connection was lost before the end, everything is rolled back and begun again. So it must
+    /// have no effect outside of the transaction. `name` labels the metrics.
+    ///
+    /// # Errors
+    /// The last [`Error`] when it still fails after a few attempts. When the connection was lost
+    /// during COMMIT the outcome is unknown, and nothing is tried again.
+    pub async fn run_tx<'s, T, F>(&self, name: &'static str, work: F) -> Result<T, Error>
+    where
+        F: for<'a> Fn(&'a Tx<'s>) -> Work<'a, T> + Send + Sync,
+        T: Send,
+    {
+        let started = Instant::now();
+        let mut attempt = 1;
+        let result = loop {
+            let failure = match self.attempt(&work).await {
+                Ok(value) => break Ok(value),
+                Err(failure) => failure,
+            };
+            let again = failure.error.is_conflict()
+                || (failure.error.is_disconnect() && !failure.in_doubt && attempt == 1);
+            if !again || attempt == ATTEMPTS {
+                break Err(failure.error);
+            }
+            self.database.metrics.tx_retried(name);
+            tokio::time::sleep(pause(attempt)).await;
+            attempt += 1;
+        };
+        self.database.metrics.tx_ended(name, started.elapsed(), result.is_ok());
+        result
+    }
+
+    async fn attempt<'s, T, F>(&self, work: &F) -> Result<T, Failure>
+    where
+        F: for<'a> Fn(&'a Tx<'s>) -> Work<'a, T>,
+    {
+        let connection = Checkout { object: Some(self.database.connection().await?) };
+        let tx = Tx {
+            connection,
+            org: self.org(),
+            failed: AtomicBool::new(false),
+            borrows: PhantomData,
+        };
+        let begin = begin(self.org());
+        // Polled in this order, so BEGIN is written first and the work does not wait for it.
+        let (begun, worked) = join(tx.connection.client()?.batch_execute(&begin), work(&tx)).await;
+        begun.map_err(Error::from)?;
+        let failed = tx.failed.load(Ordering::Relaxed);
+        let connection = tx.connection;
+        match worked {
+            Ok(value) if !failed => {
+                connection.client()?.batch_execute("COMMIT").await.map_err(in_doubt)?;
+                connection.give_back();
+                Ok(value)
+            }
+            worked => {
+                connection.client()?.batch_execute("ROLLBACK").await.map_err(Error::from)?;
+                connection.give_back();
+                Err(worked.err().unwrap_or(Error::Aborted).into())
+            }
+        }
+    }
+}
+
+/// A typed id, quoted: SET takes no parameters. `SET LOCAL` rather than `set_config()`, which
+/// Citus does not hand on to its workers.
+fn begin(org: OrgId) -> String {
+    format!("BEGIN; SET LOCAL licet.org_id = {}", escape_literal(&org.uuid().to_string()))
+}
+
+fn in_doubt(error: tokio_postgres::Error) -> Failure {
+    // An answer from the server, such as a serialization failure, leaves no doubt.
+    let in_doubt = error.as_db_error().is_none();
+    Failure { error: error.into(), in_doubt }
+}
+
+/// Longer with each attempt, and different for each of those who collided.
+fn pause(attempt: u32) -> Duration {
+    let jitter = random::bytes::<1>().map_or(128, |[byte]| u64::from(byte));
+    Duration::from_micros(u64::from(attempt) * (500 + jitter * 40))
+}

@@ -1,0 +1,28 @@
+//! `/edge/v1`: for edges alone. One endpoint per file.
+
+mod activate;
+mod deactivate;
+mod document;
+mod feature_sets;
+mod keys;
+mod refresh;
+mod status_lists;
+mod token;
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+
+use crate::http::AppState;
+
+/// The routes. Each handler takes an [`crate::http::EdgeCall`], and has no database without one.
+pub(crate) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/edge/v1/orgs/{tag}/keys", get(keys::handle))
+        .route("/edge/v1/orgs/{tag}/statuslists/{number}", get(status_lists::handle))
+        .route("/edge/v1/orgs/{tag}/feature-sets/{id}", get(feature_sets::handle))
+        .route("/edge/v1/activations", post(activate::handle))
+        .route("/edge/v1/activations/refresh", post(refresh::handle))
+        .route("/edge/v1/activations/deactivate", post(deactivate::handle))
+}

@@ -1,0 +1,114 @@
+//! What all requests share.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use licet_shared::documents::Ttl;
+use tokio::sync::{Mutex, Semaphore};
+
+use super::EdgeAuthenticator;
+use crate::{db::Database, documents::DocumentCache, keys::Keyrings, metrics::Metrics};
+
+/// How requests are answered.
+#[derive(Clone, Copy, Debug)]
+pub struct StateSettings {
+    /// Freshness of status lists.
+    pub status_ttl: Ttl,
+    /// Most requests at work at once; more are refused.
+    pub max_in_flight: usize,
+    /// Longest time for one request.
+    pub request_timeout: Duration,
+}
+
+impl Default for StateSettings {
+    fn default() -> Self {
+        Self {
+            status_ttl: Ttl(30),
+            max_in_flight: 256,
+            request_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What all requests share. Handlers find no database in here: that comes with their caller.
+#[derive(Clone)]
+pub struct AppState(Arc<Shared>);
+
+struct Shared {
+    database: Database,
+    keyrings: Keyrings,
+    documents: DocumentCache,
+    edges: EdgeAuthenticator,
+    metrics: Arc<Metrics>,
+    permits: Semaphore,
+    readiness: Mutex<Option<(Instant, bool)>>,
+    settings: StateSettings,
+}
+
+impl fmt::Debug for AppState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AppState(…)")
+    }
+}
+
+impl AppState {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        keyrings: Keyrings,
+        edges: EdgeAuthenticator,
+        metrics: Arc<Metrics>,
+        settings: StateSettings,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            database,
+            keyrings,
+            documents: DocumentCache::default(),
+            edges,
+            metrics,
+            permits: Semaphore::new(settings.max_in_flight),
+            readiness: Mutex::new(None),
+            settings,
+        }))
+    }
+
+    pub(super) fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    pub(super) fn edges(&self) -> &EdgeAuthenticator {
+        &self.0.edges
+    }
+
+    pub(super) fn permits(&self) -> &Semaphore {
+        &self.0.permits
+    }
+
+    pub(super) fn readiness(&self) -> &Mutex<Option<(Instant, bool)>> {
+        &self.0.readiness
+    }
+
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.0.settings.request_timeout
+    }
+
+    pub(crate) fn keyrings(&self) -> &Keyrings {
+        &self.0.keyrings
+    }
+
+    pub(crate) fn documents(&self) -> &DocumentCache {
+        &self.0.documents
+    }
+
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.0.metrics
+    }
+
+    pub(crate) fn status_ttl(&self) -> Ttl {
+        self.0.settings.status_ttl
+    }
+}

@@ -1,0 +1,8 @@
+//! Keys: sealed at rest, unsealed into signers that are remembered for a while.
+
+mod ring;
+mod seal;
+
+pub(crate) use ring::new_org_key;
+pub use ring::{Keyring, Keyrings};
+pub use seal::{MasterKey, SealError};

@@ -1,0 +1,250 @@
+//! An organization's keys in use: the signer, the public keys, and the signed document that
+//! makes them known.
+
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use licet_shared::{
+    documents::{Jwk, KeysClaims, OrgKeys, PlatformKeys},
+    id::{OrgId, OrgTag},
+    jws::{LocalSigner, Signer, Times, VerifyingKey, sign},
+    time::Timestamp,
+};
+use lru::LruCache;
+
+use super::{MasterKey, seal::Place};
+use crate::{
+    config::ConfigError,
+    db::{self, Tenant, organizations::Organization, signing_keys::{KeyState, SigningKey}},
+    documents::{DOCUMENT_LIFE_S, SignedDocument},
+    fault::Fault,
+    random::{self, RowId},
+};
+
+/// Organizations whose keys are kept ready: about a kilobyte each.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+/// A key set is signed anew after an hour, so that whoever fetches it gets most of its life.
+const RESIGN_AFTER_S: i64 = 3600;
+
+type SharedSigner = Arc<dyn Signer + Send + Sync>;
+
+/// One organization's keys.
+pub struct Keyring {
+    version: u64,
+    signer: SharedSigner,
+    public: OrgKeys,
+    document: Arc<SignedDocument>,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keyring({}, version {})", self.public.tag(), self.version)
+    }
+}
+
+impl Keyring {
+    /// Counted up with each change of the keys.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What signs for the organization.
+    #[must_use]
+    pub fn signer(&self) -> &dyn Signer {
+        &*self.signer
+    }
+
+    /// What verifies the organization's tokens.
+    #[must_use]
+    pub const fn public(&self) -> &OrgKeys {
+        &self.public
+    }
+
+    /// The signed key set.
+    #[must_use]
+    pub const fn document(&self) -> &Arc<SignedDocument> {
+        &self.document
+    }
+
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        now.since(self.document.issued_at()) < RESIGN_AFTER_S
+    }
+}
+
+/// Opens, makes and remembers keyrings.
+pub struct Keyrings {
+    master: MasterKey,
+    platform: SharedSigner,
+    platform_public: PlatformKeys,
+    issuer: String,
+    remembered: Mutex<LruCache<OrgId, Arc<Keyring>>>,
+}
+
+impl fmt::Debug for Keyrings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keyrings(…)")
+    }
+}
+
+impl Keyrings {
+    /// Keyrings sealed under `master` and vouched for by `platform`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the platform key is not one that verifies.
+    pub fn new(
+        master: MasterKey,
+        platform: LocalSigner,
+        issuer: String,
+    ) -> Result<Self, ConfigError> {
+        let public = platform.verifying_key().to_string();
+        let platform_public = public.parse().map_err(|_| {
+            ConfigError::new("LICET_PLATFORM_KEY", "has a kid that key lists can't hold")
+        })?;
+        Ok(Self {
+            master,
+            platform: Arc::new(platform),
+            platform_public,
+            issuer,
+            remembered: Mutex::new(LruCache::new(REMEMBERED)),
+        })
+    }
+
+    /// Who issues: the public base URL.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The keyring that is remembered, or else the current one.
+    ///
+    /// # Errors
+    /// [`Fault`] when the keys can't be read or opened.
+    pub async fn get(&self, tenant: &Tenant, now: Timestamp) -> Result<Arc<Keyring>, Fault> {
+        match self.recall(tenant.org()) {
+            Some(ring) if ring.is_fresh(now) => Ok(ring),
+            _ => self.load(tenant, now).await,
+        }
+    }
+
+    /// The keyring of a version that the database has just named, which may be newer than the one
+    /// remembered.
+    ///
+    /// # Errors
+    /// [`Fault`] when the keys can't be read or opened.
+    pub async fn get_version(
+        &self,
+        tenant: &Tenant,
+        version: u64,
+        now: Timestamp,
+    ) -> Result<Arc<Keyring>, Fault> {
+        match self.recall(tenant.org()) {
+            Some(ring) if ring.is_fresh(now) && ring.version >= version => Ok(ring),
+            _ => self.load(tenant, now).await,
+        }
+    }
+
+    fn recall(&self, org: OrgId) -> Option<Arc<Keyring>> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).get(&org).cloned()
+    }
+
+    async fn load(&self, tenant: &Tenant, now: Timestamp) -> Result<Arc<Keyring>, Fault> {
+        let (organization, keys) = tenant
+            .run_tx("load_signing_keys", |tx| {
+                Box::pin(async move {
+                    let organization = db::organizations::find(tx);
+                    let keys = db::signing_keys::in_force(tx);
+                    futures_util::future::try_join(organization, keys).await
+                })
+            })
+            .await?;
+        let organization =
+            organization.ok_or_else(|| Fault::internal("an organization's row", "is missing"))?;
+        let ring = Arc::new(self.assemble(tenant.org(), &organization, &keys, now)?);
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        // A slower reader must not put back what a faster one has already replaced.
+        if remembered.peek(&tenant.org()).is_none_or(|there| there.version <= ring.version) {
+            remembered.put(tenant.org(), Arc::clone(&ring));
+        }
+        Ok(ring)
+    }
+
+    fn assemble(
+        &self,
+        org: OrgId,
+        organization: &Organization,
+        keys: &[SigningKey],
+        now: Timestamp,
+    ) -> Result<Keyring, Fault> {
+        let tag = organization.tag;
+        let signer = self.open_signer(org, tag, keys)?;
+        let jwks = keys
+            .iter()
+            .map(|key| Ok(Jwk::of(&VerifyingKey::new(kid(tag, key.number), key.public)?)))
+            .collect::<Result<_, licet_shared::jws::KeyError>>()
+            .map_err(|error| Fault::internal("an organization's public key", error))?;
+        let claims = KeysClaims {
+            iss: self.issuer.clone(),
+            sub: org,
+            tag,
+            ver: organization.keys_version,
+            keys: jwks,
+        };
+        let times = Times::starting(now, DOCUMENT_LIFE_S);
+        let text = sign(&claims, times, &*self.platform)
+            .map_err(|error| Fault::internal("the platform key", error))?;
+        let public = OrgKeys::verify(&text, &self.issuer, tag, &self.platform_public, now)
+            .map_err(|error| Fault::internal("our own key set", error))?;
+        let document = Arc::new(SignedDocument::new(text, organization.keys_version, now));
+        Ok(Keyring { version: organization.keys_version, signer, public, document })
+    }
+
+    /// The newest key that may sign.
+    fn open_signer(
+        &self,
+        org: OrgId,
+        tag: OrgTag,
+        keys: &[SigningKey],
+    ) -> Result<SharedSigner, Fault> {
+        let key = keys
+            .iter()
+            .find(|key| key.state == KeyState::Active)
+            .ok_or_else(|| Fault::internal("an organization's signing key", "is missing"))?;
+        let kid = kid(tag, key.number);
+        let seed = self
+            .master
+            .open(&key.sealed_seed, place(org, &kid))
+            .map_err(|error| Fault::internal("an organization's signing key", error))?;
+        let signer = LocalSigner::from_seed(kid, *seed);
+        if signer.verifying_key().bytes() != key.public {
+            return Err(Fault::internal("an organization's signing key", "its halves differ"));
+        }
+        Ok(Arc::new(signer))
+    }
+}
+
+fn kid(tag: OrgTag, number: u32) -> String {
+    format!("{tag}.{number}")
+}
+
+fn place(org: OrgId, kid: &str) -> Place<'_> {
+    Place { table: "signing_keys", column: "sealed_seed", org: org.uuid(), kid }
+}
+
+/// An organization's first key: its public half, and its seed sealed.
+pub(crate) fn new_org_key(
+    master: &MasterKey,
+    org: OrgId,
+    tag: OrgTag,
+) -> Result<([u8; 32], Vec<u8>), Fault> {
+    let seed = zeroize::Zeroizing::new(random::bytes::<32>()?);
+    let kid = kid(tag, 1);
+    let public = LocalSigner::from_seed(kid.as_str(), *seed).verifying_key().bytes();
+    let sealed = master
+        .seal(&seed, place(org, &kid), random::bytes()?)
+        .map_err(|error| Fault::internal("sealing a key", error))?;
+    Ok((public, sealed))
+}

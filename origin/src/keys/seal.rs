@@ -1,0 +1,158 @@
+//! Sealing with XChaCha20-Poly1305. What is sealed is bound to its place: moved to another row,
+//! column or table it does not open.
+
+use std::{fmt, str::FromStr};
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305, XNonce,
+    aead::{Aead, Payload},
+};
+use uuid::Uuid;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// Says how and under which master key the rest is sealed. A new master key takes the next number.
+const VERSION: u8 = 1;
+const NONCE_BYTES: usize = 24;
+
+/// The key that other keys are sealed under. `Debug` shows nothing of it.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct MasterKey([u8; 32]);
+
+impl MasterKey {
+    /// The key made of these bytes.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterKey(…)")
+    }
+}
+
+impl FromStr for MasterKey {
+    type Err = SealError;
+
+    /// Reads base64url of 32 bytes.
+    fn from_str(text: &str) -> Result<Self, SealError> {
+        let mut bytes = [0; 32];
+        match Base64UrlUnpadded::decode(text, &mut bytes) {
+            Ok(decoded) if decoded.len() == 32 => Ok(Self(bytes)),
+            _ => Err(SealError),
+        }
+    }
+}
+
+/// It was sealed under another key or for another place, or it was altered. Which, nobody can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealError;
+
+impl fmt::Display for SealError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the sealed key does not open: it is not under this LICET_MASTER_KEY, or not in its place")
+    }
+}
+
+impl std::error::Error for SealError {}
+
+/// Where a sealed value stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) table: &'a str,
+    pub(crate) column: &'a str,
+    pub(crate) org: Uuid,
+    pub(crate) kid: &'a str,
+}
+
+impl Place<'_> {
+    /// No part can hold the separator.
+    fn associated_data(&self) -> Vec<u8> {
+        format!("licet\0{}\0{}\0{}\0{}", self.table, self.column, self.org, self.kid).into_bytes()
+    }
+}
+
+impl MasterKey {
+    /// Seals a seed for one place: version, nonce, ciphertext with tag. The nonce must be random.
+    pub(crate) fn seal(
+        &self,
+        seed: &[u8; 32],
+        place: Place<'_>,
+        nonce: [u8; NONCE_BYTES],
+    ) -> Result<Vec<u8>, SealError> {
+        let payload = Payload { msg: seed, aad: &place.associated_data() };
+        let sealed = self.cipher().encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError)?;
+        let mut bytes = vec![VERSION];
+        bytes.extend_from_slice(&nonce);
+        bytes.extend_from_slice(&sealed);
+        Ok(bytes)
+    }
+
+    /// Opens what [`MasterKey::seal`] sealed for the same place.
+    pub(crate) fn open(
+        &self,
+        sealed: &[u8],
+        place: Place<'_>,
+    ) -> Result<Zeroizing<[u8; 32]>, SealError> {
+        let Some((&VERSION, rest)) = sealed.split_first() else { return Err(SealError) };
+        let (nonce, ciphertext) = rest.split_at_checked(NONCE_BYTES).ok_or(SealError)?;
+        let nonce: [u8; NONCE_BYTES] = nonce.try_into().map_err(|_| SealError)?;
+        let payload = Payload { msg: ciphertext, aad: &place.associated_data() };
+        let seed = self.cipher().decrypt(&XNonce::from(nonce), payload).map(Zeroizing::new);
+        let seed = seed.map_err(|_| SealError)?;
+        let seed: &[u8; 32] = seed.as_slice().try_into().map_err(|_| SealError)?;
+        Ok(Zeroizing::new(*seed))
+    }
+
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new(&self.0.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place<'static> = Place {
+        table: "signing_keys",
+        column: "sealed_seed",
+        org: Uuid::from_u128(7),
+        kid: "ABCDEFGH.1",
+    };
+
+    #[test]
+    fn opens_in_its_own_place_alone() {
+        let key = MasterKey::new([1; 32]);
+        let sealed = key.seal(&[9; 32], PLACE, [3; 24]).unwrap();
+        assert_eq!(*key.open(&sealed, PLACE).unwrap(), [9; 32]);
+        for elsewhere in [
+            Place { table: "other", ..PLACE },
+            Place { column: "other", ..PLACE },
+            Place { org: Uuid::from_u128(8), ..PLACE },
+            Place { kid: "ABCDEFGH.2", ..PLACE },
+        ] {
+            assert_eq!(key.open(&sealed, elsewhere), Err(SealError));
+        }
+        assert_eq!(MasterKey::new([2; 32]).open(&sealed, PLACE), Err(SealError));
+    }
+
+    #[test]
+    fn any_flipped_bit_and_any_cut_is_noticed() {
+        let key = MasterKey::new([1; 32]);
+        let sealed = key.seal(&[9; 32], PLACE, [3; 24]).unwrap();
+        for position in 0..sealed.len() {
+            let mut altered = sealed.clone();
+            altered[position] ^= 1;
+            assert_eq!(key.open(&altered, PLACE), Err(SealError), "byte {position}");
+            assert_eq!(key.open(&sealed[..position], PLACE), Err(SealError));
+        }
+    }
+
+    #[test]
+    fn shows_nothing_of_itself() {
+        assert_eq!(format!("{:?}", MasterKey::new([1; 32])), "MasterKey(…)");
+        assert!("AQ".parse::<MasterKey>().is_err());
+    }
+}

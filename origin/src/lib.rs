@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod documents;
+mod edge_api;
+pub mod fault;
+pub mod http;
+pub mod keys;
+mod licensing;
+pub mod metrics;
+pub mod migrations;
+pub mod random;

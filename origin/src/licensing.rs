@@ -1,0 +1,37 @@
+//! What is done with licenses, between the HTTP API or an operator above and the tables below.
+
+pub(crate) mod activate;
+mod answer;
+pub(crate) mod change_status;
+pub(crate) mod deactivate;
+pub(crate) mod demo;
+pub(crate) mod issue;
+pub(crate) mod refresh;
+mod token;
+
+pub(crate) use token::verify_token;
+
+use licet_shared::{decision::Code, time::Timestamp};
+
+use crate::db::{grants::Grant, licenses::LicenseStatus};
+
+/// Who asked, for the audit trail.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin<'a> {
+    /// An edge's `kid`, or an operator.
+    pub(crate) actor: &'a str,
+    pub(crate) request_id: Option<&'a str>,
+}
+
+/// Why a license may not be used at all, if so, in the order of the decision's codes.
+/// `given_back` is about the activation that asks, where there is one.
+fn objection(grant: &Grant, given_back: bool, now: Timestamp) -> Option<Code> {
+    let ended = grant.expires_at.is_some_and(|end| now >= end);
+    match grant.status {
+        LicenseStatus::Revoked => Some(Code::Revoked),
+        LicenseStatus::Suspended => Some(Code::Suspended),
+        _ if given_back => Some(Code::Deactivated),
+        LicenseStatus::Expired => Some(Code::LicenseExpired),
+        LicenseStatus::Active => ended.then_some(Code::LicenseExpired),
+    }
+}

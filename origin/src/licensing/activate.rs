@@ -1,0 +1,262 @@
+//! Activation: one seat of a license for one device.
+//!
+//! Seats are decided while the license's row is locked, from a count taken by a statement of
+//! its own after the lock was had. Rows are locked in the order idempotency key, license,
+//! activation, status list, here and wherever several are.
+
+use licet_shared::{
+    api::{ActivateRequest, ActivationAnswer},
+    decision::{Code, fingerprint_hash},
+    id::ActivationId,
+    license_key::LicenseKey,
+    time::Timestamp,
+};
+use serde_json::json;
+
+use super::{Origin, answer, objection};
+use crate::{
+    db::{
+        Error, Tenant, Tx,
+        activations::{self, Activation, NewActivation, Seats},
+        audit,
+        grants::{self, Grant},
+        idempotency::{self, Outcome},
+        status_lists::{self, StatusEntry},
+    },
+    fault::Fault,
+    keys::Keyrings,
+    random::RowId,
+};
+
+/// A client's key for a request that must not act twice, and what tells the request from others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Once<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) request_hash: [u8; 32],
+}
+
+/// Why an activation was not answered.
+#[derive(Debug)]
+pub(crate) enum ActivateError {
+    /// The idempotency key belongs to another request.
+    KeyReused,
+    /// The same request is still at work.
+    InFlight,
+    /// Our own.
+    Fault(Fault),
+}
+
+impl From<Fault> for ActivateError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Error> for ActivateError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::KeyInFlight => Self::InFlight,
+            error => Self::Fault(error.into()),
+        }
+    }
+}
+
+/// What is asked, in the form that the tables want.
+struct Attempt<'a> {
+    key_hash: [u8; 32],
+    fingerprint_hash: String,
+    request: &'a ActivateRequest,
+    once: Option<Once<'a>>,
+    origin: Origin<'a>,
+    now: Timestamp,
+}
+
+/// What became of it in the transaction.
+enum Decided {
+    Granted(Box<Grant>, Activation),
+    Refused(Code, Option<Box<Grant>>),
+    KeyReused,
+}
+
+/// Activates a license for a device, or says why not.
+pub(crate) async fn activate(
+    tenant: &Tenant,
+    keyrings: &Keyrings,
+    key: &LicenseKey,
+    request: &ActivateRequest,
+    once: Option<Once<'_>>,
+    origin: Origin<'_>,
+    now: Timestamp,
+) -> Result<ActivationAnswer, ActivateError> {
+    // First: no seat is taken for a device that could not be given its token.
+    keyrings.get(tenant, now).await?;
+    let attempt = Attempt {
+        key_hash: key.hash(),
+        fingerprint_hash: fingerprint_hash(&request.fingerprint),
+        request,
+        once,
+        origin,
+        now,
+    };
+    let decided = tenant.run_tx("activate", |tx| Box::pin(decide(tx, &attempt))).await?;
+    match decided {
+        Decided::Granted(grant, activation) => {
+            let keyring = keyrings.get_version(tenant, grant.keys_version, now).await?;
+            Ok(answer::token(*grant, &activation, &keyring, now)?)
+        }
+        Decided::Refused(code, Some(grant)) => Ok(answer::refusal(code, &grant)),
+        Decided::Refused(code, None) => Ok(ActivationAnswer::plain(code)),
+        Decided::KeyReused => Err(ActivateError::KeyReused),
+    }
+}
+
+async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
+    // All four travel together and run in this order.
+    let claim = claim(tx, attempt.once);
+    let grant = grants::lock_by_key(tx, &attempt.key_hash);
+    let seats = activations::seats(tx, &attempt.key_hash, &attempt.fingerprint_hash);
+    let newest = status_lists::newest(tx);
+    let (claimed, grant, seats, newest) =
+        futures_util::future::join4(claim, grant, seats, newest).await;
+    if !claimed? {
+        return repeat(tx, attempt, grant?).await;
+    }
+
+    let (Some(grant), Some(seats)) = (grant?, seats?) else {
+        return refuse(tx, attempt, Code::LicenseNotFound, None).await;
+    };
+    let objection = objection(&grant, false, attempt.now).or_else(|| objection_to_use(&grant, &seats, attempt));
+    if let Some(code) = objection {
+        return refuse(tx, attempt, code, Some(Box::new(grant))).await;
+    }
+    let activation = match seats.own {
+        Some(activation) => again(tx, attempt, activation).await?,
+        None => first(tx, attempt, &grant, newest?).await?,
+    };
+    Ok(Decided::Granted(Box::new(grant), activation))
+}
+
+async fn claim(tx: &Tx<'_>, once: Option<Once<'_>>) -> Result<bool, Error> {
+    match once {
+        Some(once) => idempotency::claim(tx, once.key, &once.request_hash).await,
+        None => Ok(true),
+    }
+}
+
+fn objection_to_use(grant: &Grant, seats: &Seats, attempt: &Attempt<'_>) -> Option<Code> {
+    if !grant.products.contains(&attempt.request.product) {
+        Some(Code::ProductNotLicensed)
+    } else if seats.own.is_none() && seats.taken >= grant.max_activations {
+        Some(Code::ActivationLimit)
+    } else {
+        None
+    }
+}
+
+/// The list that the next entry goes into, and whether it has to be begun.
+fn open_list(newest: Option<StatusEntry>) -> (u32, bool) {
+    match newest {
+        None => (0, true),
+        Some(newest) if newest.index < status_lists::ENTRIES => (newest.list, false),
+        Some(full) => (full.list + 1, true),
+    }
+}
+
+async fn refuse(
+    tx: &Tx<'_>,
+    attempt: &Attempt<'_>,
+    code: Code,
+    grant: Option<Box<Grant>>,
+) -> Result<Decided, Error> {
+    record(tx, attempt, Outcome { code, activation: None }).await?;
+    Ok(Decided::Refused(code, grant))
+}
+
+async fn record(tx: &Tx<'_>, attempt: &Attempt<'_>, outcome: Outcome) -> Result<(), Error> {
+    let Some(once) = attempt.once else { return Ok(()) };
+    let recorded = idempotency::record(tx, once.key, outcome);
+    let swept = idempotency::sweep(tx);
+    futures_util::future::try_join(recorded, swept).await?;
+    Ok(())
+}
+
+/// The device has its seat already.
+async fn again(
+    tx: &Tx<'_>,
+    attempt: &Attempt<'_>,
+    activation: Activation,
+) -> Result<Activation, Error> {
+    let request = attempt.request;
+    let touch = activations::touch(tx, activation.id, request.name.as_deref(), request.metadata.as_ref());
+    let outcome = Outcome { code: Code::Valid, activation: Some(activation.id) };
+    futures_util::future::try_join(touch, record(tx, attempt, outcome)).await?;
+    Ok(activation)
+}
+
+/// The device takes a seat.
+async fn first(
+    tx: &Tx<'_>,
+    attempt: &Attempt<'_>,
+    grant: &Grant,
+    newest: Option<StatusEntry>,
+) -> Result<Activation, Error> {
+    let (list, must_begin) = open_list(newest);
+    if must_begin {
+        status_lists::begin(tx, list).await?;
+    }
+    let id = ActivationId::generate()?;
+    let new = NewActivation {
+        id,
+        license: grant.license,
+        fingerprint_hash: &attempt.fingerprint_hash,
+        name: attempt.request.name.as_deref(),
+        metadata: attempt.request.metadata.as_ref(),
+    };
+    let event = audit::Event {
+        actor: attempt.origin.actor,
+        action: "activation.created",
+        request_id: attempt.origin.request_id,
+        details: json!({ "license": grant.license }),
+    };
+    // The entry comes last: from it on, the organization's other activations wait.
+    let written = audit::write(tx, &id, &event);
+    let recorded = record(tx, attempt, Outcome { code: Code::Valid, activation: Some(id) });
+    let advanced = status_lists::advance(tx, list);
+    let inserted = activations::insert(tx, &new, list);
+    let all = futures_util::future::join4(written, recorded, advanced, inserted);
+    let (written, recorded, advanced, inserted) = all.await;
+    // The first that failed says why; those after it only that it did.
+    written.and(recorded).and(advanced)?;
+    Ok(Activation {
+        id,
+        fingerprint_hash: attempt.fingerprint_hash.clone(),
+        entry: inserted?,
+        live: true,
+    })
+}
+
+/// Answers a request that was answered before: as then, but with a new token.
+async fn repeat(
+    tx: &Tx<'_>,
+    attempt: &Attempt<'_>,
+    grant: Option<Grant>,
+) -> Result<Decided, Error> {
+    let Some(once) = attempt.once else { return Err(Error::Changed) };
+    // Gone again when another request has just cleared it away: then begin anew.
+    let earlier = idempotency::find(tx, once.key).await?.ok_or(Error::Changed)?;
+    if earlier.request_hash != once.request_hash {
+        return Ok(Decided::KeyReused);
+    }
+    let (Some(id), Some(grant)) = (earlier.outcome.activation, grant.as_ref()) else {
+        return Ok(Decided::Refused(earlier.outcome.code, grant.map(Box::new)));
+    };
+    match grants::of_activation(tx, id, grant.license).await? {
+        None => Ok(Decided::Refused(Code::ActivationNotFound, None)),
+        Some((grant, activation)) => {
+            Ok(match objection(&grant, !activation.live, attempt.now) {
+                Some(code) => Decided::Refused(code, Some(Box::new(grant))),
+                None => Decided::Granted(Box::new(grant), activation),
+            })
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Suspending, reinstating and revoking licenses.
+
+use licet_shared::id::LicenseId;
+use serde_json::json;
+
+use super::Origin;
+use crate::db::{
+    Error, Tx, audit,
+    licenses::{self, LicenseStatus},
+    status_lists,
+};
+
+/// What an operator does to a license.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Suspend,
+    Reinstate,
+    Revoke,
+}
+
+impl Change {
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Suspend => "license.suspended",
+            Self::Reinstate => "license.reinstated",
+            Self::Revoke => "license.revoked",
+        }
+    }
+
+    /// The status that it leads to; none where it can't be done.
+    const fn from(self, status: LicenseStatus) -> Option<LicenseStatus> {
+        use LicenseStatus::{Active, Expired, Revoked, Suspended};
+        match (self, status) {
+            (Self::Suspend, Active | Suspended) => Some(Suspended),
+            (Self::Reinstate, Active | Suspended) => Some(Active),
+            (Self::Revoke, _) => Some(Revoked),
+            (Self::Suspend | Self::Reinstate, Expired | Revoked) => None,
+        }
+    }
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Changed {
+    /// It stands so now, or did before.
+    Done,
+    NotFound,
+    /// A license in this status can't be changed so.
+    Impossible(LicenseStatus),
+}
+
+/// Changes a license's status, and with it what every status list says of its activations.
+pub(crate) async fn change(
+    tx: &Tx<'_>,
+    id: LicenseId,
+    change: Change,
+    origin: Origin<'_>,
+) -> Result<Changed, Error> {
+    let Some(before) = licenses::lock_status(tx, id).await? else {
+        return Ok(Changed::NotFound);
+    };
+    let Some(after) = change.from(before) else {
+        return Ok(Changed::Impossible(before));
+    };
+    if after == before {
+        return Ok(Changed::Done);
+    }
+    let event = audit::Event {
+        actor: origin.actor,
+        action: change.action(),
+        request_id: origin.request_id,
+        details: json!({ "before": before, "after": after }),
+    };
+    licenses::set_status(tx, id, after).await?;
+    audit::write(tx, &id, &event).await?;
+    status_lists::bump_for_license(tx, id).await?;
+    Ok(Changed::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revoked_is_for_good_and_repeating_is_no_change() {
+        use LicenseStatus::{Active, Expired, Revoked, Suspended};
+        for status in [Active, Expired, Suspended, Revoked] {
+            assert_eq!(Change::Revoke.from(status), Some(Revoked));
+        }
+        assert_eq!(Change::Reinstate.from(Revoked), None);
+        assert_eq!(Change::Suspend.from(Revoked), None);
+        assert_eq!(Change::Suspend.from(Suspended), Some(Suspended));
+        assert_eq!(Change::Reinstate.from(Suspended), Some(Active));
+    }
+}

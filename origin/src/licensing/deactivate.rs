@@ -1,0 +1,93 @@
+//! Deactivation: the device gives its seat back. Doing so twice is the same as doing so once.
+
+use std::sync::Arc;
+
+use licet_shared::{
+    api::ActivationAnswer,
+    decision::{Code, LicenseToken},
+    id::{ActivationId, LicenseId},
+    time::Timestamp,
+};
+use serde_json::json;
+
+use super::{Origin, answer::summary, token::confirm};
+use crate::{
+    db::{
+        Error, Tenant, Tx, activations, audit,
+        grants::{self, Grant},
+        status_lists,
+    },
+    fault::Fault,
+    keys::{Keyring, Keyrings},
+};
+
+/// What became of it in the transaction.
+enum Decided {
+    GivenBack(Box<Grant>),
+    NotFound,
+    /// The organization's keys have changed: is the token still theirs?
+    OtherKeys(u64),
+}
+
+/// Gives back the activation that a verified token was made for.
+///
+/// A license that is suspended, revoked or ended is no obstacle: a seat can always be given back.
+pub(crate) async fn deactivate(
+    tenant: &Tenant,
+    keyrings: &Keyrings,
+    token: &LicenseToken,
+    mut keyring: Arc<Keyring>,
+    origin: Origin<'_>,
+    now: Timestamp,
+) -> Result<ActivationAnswer, Fault> {
+    let (id, license) = (token.claims().act, token.claims().sub);
+    let grant = loop {
+        let version = keyring.version();
+        let decided = tenant
+            .run_tx("deactivate", |tx| Box::pin(give_back(tx, id, license, version, origin)))
+            .await?;
+        match decided {
+            Decided::GivenBack(grant) => break grant,
+            Decided::NotFound => return Ok(ActivationAnswer::plain(Code::ActivationNotFound)),
+            Decided::OtherKeys(version) => {
+                match confirm(tenant, keyrings, token, keyring, version, now).await? {
+                    Ok(current) => keyring = current,
+                    Err(code) => return Ok(ActivationAnswer::plain(code)),
+                }
+            }
+        }
+    };
+    Ok(ActivationAnswer {
+        detail: "The activation has been given back.".into(),
+        license: Some(summary(&grant)),
+        activation_id: Some(id),
+        ..ActivationAnswer::plain(Code::Valid)
+    })
+}
+
+async fn give_back(
+    tx: &Tx<'_>,
+    id: ActivationId,
+    license: LicenseId,
+    keys_version: u64,
+    origin: Origin<'_>,
+) -> Result<Decided, Error> {
+    let Some((grant, _)) = grants::of_activation(tx, id, license).await? else {
+        return Ok(Decided::NotFound);
+    };
+    if grant.keys_version > keys_version {
+        return Ok(Decided::OtherKeys(grant.keys_version));
+    }
+    if let Some(entry) = activations::deactivate(tx, id, license).await? {
+        let event = audit::Event {
+            actor: origin.actor,
+            action: "activation.deactivated",
+            request_id: origin.request_id,
+            details: json!({ "license": license }),
+        };
+        let written = audit::write(tx, &id, &event);
+        let bumped = status_lists::bump(tx, entry.list);
+        futures_util::future::try_join(written, bumped).await?;
+    }
+    Ok(Decided::GivenBack(Box::new(grant)))
+}

@@ -1,0 +1,212 @@
+//! What is counted and timed, for Prometheus. Labels take few values, all known beforehand.
+
+use std::{sync::atomic::AtomicU64, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TxLabels {
+    name: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabels {
+    operation: &'static str,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DocumentLabels {
+    kind: &'static str,
+    source: &'static str,
+}
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// From half a millisecond to about eight seconds, each twice the one before.
+fn durations() -> Histogram {
+    Histogram::new(exponential_buckets(0.0005, 2.0, 15))
+}
+
+/// Everything the origin counts.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Histograms<RouteLabels>,
+    in_flight: Gauge,
+    shed: Counter,
+    tx_seconds: Histograms<TxLabels>,
+    tx_retries: Family<TxLabels, Counter>,
+    tx_failures: Family<TxLabels, Counter>,
+    answers: Family<AnswerLabels, Counter>,
+    documents: Family<DocumentLabels, Counter>,
+    pool_size: Gauge,
+    pool_idle: Gauge,
+    replay_memory: Gauge,
+    resident_bytes: Gauge<f64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// A registry of its own, so that two of them in one process don't mix.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("licet_origin");
+        let metrics = Self {
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(durations),
+            in_flight: Gauge::default(),
+            shed: Counter::default(),
+            tx_seconds: Family::new_with_constructor(durations),
+            tx_retries: Family::default(),
+            tx_failures: Family::default(),
+            answers: Family::default(),
+            documents: Family::default(),
+            pool_size: Gauge::default(),
+            pool_idle: Gauge::default(),
+            replay_memory: Gauge::default(),
+            resident_bytes: Gauge::default(),
+            registry: Registry::default(),
+        };
+        let seconds = Unit::Seconds;
+        registry.register("http_requests", "Requests answered", metrics.requests.clone());
+        registry.register_with_unit(
+            "http_request_duration",
+            "Time from a request's head to its answer",
+            seconds.clone(),
+            metrics.request_seconds.clone(),
+        );
+        registry.register("http_in_flight", "Requests at work", metrics.in_flight.clone());
+        registry.register("http_shed", "Requests refused for load", metrics.shed.clone());
+        registry.register_with_unit(
+            "tx_duration",
+            "Time of a named transaction, retries included",
+            seconds,
+            metrics.tx_seconds.clone(),
+        );
+        registry.register("tx_retries", "Transactions begun again", metrics.tx_retries.clone());
+        registry.register("tx_failures", "Transactions given up", metrics.tx_failures.clone());
+        registry.register("answers", "Answers by code", metrics.answers.clone());
+        registry.register("documents", "Documents served", metrics.documents.clone());
+        registry.register("pool_connections", "Open connections", metrics.pool_size.clone());
+        registry.register("pool_idle", "Idle connections", metrics.pool_idle.clone());
+        registry.register(
+            "replay_memory_entries",
+            "Edge calls remembered against replay",
+            metrics.replay_memory.clone(),
+        );
+        registry.register_with_unit(
+            "resident_memory",
+            "Resident memory of the process",
+            Unit::Bytes,
+            metrics.resident_bytes.clone(),
+        );
+        Self { registry, ..metrics }
+    }
+
+    /// Counts a request that has been answered. `route` is a pattern, never a path.
+    pub fn request_ended(&self, route: &str, method: &'static str, status: u16, time: Duration) {
+        let route = route.to_owned();
+        self.request_seconds
+            .get_or_create(&RouteLabels { route: route.clone() })
+            .observe(time.as_secs_f64());
+        self.requests.get_or_create(&RequestLabels { route, method, status }).inc();
+    }
+
+    /// Counts a request as at work for as long as the guard lives.
+    #[must_use]
+    pub fn in_flight(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// Counts a request that was refused because too many are at work.
+    pub fn request_shed(&self) {
+        self.shed.inc();
+    }
+
+    pub(crate) fn tx_ended(&self, name: &'static str, time: Duration, well: bool) {
+        let labels = TxLabels { name };
+        self.tx_seconds.get_or_create(&labels).observe(time.as_secs_f64());
+        if !well {
+            self.tx_failures.get_or_create(&labels).inc();
+        }
+    }
+
+    pub(crate) fn tx_retried(&self, name: &'static str) {
+        self.tx_retries.get_or_create(&TxLabels { name }).inc();
+    }
+
+    pub(crate) fn answered(&self, operation: &'static str, code: &'static str) {
+        self.answers.get_or_create(&AnswerLabels { operation, code }).inc();
+    }
+
+    pub(crate) fn document_served(&self, kind: &'static str, from_memory: bool) {
+        let source = if from_memory { "memory" } else { "signed" };
+        self.documents.get_or_create(&DocumentLabels { kind, source }).inc();
+    }
+
+    /// Everything in the OpenMetrics text format. What is only read when asked for is handed in.
+    ///
+    /// # Errors
+    /// When a metric can't be written, which would be a bug of its type.
+    pub fn render(
+        &self,
+        pool: (usize, usize),
+        remembered_calls: usize,
+    ) -> Result<String, std::fmt::Error> {
+        let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.pool_size.set(gauge(pool.0));
+        self.pool_idle.set(gauge(pool.1));
+        self.replay_memory.set(gauge(remembered_calls));
+        if let Some(bytes) = resident_bytes() {
+            self.resident_bytes.set(bytes);
+        }
+        let mut text = String::with_capacity(16 * 1024);
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// See [`Metrics::in_flight`].
+pub struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Resident memory as Linux tells it; nothing elsewhere.
+fn resident_bytes() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kibibytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024.0)
+}
