@@ -8,11 +8,7 @@ use super::{
     Found, Name, Obtained, obtain,
     renew::{Renewal, renew},
 };
-use crate::isolate::Scope;
-
-/// Seconds within which keys are not asked for again because of a key id that is not among them:
-/// anybody can make up key ids.
-const NEWER_AFTER_S: i64 = 5;
+use crate::{clock, isolate::Scope};
 
 /// An organization's keys.
 pub(crate) async fn obtain_keys(scope: &Rc<Scope>, org: OrgTag) -> Obtained<OrgKeys> {
@@ -34,10 +30,16 @@ pub(crate) async fn look_for_newer(scope: &Rc<Scope>, keys: &Found<OrgKeys>) -> 
     if keys.origin_unreachable {
         return Newer::Unreachable;
     }
-    if scope.now.since(keys.checked_at) < NEWER_AFTER_S {
+    let name = Name::keys(keys.document.tag());
+    let now_ms = clock::now_ms();
+    if !scope
+        .isolate
+        .documents
+        .borrow_mut()
+        .may_seek_newer(name, now_ms)
+    {
         return Newer::No;
     }
-    let name = Name::keys(keys.document.tag());
     match renew::<OrgKeys>(scope, name, &scope.isolate.config.platform, None).await {
         Renewal::Current(held) => Newer::Found(held.document),
         Renewal::Unknown => Newer::No,

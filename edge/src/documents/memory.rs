@@ -23,6 +23,10 @@ const NOTES_BYTES: usize = 64 * 1024;
 const ENTRY_BYTES: usize = 512;
 const NOTE_BYTES: usize = 96;
 
+/// Pause between two looks for newer keys because of a key id that is not among those held:
+/// anybody can make up key ids.
+const SEEK_NEWER_MS: u64 = 5_000;
+
 /// A renewal that has not ended after this time was cancelled with its request.
 const RENEWAL_ABANDONED_MS: u64 = 10_000;
 
@@ -40,6 +44,8 @@ pub(crate) struct Held<D> {
     pub(crate) in_kv: Option<Edition>,
     /// Set when this edge knows that the document has changed.
     pub(crate) superseded: bool,
+    /// When the lower tiers were last searched in vain for a newer copy.
+    pub(crate) searched_at: Timestamp,
     /// Which signers' word was taken for it.
     pub(super) generation: u64,
 }
@@ -94,6 +100,7 @@ pub(crate) struct Memory {
     pub(super) features: Shelf<FeatureSet>,
     setbacks: Generations<Name, (Setback, u64)>,
     renewals: Generations<Name, u64>,
+    newer_sought: Generations<Name, u64>,
 }
 
 impl Memory {
@@ -105,6 +112,7 @@ impl Memory {
             features: Shelf(Generations::new(FEATURES_BYTES)),
             setbacks: Generations::new(NOTES_BYTES),
             renewals: Generations::new(NOTES_BYTES),
+            newer_sought: Generations::new(NOTES_BYTES),
         }
     }
 
@@ -189,6 +197,17 @@ impl Memory {
     pub(crate) fn setback(&mut self, name: Name, now_ms: u64) -> Option<Setback> {
         let (setback, until_ms) = self.setbacks.get(&name)?;
         (now_ms < until_ms).then_some(setback)
+    }
+
+    /// Whether a document may be asked for ahead of its time, because something refers to a newer
+    /// one. A yes is for one caller in every few seconds.
+    pub(crate) fn may_seek_newer(&mut self, name: Name, now_ms: u64) -> bool {
+        let last_ms = self.newer_sought.get(&name).unwrap_or(0);
+        let may = now_ms >= last_ms + SEEK_NEWER_MS;
+        if may {
+            self.newer_sought.insert(name, now_ms, NOTE_BYTES);
+        }
+        may
     }
 
     /// Notes that a renewal begins, unless one is under way.

@@ -9,7 +9,11 @@ use super::{
     memory::Setback,
     renew::{Renewal, renew, renew_later, wait_for_another},
 };
-use crate::{clock, isolate::Scope, log::Level};
+use crate::{clock, isolate::Scope, log::Level, origin};
+
+/// Seconds after which the lower tiers are searched again for a newer copy while the origin can't
+/// be asked: another isolate may have left one there.
+const SEARCH_AGAIN_S: i64 = 10;
 
 /// A document that was found, and in what circumstances.
 #[derive(Debug)]
@@ -17,8 +21,6 @@ pub(crate) struct Found<D> {
     pub(crate) document: Rc<D>,
     /// The signed text.
     pub(crate) text: Rc<str>,
-    /// When the origin was last asked about it.
-    pub(crate) checked_at: Timestamp,
     /// The tier it came from.
     pub(crate) source: Source,
     /// It is the last known good one: the origin should have been asked, and could not.
@@ -43,32 +45,89 @@ pub(crate) async fn obtain<D: Document>(
     signers: &Rc<D::Signers>,
     max_age_s: Option<u32>,
 ) -> Obtained<D> {
-    let held = match from_memory(scope, name, signers, max_age_s) {
+    let mut newest = Newest::default();
+    match from_memory(scope, name, signers, max_age_s) {
         FromMemory::Usable(found) => return Obtained::Found(found),
         FromMemory::Unknown => return Obtained::Unknown,
-        FromMemory::Overdue(held) => held,
-    };
+        FromMemory::Overdue(held) => newest.or(held, Source::Memory),
+    }
+    if let Some(held) = newest.settled(scope, name) {
+        return Obtained::Found(found(held, Source::Memory, true));
+    }
     // Another isolate's copy won't do for who demands a fresh one, or knows of a newer.
-    let demanding = max_age_s.is_some() || held.as_ref().is_some_and(|held| held.superseded);
-    if !demanding
-        && let Some(copy) = from_cache(scope, name, signers).await
-        && copy.serves(max_age_s, scope.now)
-    {
-        if copy.freshness(scope.now) == Freshness::Ageing {
-            renew_later::<D>(scope, name, signers);
+    let demanding = max_age_s.is_some() || newest.is_superseded();
+    if !demanding {
+        newest.or(from_cache(scope, name, signers).await, Source::Cache);
+        if let Some((copy, source)) = newest.serving(scope.now) {
+            if copy.freshness(scope.now) == Freshness::Ageing {
+                renew_later::<D>(scope, name, signers);
+            }
+            return Obtained::Found(found(copy, source, false));
         }
-        return Obtained::Found(found(copy, Source::Cache, false));
     }
     wait_for_another(scope, name).await;
     match from_memory(scope, name, signers, max_age_s) {
         FromMemory::Usable(found) => return Obtained::Found(found),
         FromMemory::Unknown => return Obtained::Unknown,
-        FromMemory::Overdue(_) => {}
+        FromMemory::Overdue(held) => newest.or(held, Source::Memory),
     }
     match renew::<D>(scope, name, signers, max_age_s).await {
         Renewal::Current(held) => Obtained::Found(found(held, Source::Origin, false)),
         Renewal::Unknown => Obtained::Unknown,
-        Renewal::Failed => last_known_good(scope, name, signers).await,
+        Renewal::Failed => {
+            if demanding {
+                newest.or(from_cache(scope, name, signers).await, Source::Cache);
+            }
+            newest.or(from_kv(scope, name, signers).await, Source::Kv);
+            last_known_good(scope, name, newest)
+        }
+    }
+}
+
+/// The newest copy met on the way through the tiers, and the tier that had it.
+struct Newest<D>(Option<(Held<D>, Source)>);
+
+impl<D> Default for Newest<D> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<D: Document> Newest<D> {
+    fn or(&mut self, copy: Option<Held<D>>, source: Source) {
+        let Some(copy) = copy else { return };
+        let newer = self
+            .0
+            .as_ref()
+            .is_none_or(|(best, _)| copy.document.edition() > best.document.edition());
+        if newer {
+            self.0 = Some((copy, source));
+        }
+    }
+
+    fn is_superseded(&self) -> bool {
+        self.0.as_ref().is_some_and(|(held, _)| held.superseded)
+    }
+
+    /// The copy, when it need not be renewed before it is used.
+    fn serving(&self, now: Timestamp) -> Option<(Held<D>, Source)> {
+        self.0.clone().filter(|(copy, _)| copy.serves(None, now))
+    }
+
+    /// The overdue copy in memory, when all tiers have been asked in vain a moment ago. An
+    /// outage must not make each request go through them.
+    fn settled(&self, scope: &Scope, name: Name) -> Option<Held<D>> {
+        let (held, _) = self.0.as_ref()?;
+        let now_ms = clock::now_ms();
+        let paused = scope.isolate.origin.is_paused(now_ms)
+            || scope
+                .isolate
+                .documents
+                .borrow_mut()
+                .setback(name, now_ms)
+                .is_some();
+        let looked = scope.now.since(held.searched_at) < SEARCH_AGAIN_S;
+        (paused && looked).then(|| held.clone())
     }
 }
 
@@ -113,16 +172,10 @@ fn from_memory<D: Document>(
 }
 
 fn found<D>(held: Held<D>, source: Source, origin_unreachable: bool) -> Found<D> {
-    let Held {
-        document,
-        text,
-        checked_at,
-        ..
-    } = held;
+    let Held { document, text, .. } = held;
     Found {
         document,
         text,
-        checked_at,
         source,
         origin_unreachable,
     }
@@ -169,6 +222,7 @@ fn verified<D: Document>(
             checked_at: Timestamp::default(),
             in_kv: None,
             superseded: false,
+            searched_at: Timestamp::default(),
             generation: D::generation(signers),
         }),
         Err(error) => {
@@ -180,41 +234,16 @@ fn verified<D: Document>(
 }
 
 /// The newest copy that any tier has, when the origin can't be asked.
-async fn last_known_good<D: Document>(
-    scope: &Rc<Scope>,
-    name: Name,
-    signers: &Rc<D::Signers>,
-) -> Obtained<D> {
-    let held = scope
-        .isolate
-        .documents
-        .borrow_mut()
-        .look::<D>(name, signers, scope.now);
-    let cached = from_cache::<D>(scope, name, signers).await;
-    let stored = from_kv::<D>(scope, name, signers).await;
-    // Each `keep` hands out the newest so far; the first that has it names its source.
-    let copies = [
-        (held, Source::Memory),
-        (cached, Source::Cache),
-        (stored, Source::Kv),
-    ];
-    let newest = copies
-        .into_iter()
-        .filter_map(|(copy, source)| copy.map(|copy| (copy, source)))
-        .reduce(|best, next| {
-            if next.0.document.edition() > best.0.document.edition() {
-                next
-            } else {
-                best
-            }
-        });
-    match newest {
-        Some((held, source)) => Obtained::Found(found(held, source, true)),
-        None => {
-            let until_ms = clock::now_ms() + crate::origin::pause_ms();
-            let mut memory = scope.isolate.documents.borrow_mut();
-            memory.set_back(name, Setback::Unusable, until_ms);
-            Obtained::Unreachable
-        }
+fn last_known_good<D: Document>(scope: &Scope, name: Name, newest: Newest<D>) -> Obtained<D> {
+    let mut memory = scope.isolate.documents.borrow_mut();
+    if let Some((held, source)) = newest.0 {
+        memory.note::<D>(name, |held| held.searched_at = scope.now);
+        return Obtained::Found(found(held, source, true));
     }
+    memory.set_back(
+        name,
+        Setback::Unusable,
+        clock::now_ms() + origin::pause_ms(),
+    );
+    Obtained::Unreachable
 }

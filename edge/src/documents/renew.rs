@@ -6,6 +6,7 @@ use std::{rc::Rc, time::Duration};
 use licet_shared::{
     documents::DocumentError,
     problem::{MEDIA_TYPE, Problem, ProblemCode},
+    time::Timestamp,
 };
 use worker::Delay;
 
@@ -163,6 +164,7 @@ async fn accept<D: Document>(
         checked_at: scope.now,
         in_kv: None,
         superseded: false,
+        searched_at: Timestamp::default(),
         generation: D::generation(&signers),
     };
     let version = copy.document.version();
