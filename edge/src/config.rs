@@ -138,3 +138,82 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    use super::Config;
+    use crate::testing::{edge_key, settings};
+
+    fn error_with(variable: &'static str, value: Option<&str>) -> String {
+        let mut settings = settings();
+        settings.remove(variable);
+        if let Some(value) = value {
+            settings.insert(variable, value.into());
+        }
+        Config::read(|name| settings.get(name).cloned())
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[wasm_bindgen_test]
+    fn good_settings_are_taken() {
+        let config = Config::read(|name| settings().get(name).cloned()).unwrap();
+        assert_eq!(config.origin_timeout_ms, 200);
+        let mut short = settings();
+        short.remove("ORIGIN_TIMEOUT_MS");
+        let config = Config::read(|name| short.get(name).cloned()).unwrap();
+        assert_eq!(config.origin_timeout_ms, 3_000);
+    }
+
+    #[wasm_bindgen_test]
+    fn a_wrong_setting_is_named() {
+        for variable in [
+            "ISSUER",
+            "PLATFORM_KEYS",
+            "EDGE_KEY",
+            "ORIGIN_URL",
+            "CORS_ORIGINS",
+        ] {
+            for value in [None, Some(""), Some("  ")] {
+                assert_eq!(
+                    error_with(variable, value),
+                    format!("{variable}: is not set")
+                );
+            }
+            let error = error_with(variable, Some("nonsense"));
+            assert!(error.starts_with(&format!("{variable}: ")), "{error}");
+        }
+        for url in [
+            "ftp://h",
+            "https://",
+            "https://h/",
+            "https://h/path",
+            "https://h?q",
+            "https://u@h",
+            "https://h ost",
+            "//h",
+        ] {
+            assert!(
+                error_with("ORIGIN_URL", Some(url)).contains("must be http(s)://"),
+                "{url}"
+            );
+        }
+        for timeout in ["0", "49", "30001", "1s", "-1", "99999999999"] {
+            assert!(error_with("ORIGIN_TIMEOUT_MS", Some(timeout)).contains("milliseconds"));
+        }
+        let three = "a.1:x,b.1:x,c.1:x";
+        assert!(error_with("PLATFORM_KEYS", Some(three)).starts_with("PLATFORM_KEYS: "));
+    }
+
+    #[wasm_bindgen_test]
+    fn no_secret_shows() {
+        let secret = edge_key().reveal();
+        let seed = secret.split_once(':').unwrap().1;
+        let config = Config::read(|name| settings().get(name).cloned()).unwrap();
+        assert!(!format!("{config:?}").contains(seed));
+        let error = error_with("EDGE_KEY", Some(&format!("{secret}!")));
+        assert!(!error.contains(seed), "{error}");
+    }
+}

@@ -100,3 +100,84 @@ impl<K: Hash + Eq, V> Generations<K, V> {
         self.young.insert(key, weighed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    use super::Generations;
+
+    #[wasm_bindgen_test]
+    fn never_holds_more_than_its_budget() {
+        let mut map = Generations::new(1_000);
+        for key in 0..10_000_u32 {
+            map.insert(key, key, 10 + (key % 90) as usize);
+            assert!(map.bytes() <= 1_000, "{}", map.bytes());
+        }
+        let held: usize = map
+            .young
+            .values()
+            .chain(map.old.values())
+            .map(|entry| entry.bytes)
+            .sum();
+        assert_eq!(held, map.bytes());
+        assert!(
+            map.bytes() >= 400,
+            "it forgets no more than it must: {}",
+            map.bytes()
+        );
+    }
+
+    #[wasm_bindgen_test]
+    fn what_is_used_stays() {
+        let mut map = Generations::new(1_000);
+        map.insert(0, 'x', 100);
+        for key in 1..500 {
+            map.insert(key, 'y', 100);
+            assert_eq!(map.get(&0), Some('x'), "after {key}");
+        }
+        assert_eq!(map.get(&1), None);
+    }
+
+    #[wasm_bindgen_test]
+    fn a_new_value_takes_the_place_of_the_old() {
+        let mut map = Generations::new(1_000);
+        for round in 0..100 {
+            map.insert("key", round, 300);
+            assert_eq!((map.get("key"), map.bytes()), (Some(round), 300));
+        }
+        assert_eq!(map.remove("key"), Some(99));
+        assert_eq!((map.get("key"), map.bytes()), (None, 0));
+    }
+
+    #[wasm_bindgen_test]
+    fn what_is_too_heavy_is_not_kept_and_pushes_nothing_out() {
+        let mut map = Generations::new(1_000);
+        map.insert(1, (), 400);
+        map.insert(2, (), 501);
+        assert_eq!(
+            (map.get(&1), map.get(&2), map.bytes()),
+            (Some(()), None, 400)
+        );
+        map.insert(1, (), 5_000);
+        assert_eq!(
+            (map.get(&1), map.bytes()),
+            (None, 0),
+            "nor does the old value stay"
+        );
+    }
+
+    #[wasm_bindgen_test]
+    fn changes_reach_either_generation() {
+        let mut map = Generations::new(1_000);
+        map.insert(1, 0, 400);
+        map.insert(2, 0, 400);
+        for key in [1, 2] {
+            *map.get_mut(&key).unwrap() += key;
+        }
+        assert_eq!(
+            (map.get(&1), map.get(&2), map.get(&3)),
+            (Some(1), Some(2), None)
+        );
+    }
+}

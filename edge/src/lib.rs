@@ -13,6 +13,8 @@ mod origin;
 mod random;
 mod recognise;
 mod routes;
+#[cfg(test)]
+mod testing;
 mod verified_tokens;
 
 use std::rc::Rc;

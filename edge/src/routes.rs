@@ -76,3 +76,68 @@ impl<'a> Route<'a> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    use super::Route;
+
+    #[wasm_bindgen_test]
+    fn paths_lead_where_they_should() {
+        let org = "ABCDEFGH".parse().unwrap();
+        for (path, route) in [
+            ("/api/v1/licenses/validate", Route::Validate),
+            ("/api/v1/orgs/ABCDEFGH/jwks.json", Route::Jwks(org)),
+            (
+                "/api/v1/orgs/ABCDEFGH/statuslists/0",
+                Route::StatusList(org, 0),
+            ),
+            (
+                "/api/v1/orgs/ABCDEFGH/statuslists/4294967295",
+                Route::StatusList(org, u32::MAX),
+            ),
+            ("/problems/not-found", Route::ProblemPage("not-found")),
+            ("/openapi.json", Route::OpenApi),
+        ] {
+            assert_eq!(Route::find(path), Some(route), "{path}");
+        }
+        for path in [
+            "/",
+            "",
+            "/api/v1/licenses/validate/",
+            "/api/v1/licenses",
+            "//api/v1/licenses/validate",
+            "/API/v1/licenses/validate",
+            "/api/v1/orgs/abcdefgh/jwks.json",
+            "/api/v1/orgs/ABCDEFGH/jwks",
+            "/api/v1/orgs/ABCDEFGH/statuslists/",
+            "/api/v1/orgs/ABCDEFGH/statuslists/01",
+            "/api/v1/orgs/ABCDEFGH/statuslists/+1",
+            "/api/v1/orgs/ABCDEFGH/statuslists/4294967296",
+            "/api/v1/orgs/ABCDEFGH/statuslists/0/1",
+            "/api/v1/orgs//jwks.json",
+            "/.licet-documents/v1/orgs/ABCDEFGH/keys",
+            "/edge/v1/orgs/ABCDEFGH/keys",
+        ] {
+            assert_eq!(Route::find(path), None, "{path}");
+        }
+    }
+
+    #[wasm_bindgen_test]
+    fn each_route_takes_the_methods_it_lists() {
+        for route in [
+            Route::Validate,
+            Route::Activate,
+            Route::Features,
+            Route::Live,
+        ] {
+            for method in [
+                "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "get",
+            ] {
+                let listed = route.allowed().split(", ").any(|allowed| allowed == method);
+                assert_eq!(route.takes(method), listed, "{route:?} {method}");
+            }
+        }
+    }
+}

@@ -75,3 +75,40 @@ impl Name {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use licet_shared::id::FeatureSetId;
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    use super::Name;
+
+    #[wasm_bindgen_test]
+    fn every_key_names_issuer_and_organization_and_no_two_are_the_same() {
+        let mut keys = HashSet::new();
+        for issuer in ["https://one.example", "https://two.example:8443"] {
+            for org in ["ABCDEFGH", "00000000"] {
+                let tag = org.parse().unwrap();
+                for name in [
+                    Name::keys(tag),
+                    Name::status_list(tag, 0),
+                    Name::status_list(tag, 1),
+                    Name::features(tag, FeatureSetId::from_uuid_bytes([1; 16])),
+                    Name::features(tag, FeatureSetId::from_uuid_bytes([2; 16])),
+                ] {
+                    for key in [name.cache_url(issuer), name.kv_key(issuer)] {
+                        assert!(key.contains(issuer) && key.contains(org), "{key}");
+                        assert!(key.len() < 512, "{key}");
+                        assert!(keys.insert(key));
+                    }
+                    assert!(
+                        name.origin_path()
+                            .starts_with(&format!("/edge/v1/orgs/{org}/"))
+                    );
+                }
+            }
+        }
+    }
+}

@@ -89,3 +89,72 @@ pub(crate) fn preflight(allowed: &'static str) -> Answer {
         .header("access-control-allow-headers", REQUEST_HEADERS)
         .header("access-control-max-age", PREFLIGHT_MAX_AGE_S)
 }
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    use super::{AllowedOrigins, Answer};
+
+    fn allowed(list: &str, origin: Option<&str>) -> Vec<(&'static str, String)> {
+        let list: AllowedOrigins = list.parse().unwrap();
+        let answer = list.allow(Answer::empty(200), origin.map(Into::into));
+        answer
+            .headers
+            .into_iter()
+            .map(|(name, value)| (name, value.into_owned()))
+            .collect()
+    }
+
+    #[wasm_bindgen_test]
+    fn only_listed_pages_may_read() {
+        let list = "https://app.example, http://localhost:3000";
+        let granted = allowed(list, Some("http://localhost:3000"));
+        assert!(granted.contains(&(
+            "access-control-allow-origin",
+            "http://localhost:3000".into()
+        )));
+        assert!(granted.contains(&("vary", "origin".into())));
+        for origin in [
+            None,
+            Some("null"),
+            Some("https://app.example.evil"),
+            Some("https://APP.example"),
+            Some("https://app.example:444"),
+            Some(""),
+        ] {
+            assert_eq!(
+                allowed(list, origin),
+                [("vary", "origin".into())],
+                "{origin:?}"
+            );
+        }
+    }
+
+    #[wasm_bindgen_test]
+    fn a_star_lets_all_read_and_no_cookies_along() {
+        let headers = allowed("*", None);
+        assert!(headers.contains(&("access-control-allow-origin", "*".into())));
+        assert!(
+            headers
+                .iter()
+                .all(|(name, _)| *name != "access-control-allow-credentials")
+        );
+    }
+
+    #[wasm_bindgen_test]
+    fn lists_that_can_never_match_are_refused() {
+        for list in [
+            "",
+            ",",
+            "app.example",
+            "https://app.example/",
+            "https://*.example",
+            "*,https://a.b",
+            "https://App.example",
+            "https://a.b c",
+        ] {
+            assert!(list.parse::<AllowedOrigins>().is_err(), "{list}");
+        }
+    }
+}

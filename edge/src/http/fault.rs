@@ -120,3 +120,63 @@ impl Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use licet_shared::{id::RequestId, problem::Problem};
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    use super::Fault;
+
+    #[wasm_bindgen_test]
+    fn every_fault_is_a_problem_with_code_and_request_id() {
+        let id = RequestId::new(1, [7; 10]);
+        for (fault, status, header) in [
+            (Fault::bad_request("product: must not be empty"), 400, None),
+            (
+                Fault::no_bearer(),
+                401,
+                Some(("www-authenticate", "Bearer")),
+            ),
+            (Fault::not_found("x"), 404, None),
+            (
+                Fault::method_not_allowed("POST, OPTIONS"),
+                405,
+                Some(("allow", "POST, OPTIONS")),
+            ),
+            (Fault::too_large(7), 413, None),
+            (Fault::not_json(), 415, None),
+            (
+                Fault::rate_limited("x".into(), Some("17".into())),
+                429,
+                Some(("retry-after", "17")),
+            ),
+            (Fault::internal(), 500, None),
+            (Fault::misconfigured(), 500, None),
+            (Fault::origin_error(), 502, None),
+            (
+                Fault::origin_unreachable("x"),
+                503,
+                Some(("retry-after", "5")),
+            ),
+        ] {
+            let code = fault.code;
+            let answer = fault.into_answer(id);
+            let problem: Problem = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(
+                (answer.status, problem.status, problem.code),
+                (status, status, code)
+            );
+            assert_eq!(problem.request_id, id.to_string());
+            let has = |name: &str, value: &str| {
+                answer.headers.iter().any(|(n, v)| *n == name && v == value)
+            };
+            assert!(has("content-type", "application/problem+json"), "{code:?}");
+            assert!(has("cache-control", "no-store"), "{code:?}");
+            assert!(
+                header.is_none_or(|(name, value)| has(name, value)),
+                "{code:?}"
+            );
+        }
+    }
+}

@@ -106,3 +106,95 @@ fn bearer_token(header: &str) -> Option<&str> {
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
+
+#[cfg(test)]
+mod tests {
+    use licet_shared::{
+        api::{MAX_BODY_BYTES, ValidateRequest},
+        problem::ProblemCode,
+    };
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    use super::{bearer_token, is_json, path_of};
+    use crate::testing::post;
+
+    async fn refused(headers: &[(&str, &str)], body: &str) -> ProblemCode {
+        post("/x", headers, body)
+            .json::<ValidateRequest>()
+            .await
+            .unwrap_err()
+            .code
+    }
+
+    #[wasm_bindgen_test]
+    fn paths_end_before_query_and_fragment() {
+        for (url, path) in [
+            ("https://h/a/b?c=/d", "/a/b"),
+            ("https://h:1/a#/b", "/a"),
+            ("https://h", "/"),
+            ("https://h/", "/"),
+            ("https://h?x", "/"),
+            ("", "/"),
+        ] {
+            assert_eq!(path_of(url), path, "{url}");
+        }
+    }
+
+    #[wasm_bindgen_test]
+    fn json_may_name_a_charset() {
+        for good in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            " application/json;",
+        ] {
+            assert!(is_json(good), "{good}");
+        }
+        for bad in [
+            "",
+            "text/plain",
+            "application/jsonp",
+            "text/plain; application/json",
+        ] {
+            assert!(!is_json(bad), "{bad}");
+        }
+    }
+
+    #[wasm_bindgen_test]
+    fn a_bearer_token_stands_after_its_scheme() {
+        assert_eq!(bearer_token("Bearer abc"), Some("abc"));
+        assert_eq!(bearer_token("bearer   abc "), Some("abc"));
+        for bad in ["", "Bearer", "Bearer ", "Basic abc", "abc", "Bearerabc"] {
+            assert_eq!(bearer_token(bad), None, "{bad}");
+        }
+    }
+
+    #[wasm_bindgen_test]
+    async fn bodies_are_bounded_however_long_they_say_they_are() {
+        let json = ("content-type", "application/json");
+        let long = " ".repeat(MAX_BODY_BYTES + 1);
+        assert_eq!(refused(&[json], &long).await, ProblemCode::BodyTooLarge);
+        let declared = [json, ("content-length", "65537")];
+        assert_eq!(refused(&declared, "{}").await, ProblemCode::BodyTooLarge);
+        let full = " ".repeat(MAX_BODY_BYTES);
+        assert_eq!(refused(&[json], &full).await, ProblemCode::BadRequest);
+        assert_eq!(
+            refused(&[("content-type", "text/plain")], "{}").await,
+            ProblemCode::UnsupportedMediaType
+        );
+        assert_eq!(
+            refused(&[json], "{\"token\":").await,
+            ProblemCode::BadRequest
+        );
+    }
+
+    #[wasm_bindgen_test]
+    async fn a_body_is_read_with_and_without_a_length() {
+        let body = r#"{"token":"é","product":"p"}"#;
+        for length in [None, Some(body.len().to_string())] {
+            let mut headers = vec![("content-type", "application/json")];
+            headers.extend(length.as_deref().map(|length| ("content-length", length)));
+            let read: ValidateRequest = post("/x", &headers, body).json().await.unwrap();
+            assert_eq!((read.token.as_str(), read.product.as_str()), ("é", "p"));
+        }
+    }
+}

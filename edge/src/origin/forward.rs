@@ -122,3 +122,48 @@ fn callers_fault(problem: Problem, retry_after: Option<&str>, retried: bool) -> 
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use licet_shared::problem::{Problem, ProblemCode};
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    use super::{callers_fault, is_idempotency_key};
+
+    #[wasm_bindgen_test]
+    fn idempotency_keys_are_short_and_visible() {
+        for good in ["a", "!~", &"k".repeat(255)] {
+            assert!(is_idempotency_key(good), "{good}");
+        }
+        for bad in ["", "a b", "a\tb", "é", &"k".repeat(256)] {
+            assert!(!is_idempotency_key(bad), "{bad}");
+        }
+    }
+
+    #[wasm_bindgen_test]
+    fn only_what_the_caller_can_mend_is_passed_on() {
+        let passed = [
+            ProblemCode::BadRequest,
+            ProblemCode::IdempotencyInFlight,
+            ProblemCode::IdempotencyKeyReused,
+            ProblemCode::BodyTooLarge,
+            ProblemCode::LicenseKeyMalformed,
+            ProblemCode::RateLimited,
+        ];
+        for code in ProblemCode::ALL {
+            let problem = Problem::new(*code, "why", "theirs");
+            let fault = callers_fault(problem, None, false);
+            assert_eq!(
+                fault.map(|fault| fault.code),
+                passed.contains(code).then_some(*code)
+            );
+        }
+    }
+
+    #[wasm_bindgen_test]
+    fn our_own_first_attempt_in_flight_is_no_conflict_of_the_callers() {
+        let problem = Problem::new(ProblemCode::IdempotencyInFlight, "why", "theirs");
+        let fault = callers_fault(problem, None, true).unwrap();
+        assert_eq!(fault.code, ProblemCode::OriginUnreachable);
+    }
+}

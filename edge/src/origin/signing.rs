@@ -27,3 +27,71 @@ pub(super) fn edge_token(
     };
     jws::sign(&claims, Times::starting(now, EdgeClaims::LIFE_S), key)
 }
+
+#[cfg(test)]
+mod tests {
+    use licet_shared::{
+        documents::EdgeClaims,
+        jws::{Untrusted, Verified},
+        time::Timestamp,
+    };
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    use super::{Call, edge_token};
+    use crate::testing::edge_key;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+    fn token(call: Call<'_>) -> Verified<EdgeClaims> {
+        let text = edge_token(&edge_key(), call, NOW).unwrap();
+        Untrusted::parse(&text, NOW)
+            .unwrap()
+            .verify(&edge_key().verifying_key())
+            .unwrap()
+    }
+
+    #[wasm_bindgen_test]
+    fn says_which_call_it_is_for() {
+        let call = Call {
+            method: "POST",
+            path: "/edge/v1/x?y=1",
+            body: Some("{}"),
+            idempotency_key: Some("k"),
+            ..Call::default()
+        };
+        let token = token(call);
+        let EdgeClaims {
+            iss,
+            aud,
+            htm,
+            htu,
+            bh,
+            idk,
+            ..
+        } = token.claims();
+        assert_eq!(
+            [iss, aud, htm, htu],
+            ["edge.1", "licet-origin", "POST", "/edge/v1/x?y=1"]
+        );
+        assert_eq!(bh, "RBNvo1WzZ4oRRq0W9-hknpT7T8If536DEMBg9hyq_4o");
+        assert_eq!(idk.as_deref(), Some("k"));
+        let times = token.times();
+        assert_eq!((times.issued_at, times.expires_at), (NOW, NOW.plus(60)));
+    }
+
+    #[wasm_bindgen_test]
+    fn is_never_the_same_twice() {
+        let call = Call {
+            method: "GET",
+            path: "/edge/v1/x",
+            ..Call::default()
+        };
+        let (one, two) = (token(call), token(call));
+        assert_ne!(one.claims().jti, two.claims().jti);
+        assert_eq!(
+            one.claims().bh,
+            "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU",
+            "of no body"
+        );
+    }
+}

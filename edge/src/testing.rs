@@ -1,0 +1,357 @@
+//! A small world for tests under node: an organization that signs documents, and in place of the
+//! runtime's origin, cache and key-value store plain maps that a test can read and tamper with.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use js_sys::{Array, Function, Object, Reflect};
+use licet_shared::{
+    decision::fingerprint_hash,
+    documents::{
+        FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims, StatusReference,
+        TOKEN_VERSION, Tier, Ttl,
+    },
+    id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag},
+    jws::{Kind, LocalSigner, Times, sign},
+    status_list::{Bits, StatusList},
+    time::Timestamp,
+};
+use worker::wasm_bindgen::{JsCast, JsValue};
+
+use crate::{
+    clock,
+    config::Config,
+    isolate::{Arrival, Isolate, Scope},
+};
+
+pub(crate) const ISSUER: &str = "https://edge.example";
+pub(crate) const DEVICE: &str = "device 1";
+
+fn bytes(n: u8) -> [u8; 16] {
+    [n; 16]
+}
+
+pub(crate) fn platform_key() -> LocalSigner {
+    LocalSigner::from_seed("platform.1", [7; 32])
+}
+
+pub(crate) fn edge_key() -> LocalSigner {
+    LocalSigner::from_seed("edge.1", [9; 32])
+}
+
+/// Settings that can be used, by name.
+pub(crate) fn settings() -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        ("ISSUER", ISSUER.into()),
+        ("PLATFORM_KEYS", platform_key().verifying_key().to_string()),
+        ("EDGE_KEY", edge_key().reveal()),
+        ("ORIGIN_URL", "https://origin.example".into()),
+        ("ORIGIN_TIMEOUT_MS", "200".into()),
+        ("CORS_ORIGINS", "*".into()),
+    ])
+}
+
+/// An organization as the origin knows it.
+#[derive(Clone)]
+pub(crate) struct Org {
+    pub(crate) key: u8,
+    pub(crate) keys_version: u64,
+    pub(crate) list_version: u64,
+    pub(crate) revision: u32,
+    pub(crate) status: u8,
+    /// How long ago it signs, in seconds.
+    pub(crate) ago: i64,
+}
+
+impl Default for Org {
+    fn default() -> Self {
+        Self {
+            key: 1,
+            keys_version: 1,
+            list_version: 1,
+            revision: 1,
+            status: 0,
+            ago: 0,
+        }
+    }
+}
+
+impl Org {
+    pub(crate) const INDEX: u32 = 7;
+
+    pub(crate) fn tag() -> OrgTag {
+        "ABCDEFGH".parse().unwrap()
+    }
+
+    pub(crate) fn features_id() -> FeatureSetId {
+        FeatureSetId::from_uuid_bytes(bytes(2))
+    }
+
+    fn id() -> OrgId {
+        OrgId::from_uuid_bytes(bytes(1))
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_unix((clock::now_ms() / 1000).cast_signed() - self.ago)
+    }
+
+    fn signer(&self) -> LocalSigner {
+        LocalSigner::from_seed(format!("{}.{}", Self::tag(), self.key), [self.key; 32])
+    }
+
+    fn signed(&self, claims: &impl Kind, life_s: i64, signer: &LocalSigner) -> String {
+        sign(claims, Times::starting(self.now(), life_s), signer).unwrap()
+    }
+
+    pub(crate) fn keys(&self) -> String {
+        let claims = KeysClaims {
+            iss: ISSUER.into(),
+            sub: Self::id(),
+            tag: Self::tag(),
+            ver: self.keys_version,
+            keys: vec![Jwk::of(&self.signer().verifying_key())],
+        };
+        self.signed(&claims, 86_400, &platform_key())
+    }
+
+    pub(crate) fn list(&self) -> String {
+        let mut list = StatusList::new(Bits::Four, 64).unwrap();
+        list.set(Self::INDEX as usize, self.status).unwrap();
+        let claims = StatusListClaims {
+            iss: ISSUER.into(),
+            org: Self::id(),
+            sub: StatusReference::uri(ISSUER, Self::tag(), 0),
+            ver: self.list_version,
+            ttl: Ttl(30),
+            status_list: list.encode(),
+        };
+        self.signed(&claims, 86_400, &self.signer())
+    }
+
+    pub(crate) fn features(&self) -> String {
+        let claims = FeaturesClaims {
+            iss: ISSUER.into(),
+            org: Self::id(),
+            sub: Self::features_id(),
+            rev: self.revision,
+            features: BTreeMap::from([("export.pdf".into(), true.into())]),
+        };
+        self.signed(&claims, 86_400, &self.signer())
+    }
+
+    pub(crate) fn token(&self, life_s: i64) -> String {
+        let claims = LicenseClaims {
+            iss: ISSUER.into(),
+            aud: vec!["local_cli".into()],
+            sub: LicenseId::from_uuid_bytes(bytes(3)),
+            jti: EventId::from_uuid_bytes(bytes(4)),
+            org: Self::id(),
+            act: ActivationId::from_uuid_bytes(bytes(5)),
+            fp: Some(fingerprint_hash(DEVICE)),
+            tier: Tier::Pro,
+            lexp: None,
+            grace: 3_600,
+            fs: Self::features_id(),
+            status: Status {
+                status_list: StatusReference {
+                    idx: Self::INDEX,
+                    uri: StatusReference::uri(ISSUER, Self::tag(), 0),
+                },
+            },
+            ver: TOKEN_VERSION,
+        };
+        self.signed(&claims, life_s, &self.signer())
+    }
+}
+
+/// What stands in for the runtime: `origin` (path to answer), `calls`, `cache`, `kv`, `later`.
+const WORLD: &str = r#"
+    const world = { origin: new Map(), calls: [], cache: new Map(), kv: new Map(), later: [], down: false };
+    globalThis.fetch = async (url, init) => {
+        const path = new URL(url).pathname;
+        world.calls.push({ path, method: init.method, body: init.body, headers: new Headers(init.headers) });
+        if (world.down) throw new TypeError('connection refused');
+        const answer = world.origin.get(path);
+        if (!answer) {
+            const body = JSON.stringify({ type: '/problems/not-found', title: 't', status: 404,
+                detail: 'd', code: 'NOT_FOUND', request_id: 'r' });
+            return new Response(body, { status: 404, headers: { 'content-type': 'application/problem+json' } });
+        }
+        return new Response(answer.body, { status: answer.status, headers: { 'content-type': answer.type } });
+    };
+    globalThis.caches = { default: {
+        match: async (url) => world.cache.get(url)?.clone(),
+        put: async (url, entry) => { world.cache.set(url, entry); },
+        delete: async (url) => world.cache.delete(url),
+    } };
+    world.env = { LAST_KNOWN_GOOD: {
+        get: async (key) => world.kv.get(key) ?? null,
+        put: async (key, value) => { world.kv.set(key, value); },
+        delete: async (key) => { world.kv.delete(key); },
+    } };
+    world.context = { waitUntil: (work) => { world.later.push(work); } };
+    return world;
+"#;
+
+/// The world of one test, and an isolate in it.
+pub(crate) struct World {
+    js: JsValue,
+    isolate: Rc<Isolate>,
+}
+
+impl World {
+    /// An origin that has an organization's documents, and an isolate that has seen nothing.
+    pub(crate) fn new(org: &Org) -> Self {
+        let js = Function::new_no_args(WORLD).call0(&JsValue::NULL).unwrap();
+        let world = Self {
+            js,
+            isolate: Self::isolate(),
+        };
+        world.publish(org);
+        world
+    }
+
+    fn isolate() -> Rc<Isolate> {
+        Rc::new(Isolate::new(
+            Config::read(|name| settings().get(name).cloned()).unwrap(),
+        ))
+    }
+
+    /// A new isolate in the same data centre.
+    pub(crate) fn restart(&mut self) {
+        self.isolate = Self::isolate();
+    }
+
+    /// Puts the organization's documents up at the origin.
+    pub(crate) fn publish(&self, org: &Org) {
+        let tag = Org::tag();
+        self.answer(
+            &format!("/edge/v1/orgs/{tag}/keys"),
+            200,
+            "application/keys+jwt",
+            &org.keys(),
+        );
+        let list = format!("/edge/v1/orgs/{tag}/statuslists/0");
+        self.answer(&list, 200, "application/statuslist+jwt", &org.list());
+        let features = format!("/edge/v1/orgs/{tag}/feature-sets/{}", Org::features_id());
+        self.answer(&features, 200, "application/features+jwt", &org.features());
+    }
+
+    /// Sets what the origin answers on a path.
+    pub(crate) fn answer(&self, path: &str, status: u16, media_type: &str, body: &str) {
+        let answer = Object::new();
+        let set = |name: &str, value: JsValue| Reflect::set(&answer, &name.into(), &value).unwrap();
+        set("status", status.into());
+        set("type", media_type.into());
+        set("body", body.into());
+        self.map("origin").set(&path.into(), &answer);
+    }
+
+    /// Takes the origin from the network, or puts it back.
+    pub(crate) fn set_down(&self, down: bool) {
+        Reflect::set(&self.js, &"down".into(), &down.into()).unwrap();
+    }
+
+    fn get(&self, name: &str) -> JsValue {
+        Reflect::get(&self.js, &name.into()).unwrap()
+    }
+
+    fn map(&self, name: &str) -> js_sys::Map {
+        self.get(name).unchecked_into()
+    }
+
+    /// Calls that reached for the origin since the last look.
+    pub(crate) fn calls(&self) -> Vec<JsValue> {
+        let calls: Array = self.get("calls").unchecked_into();
+        let seen = calls.to_vec();
+        calls.set_length(0);
+        seen
+    }
+
+    /// Changes every entry of the cache or the key-value store, and says how many there were.
+    pub(crate) async fn tamper(
+        &self,
+        tier: &str,
+        change: impl Fn(&str, String) -> String,
+    ) -> usize {
+        let map = self.map(tier);
+        let keys = Array::from(&map.keys());
+        for key in keys.iter() {
+            let entry = map.get(&key);
+            let old = match entry.dyn_ref::<worker::web_sys::Response>() {
+                Some(response) => {
+                    let text = response.clone().unwrap().text().unwrap();
+                    wasm_bindgen_futures::JsFuture::from(text).await.unwrap()
+                }
+                None => entry.clone(),
+            };
+            let new = change(&key.as_string().unwrap(), old.as_string().unwrap());
+            match entry.dyn_ref::<worker::web_sys::Response>() {
+                Some(response) => {
+                    let init = worker::web_sys::ResponseInit::new();
+                    init.set_headers_headers(&response.headers());
+                    let entry =
+                        worker::web_sys::Response::new_with_opt_str_and_init(Some(&new), &init);
+                    map.set(&key, &entry.unwrap());
+                }
+                None => {
+                    map.set(&key, &new.into());
+                }
+            }
+        }
+        keys.length() as usize
+    }
+
+    /// Empties the cache or the key-value store.
+    pub(crate) fn clear(&self, tier: &str) {
+        self.map(tier).clear();
+    }
+
+    /// The surroundings of a request that comes in `later_s` seconds from now.
+    pub(crate) fn scope_in(&self, later_s: i64) -> Rc<Scope> {
+        let mut arrival = Arrival::now();
+        arrival.now = arrival.now.plus(later_s);
+        let context = worker::Context::new(self.get("context").unchecked_into());
+        Rc::new(Scope::new(
+            Rc::clone(&self.isolate),
+            self.get("env").unchecked_into(),
+            context,
+            arrival,
+        ))
+    }
+
+    /// The surroundings of a request that comes in now.
+    pub(crate) fn scope(&self) -> Rc<Scope> {
+        self.scope_in(0)
+    }
+
+    /// Lets everything that was put off till after the response come to its end.
+    pub(crate) async fn settle(&self) {
+        loop {
+            let later: Array = self.get("later").unchecked_into();
+            let work = later.to_vec();
+            later.set_length(0);
+            if work.is_empty() {
+                return;
+            }
+            for promise in work {
+                let _ = wasm_bindgen_futures::JsFuture::from(js_sys::Promise::from(promise)).await;
+            }
+        }
+    }
+}
+
+/// A request as the runtime would hand it in.
+pub(crate) fn post(path: &str, headers: &[(&str, &str)], body: &str) -> crate::http::Incoming {
+    let init = worker::web_sys::RequestInit::new();
+    init.set_method("POST");
+    let js_headers = worker::web_sys::Headers::new().unwrap();
+    for (name, value) in headers {
+        js_headers.set(name, value).unwrap();
+    }
+    init.set_headers_headers(&js_headers);
+    init.set_body(&body.into());
+    let url = format!("{ISSUER}{path}");
+    crate::http::Incoming::new(
+        worker::web_sys::Request::new_with_str_and_init(&url, &init).unwrap(),
+    )
+}
