@@ -1,6 +1,8 @@
 //! The runtime's objects that this Worker calls by itself: the same calls through the `worker`
 //! crate would bring in its streams, its URL parser and its serialiser.
 
+use js_sys::{Function, Promise};
+use wasm_bindgen_futures::JsFuture;
 use worker::{
     wasm_bindgen::{self, prelude::*},
     web_sys::{RequestInit, Response},
@@ -42,6 +44,17 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = delete)]
     pub(crate) async fn erase(this: &KvNamespace, key: &str) -> Result<JsValue, JsValue>;
 
+    #[wasm_bindgen(js_name = setTimeout)]
+    fn set_timeout(callback: &Function, milliseconds: u32) -> JsValue;
+
     #[wasm_bindgen(catch, js_name = fetch)]
     pub(crate) async fn fetch(url: &str, init: &RequestInit) -> Result<JsValue, JsValue>;
+}
+
+/// Waits. Ends early only where the runtime has no timers.
+pub(crate) async fn sleep(milliseconds: u32) {
+    let promise = Promise::new(&mut |resolve, _| {
+        set_timeout(&resolve, milliseconds);
+    });
+    let _ = JsFuture::from(promise).await;
 }

@@ -86,6 +86,7 @@ impl<K: Hash + Eq, V> Generations<K, V> {
         Some(weighed.value)
     }
 
+    #[cfg(test)]
     /// Bytes held, as their users weighed them: never more than the budget.
     pub(crate) fn bytes(&self) -> usize {
         self.young_bytes + self.old_bytes

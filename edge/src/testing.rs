@@ -1,7 +1,7 @@
 //! A small world for tests under node: an organization that signs documents, and in place of the
 //! runtime's origin, cache and key-value store plain maps that a test can read and tamper with.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{cell::Cell, collections::BTreeMap, rc::Rc};
 
 use js_sys::{Array, Function, Object, Reflect};
 use licet_shared::{
@@ -23,7 +23,6 @@ use crate::{
     isolate::{Arrival, Isolate, Scope},
 };
 
-pub(crate) const ISSUER: &str = "https://edge.example";
 pub(crate) const DEVICE: &str = "device 1";
 
 fn bytes(n: u8) -> [u8; 16] {
@@ -40,19 +39,25 @@ pub(crate) fn edge_key() -> LocalSigner {
 
 /// Settings that can be used, by name.
 pub(crate) fn settings() -> BTreeMap<&'static str, String> {
+    settings_of("https://edge.example")
+}
+
+fn settings_of(issuer: &str) -> BTreeMap<&'static str, String> {
     BTreeMap::from([
-        ("ISSUER", ISSUER.into()),
+        ("ISSUER", issuer.into()),
         ("PLATFORM_KEYS", platform_key().verifying_key().to_string()),
         ("EDGE_KEY", edge_key().reveal()),
-        ("ORIGIN_URL", "https://origin.example".into()),
+        ("ORIGIN_URL", issuer.replace("edge", "origin")),
         ("ORIGIN_TIMEOUT_MS", "200".into()),
         ("CORS_ORIGINS", "*".into()),
     ])
 }
 
-/// An organization as the origin knows it.
+/// An organization as the origin of one installation knows it. Change it by `..org.clone()`.
 #[derive(Clone)]
 pub(crate) struct Org {
+    /// Each new one is of an installation of its own: tests run side by side.
+    pub(crate) issuer: String,
     pub(crate) key: u8,
     pub(crate) keys_version: u64,
     pub(crate) list_version: u64,
@@ -64,7 +69,10 @@ pub(crate) struct Org {
 
 impl Default for Org {
     fn default() -> Self {
+        thread_local!(static INSTALLATIONS: Cell<u32> = const { Cell::new(0) });
+        let number = INSTALLATIONS.replace(INSTALLATIONS.get() + 1);
         Self {
+            issuer: format!("https://edge-{number}.example"),
             key: 1,
             keys_version: 1,
             list_version: 1,
@@ -104,7 +112,7 @@ impl Org {
 
     pub(crate) fn keys(&self) -> String {
         let claims = KeysClaims {
-            iss: ISSUER.into(),
+            iss: self.issuer.clone(),
             sub: Self::id(),
             tag: Self::tag(),
             ver: self.keys_version,
@@ -117,9 +125,9 @@ impl Org {
         let mut list = StatusList::new(Bits::Four, 64).unwrap();
         list.set(Self::INDEX as usize, self.status).unwrap();
         let claims = StatusListClaims {
-            iss: ISSUER.into(),
+            iss: self.issuer.clone(),
             org: Self::id(),
-            sub: StatusReference::uri(ISSUER, Self::tag(), 0),
+            sub: StatusReference::uri(&self.issuer, Self::tag(), 0),
             ver: self.list_version,
             ttl: Ttl(30),
             status_list: list.encode(),
@@ -129,7 +137,7 @@ impl Org {
 
     pub(crate) fn features(&self) -> String {
         let claims = FeaturesClaims {
-            iss: ISSUER.into(),
+            iss: self.issuer.clone(),
             org: Self::id(),
             sub: Self::features_id(),
             rev: self.revision,
@@ -140,7 +148,7 @@ impl Org {
 
     pub(crate) fn token(&self, life_s: i64) -> String {
         let claims = LicenseClaims {
-            iss: ISSUER.into(),
+            iss: self.issuer.clone(),
             aud: vec!["local_cli".into()],
             sub: LicenseId::from_uuid_bytes(bytes(3)),
             jti: EventId::from_uuid_bytes(bytes(4)),
@@ -154,7 +162,7 @@ impl Org {
             status: Status {
                 status_list: StatusReference {
                     idx: Self::INDEX,
-                    uri: StatusReference::uri(ISSUER, Self::tag(), 0),
+                    uri: StatusReference::uri(&self.issuer, Self::tag(), 0),
                 },
             },
             ver: TOKEN_VERSION,
@@ -164,36 +172,37 @@ impl Org {
 }
 
 /// What stands in for the runtime: `origin` (path to answer), `calls`, `cache`, `kv`, `later`.
+/// The globals find the world of a call by the host in its URL.
 const WORLD: &str = r#"
-    const world = { origin: new Map(), calls: [], cache: new Map(), kv: new Map(), later: [], down: false };
+    const worlds = globalThis.worlds ??= new Map();
+    const world_of = (url) => worlds.get(new URL(url).host.replace('origin', 'edge'));
     globalThis.fetch = async (url, init) => {
-        const path = new URL(url).pathname;
+        const world = world_of(url), path = new URL(url).pathname;
         world.calls.push({ path, method: init.method, body: init.body, headers: new Headers(init.headers) });
         if (world.down) throw new TypeError('connection refused');
-        const answer = world.origin.get(path);
-        if (!answer) {
-            const body = JSON.stringify({ type: '/problems/not-found', title: 't', status: 404,
-                detail: 'd', code: 'NOT_FOUND', request_id: 'r' });
-            return new Response(body, { status: 404, headers: { 'content-type': 'application/problem+json' } });
-        }
+        const answer = world.origin.get(path) ?? { status: 404, type: 'application/problem+json', body:
+            JSON.stringify({ type: 't', title: 't', status: 404, detail: 'd', code: 'NOT_FOUND', request_id: 'r' }) };
         return new Response(answer.body, { status: answer.status, headers: { 'content-type': answer.type } });
     };
     globalThis.caches = { default: {
-        match: async (url) => world.cache.get(url)?.clone(),
-        put: async (url, entry) => { world.cache.set(url, entry); },
-        delete: async (url) => world.cache.delete(url),
+        match: async (url) => world_of(url).cache.get(url)?.clone(),
+        put: async (url, entry) => { world_of(url).cache.set(url, entry); },
+        delete: async (url) => world_of(url).cache.delete(url),
     } };
+    const world = { origin: new Map(), calls: [], cache: new Map(), kv: new Map(), later: [], down: false };
     world.env = { LAST_KNOWN_GOOD: {
         get: async (key) => world.kv.get(key) ?? null,
         put: async (key, value) => { world.kv.set(key, value); },
         delete: async (key) => { world.kv.delete(key); },
     } };
     world.context = { waitUntil: (work) => { world.later.push(work); } };
+    worlds.set(new URL(issuer).host, world);
     return world;
 "#;
 
 /// The world of one test, and an isolate in it.
 pub(crate) struct World {
+    issuer: String,
     js: JsValue,
     isolate: Rc<Isolate>,
 }
@@ -201,24 +210,30 @@ pub(crate) struct World {
 impl World {
     /// An origin that has an organization's documents, and an isolate that has seen nothing.
     pub(crate) fn new(org: &Org) -> Self {
-        let js = Function::new_no_args(WORLD).call0(&JsValue::NULL).unwrap();
+        let issuer = org.issuer.clone();
+        let start = Function::new_with_args("issuer", WORLD);
+        let js = start
+            .call1(&JsValue::NULL, &issuer.as_str().into())
+            .unwrap();
         let world = Self {
+            isolate: Self::isolate(&issuer),
+            issuer,
             js,
-            isolate: Self::isolate(),
         };
         world.publish(org);
         world
     }
 
-    fn isolate() -> Rc<Isolate> {
+    fn isolate(issuer: &str) -> Rc<Isolate> {
+        let settings = settings_of(issuer);
         Rc::new(Isolate::new(
-            Config::read(|name| settings().get(name).cloned()).unwrap(),
+            Config::read(|name| settings.get(name).cloned()).unwrap(),
         ))
     }
 
     /// A new isolate in the same data centre.
     pub(crate) fn restart(&mut self) {
-        self.isolate = Self::isolate();
+        self.isolate = Self::isolate(&self.issuer);
     }
 
     /// Puts the organization's documents up at the origin.
@@ -350,7 +365,7 @@ pub(crate) fn post(path: &str, headers: &[(&str, &str)], body: &str) -> crate::h
     }
     init.set_headers_headers(&js_headers);
     init.set_body(&body.into());
-    let url = format!("{ISSUER}{path}");
+    let url = format!("https://edge.example{path}");
     crate::http::Incoming::new(
         worker::web_sys::Request::new_with_str_and_init(&url, &init).unwrap(),
     )

@@ -62,6 +62,26 @@ impl<D> Clone for Held<D> {
 }
 
 impl<D: Document> Held<D> {
+    /// A copy that the origin has just sent.
+    pub(super) fn fetched(
+        document: Rc<D>,
+        text: String,
+        etag: Option<String>,
+        now: Timestamp,
+        generation: u64,
+    ) -> Self {
+        Self {
+            document,
+            text: text.into(),
+            etag: etag.map(Into::into),
+            checked_at: now,
+            in_kv: None,
+            superseded: false,
+            searched_at: Timestamp::default(),
+            generation,
+        }
+    }
+
     /// How far it is in its life.
     pub(crate) fn freshness(&self, now: Timestamp) -> Freshness {
         if self.superseded {
@@ -104,6 +124,18 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// Bytes for all of it.
+    #[cfg(test)]
+    pub(crate) const BUDGET_BYTES: usize =
+        KEYS_BYTES + STATUS_LISTS_BYTES + FEATURES_BYTES + 3 * NOTES_BYTES;
+
+    /// Bytes that all of it takes.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        let notes = self.setbacks.bytes() + self.renewals.bytes() + self.newer_sought.bytes();
+        self.keys.0.bytes() + self.status_lists.0.bytes() + self.features.0.bytes() + notes
+    }
+
     /// Nothing yet.
     pub(crate) fn new() -> Self {
         Self {

@@ -17,6 +17,8 @@ mod memory;
 mod name;
 mod obtain;
 mod renew;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use document::{Document, Edition, Freshness};
 pub(crate) use gather::Documents;

@@ -215,16 +215,18 @@ fn verified<D: Document>(
     tier: &str,
 ) -> Option<Held<D>> {
     match D::verify(&text, name, signers, scope.now) {
-        Ok(document) => Some(Held {
-            document: Rc::new(document),
-            text: text.into(),
-            etag: None,
-            checked_at: Timestamp::default(),
-            in_kv: None,
-            superseded: false,
-            searched_at: Timestamp::default(),
-            generation: D::generation(signers),
-        }),
+        Ok(document) => {
+            let generation = D::generation(signers);
+            // When it was checked is for its tier to say, if that can.
+            let long_ago = Timestamp::default();
+            Some(Held::fetched(
+                Rc::new(document),
+                text,
+                None,
+                long_ago,
+                generation,
+            ))
+        }
         Err(error) => {
             let detail = format!("{tier}, {}: {error}", name.origin_path());
             scope.log(Level::Error, "a stored document does not verify", &detail);

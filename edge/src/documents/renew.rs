@@ -1,18 +1,16 @@
 //! Getting a document from the origin: once per isolate at a time, verified before it is kept,
 //! and passed down to the caches after the answer.
 
-use std::{rc::Rc, time::Duration};
+use std::rc::Rc;
 
 use licet_shared::{
     documents::DocumentError,
     problem::{MEDIA_TYPE, Problem, ProblemCode},
-    time::Timestamp,
 };
-use worker::Delay;
 
 use super::{Document, Held, Name, cache_api, kv, memory::Setback};
 use crate::{
-    clock,
+    bindings, clock,
     isolate::Scope,
     log::Level,
     origin::{self, Call, CallError, Reply},
@@ -21,7 +19,7 @@ use crate::{
 /// How long "the origin has no such document" is believed.
 const UNKNOWN_MS: u64 = 5_000;
 /// First and longest pause between two looks at whether another request is done.
-const LOOK_AGAIN_MS: (u64, u64) = (4, 64);
+const LOOK_AGAIN_MS: (u32, u32) = (4, 64);
 
 /// How a renewal ended.
 pub(super) enum Renewal<D> {
@@ -77,7 +75,7 @@ pub(super) fn renew_later<D: Document>(scope: &Rc<Scope>, name: Name, signers: &
 /// Waits while another request renews the document. Its promise can't be awaited here (the
 /// runtime forbids it), so this looks again and again, for no longer than a call may take.
 pub(super) async fn wait_for_another(scope: &Scope, name: Name) {
-    let patience_ms = u64::from(scope.isolate.config.origin_timeout_ms);
+    let patience_ms = scope.isolate.config.origin_timeout_ms;
     let (mut pause_ms, longest_ms) = LOOK_AGAIN_MS;
     let mut waited_ms = 0;
     while waited_ms < patience_ms
@@ -87,7 +85,7 @@ pub(super) async fn wait_for_another(scope: &Scope, name: Name) {
             .borrow_mut()
             .being_renewed(name, clock::now_ms())
     {
-        Delay::from(Duration::from_millis(pause_ms)).await;
+        bindings::sleep(pause_ms).await;
         waited_ms += pause_ms;
         pause_ms = (pause_ms * 2).min(longest_ms);
     }
@@ -157,16 +155,8 @@ async fn accept<D: Document>(
         Ok(document) => Rc::new(document),
         Err(error) => return unusable(scope, name, &error.to_string()),
     };
-    let copy = Held {
-        document,
-        text: text.into(),
-        etag: reply.etag.map(Into::into),
-        checked_at: scope.now,
-        in_kv: None,
-        superseded: false,
-        searched_at: Timestamp::default(),
-        generation: D::generation(&signers),
-    };
+    let generation = D::generation(&signers);
+    let copy = Held::fetched(document, text, reply.etag, scope.now, generation);
     let version = copy.document.version();
     let held = scope.isolate.documents.borrow_mut().keep(name, copy);
     if held.document.version() > version {
