@@ -164,6 +164,8 @@ impl Worker {
     /// Writes wrangler's configuration and the secrets beside it, where it looks for them.
     fn configure(&self) -> Result<()> {
         let dir = &self.config.dir;
+        // wrangler keeps a debug log of each run for ever.
+        fs::remove_dir_all(dir.join("wrangler-logs")).ok();
         let mut config = match &self.config.source {
             Source::Built(build) => built(&copy_build(build, dir)?)?,
             Source::Watched => watched()?,

@@ -12,9 +12,18 @@ use crate::{net, paths};
 const FINGERPRINT: &str = "demo-laptop";
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Activates the seeded license and validates it through the edge, prints the
-/// verdict and commands to go on with. Says whether the verdict was `VALID`.
-pub(super) fn show(edge: &str, seed: &Value, state: &Path) -> Result<bool> {
+/// What the demonstration left to go on with.
+pub(super) struct Demo {
+    valid: bool,
+    api: String,
+    token: String,
+    question: Value,
+    /// The license that was seeded, as an operator's command names it.
+    license: String,
+}
+
+/// Activates the seeded license and validates it through the edge, and prints both.
+pub(super) fn show(edge: &str, seed: &Value) -> Result<Demo> {
     let key = seed["license"]["key"]
         .as_str()
         .context("`seed` printed no license key")?;
@@ -22,28 +31,47 @@ pub(super) fn show(edge: &str, seed: &Value, state: &Path) -> Result<bool> {
         .as_str()
         .context("`seed` printed no product")?;
     let api = format!("{edge}/api/v1/licenses");
-    let token = step("activate through the edge", || activate(&api, key, product))?;
+    let (token, activation) = step("activate through the edge", || activate(&api, key, product))?;
     let question = json!({"token": token, "product": product, "fingerprint": FINGERPRINT});
     let verdict = step("validate through the edge", || {
         net::post_json(&format!("{api}/validate"), &question, LIMIT)
     })?;
+    println!("\nLicense     {key}");
+    println!("Activation  {activation} for the device `{FINGERPRINT}`");
     println!(
-        "\nLicense {key}\nVerdict (HTTP {}):\n{}",
+        "Verdict     HTTP {}\n{}",
         verdict.status,
         indent(&verdict.body)
     );
-    commands(&api, &token, &question, state)?;
-    Ok(verdict.status == 200 && verdict.json()?["code"] == "VALID")
+    let valid = verdict.status == 200 && verdict.json()?["code"] == "VALID";
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let license = format!(
+        "--org {} {}",
+        text(&seed["org"]["slug"]),
+        text(&seed["license"]["id"])
+    );
+    Ok(Demo {
+        valid,
+        api,
+        token,
+        question,
+        license,
+    })
 }
 
-fn activate(api: &str, key: &str, product: &str) -> Result<String> {
+/// The license token and the activation's id.
+fn activate(api: &str, key: &str, product: &str) -> Result<(String, String)> {
     let body = json!({
         "license_key": key, "product": product, "fingerprint": FINGERPRINT, "name": "cargo xtask dev",
     });
     let answer = net::post_json(&format!("{api}/activate"), &body, LIMIT)?;
-    match answer.json()?["license_token"].as_str() {
-        Some(token) => Ok(token.to_owned()),
-        None => bail!(
+    let json = answer.json()?;
+    match (
+        json["license_token"].as_str(),
+        json["activation_id"].as_str(),
+    ) {
+        (Some(token), Some(activation)) => Ok((token.to_owned(), activation.to_owned())),
+        _ => bail!(
             "no activation: HTTP {}\n{}",
             answer.status,
             indent(&answer.body)
@@ -51,31 +79,45 @@ fn activate(api: &str, key: &str, product: &str) -> Result<String> {
     }
 }
 
-/// The token is long: files keep the lines short enough to be read and pasted.
-fn commands(api: &str, token: &str, question: &Value, state: &Path) -> Result<()> {
-    let demo = paths::make_dir(state.join("demo"))?;
-    let (body, bearer) = (demo.join("validate.json"), demo.join("bearer"));
-    paths::write_private(&body, &question.to_string())?;
-    paths::write_private(&bearer, &format!("authorization: Bearer {token}\n"))?;
-    println!(
-        "\nGo on with:\n  \
-         curl -sS {api}/validate -H 'content-type: application/json' -d @{}\n  \
-         curl -sS {api}/features -H @{}\n  \
-         curl -sS -X POST {api}/refresh -H @{}",
-        body.display(),
-        bearer.display(),
-        bearer.display()
-    );
-    Ok(())
+impl Demo {
+    /// Whether the verdict was `VALID`.
+    pub(super) fn valid(&self) -> bool {
+        self.valid
+    }
+
+    /// Prints commands that work as pasted. The token is long: files keep the lines short.
+    pub(super) fn print_commands(&self, state: &Path) -> Result<()> {
+        let demo = paths::make_dir(state.join("demo"))?;
+        let (body, bearer) = (demo.join("validate.json"), demo.join("bearer"));
+        paths::write_private(&body, &self.question.to_string())?;
+        paths::write_private(&bearer, &format!("authorization: Bearer {}\n", self.token))?;
+        let api = &self.api;
+        println!(
+            "\nGo on with:\n  \
+             curl -sS {api}/validate -H 'content-type: application/json' -d @{}\n  \
+             curl -sS {api}/features -H @{}\n  \
+             curl -sS -X POST {api}/refresh -H @{}\n\
+             Revoke the license, and see the first of them change within 30 s:\n  \
+             ( . {}; {} license revoke {} )",
+            body.display(),
+            bearer.display(),
+            bearer.display(),
+            state.join("env").display(),
+            paths::origin_binary().display(),
+            self.license,
+        );
+        Ok(())
+    }
 }
 
 /// JSON over several lines with its fields in the order they were sent, which
-/// parsing would lose. Anything else comes back as it is.
+/// parsing would lose. Anything else comes
+/// back as it is.
 fn indent(json: &str) -> String {
     if serde_json::from_str::<Value>(json).is_err() {
         return json.to_owned();
     }
-    let mut out = String::new();
+    let mut out = "  ".to_owned();
     let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
     for c in json.chars() {
         if in_text {
@@ -123,7 +165,7 @@ mod tests {
     fn indents_without_reordering() {
         assert_eq!(
             indent(r#"{"z":1,"a":"x,\"{\\","l":[true]}"#),
-            "{\n    \"z\": 1,\n    \"a\": \"x,\\\"{\\\\\",\n    \"l\": [\n      true\n    ]\n  }"
+            "  {\n    \"z\": 1,\n    \"a\": \"x,\\\"{\\\\\",\n    \"l\": [\n      true\n    ]\n  }"
         );
         assert_eq!(indent("not json: {"), "not json: {");
     }

@@ -5,7 +5,8 @@ mod demo;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
+use serde_json::Value;
 
 use super::{build, until_interrupted};
 use crate::origin::{self, Keys, Origin, OriginConfig};
@@ -53,43 +54,24 @@ pub fn dev(options: &DevOptions) -> Result<()> {
     if options.reset {
         step("forget what former runs kept", || forget(&state))?;
     }
-    let database = Database::open(&state, options.pg_port)?;
-    let keys = step("keys", || keys(&state, &database))?;
-    let urls = Urls::new(options, &database)?;
-    step("migrate", || urls.migrate())?;
-    let seed = step("seed a demo organization, product and license", || {
-        origin::seed(&urls.app, &keys, &[])
-    })?;
-    let origin = step("start the origin", || {
-        start_origin(&state, options, &urls, &keys)
-    })?;
-    let worker = step("start the edge (wrangler dev)", || {
-        start_edge(&state, options, &origin, &keys)
-    })?;
-    urls.write_env(&state, &keys)?;
-    let mut running = Running {
-        worker,
-        origin,
-        database,
-    };
-
-    let valid = demo::show(&running.worker.url(), &seed, &state)?;
+    let mut running = Running::start(options, &state)?;
+    let shown = demo::show(&running.worker.url(), &running.seed);
+    // A part that has died says more than the answer that did not come.
+    let demo = shown.map_err(|error| running.obituary().map_or(error, Error::msg))?;
     if options.once {
         running.stop()?;
-        return if valid {
+        return if demo.valid() {
             Ok(())
         } else {
             bail!("the verdict was not VALID")
         };
     }
+    demo.print_commands(&state)?;
     println!(
-        "\nThe edge is at {}, the origin at {}. Logs and keys are in {}.\n\
-         For operator commands such as `target/debug/licet-origin license show`: . {}\n\
-         Ctrl-C ends all of it.",
+        "\nThe edge is at {}, the origin at {}; keys, data and logs are in {}.\nCtrl-C ends all of it.",
         running.worker.url(),
         running.origin.url(),
         state.display(),
-        state.join("env").display(),
     );
     let waited = until_interrupted(|| running.obituary());
     println!();
@@ -264,14 +246,39 @@ fn fresh_log(file: PathBuf) -> PathBuf {
     file
 }
 
-/// What must be stopped, in this order.
+/// All that was started, in the order in which it must be stopped.
 struct Running {
     worker: Worker,
     origin: Origin,
     database: Database,
+    /// What `seed` printed: the demo organization, product and license.
+    seed: Value,
 }
 
 impl Running {
+    fn start(options: &DevOptions, state: &Path) -> Result<Self> {
+        let database = Database::open(state, options.pg_port)?;
+        let keys = step("keys", || keys(state, &database))?;
+        let urls = Urls::new(options, &database)?;
+        step("migrate", || urls.migrate())?;
+        let seed = step("seed a demo organization, product and license", || {
+            origin::seed(&urls.app, &keys, &[])
+        })?;
+        urls.write_env(state, &keys)?;
+        let origin = step("start the origin", || {
+            start_origin(state, options, &urls, &keys)
+        })?;
+        let worker = step("start the edge (wrangler dev)", || {
+            start_edge(state, options, &origin, &keys)
+        })?;
+        Ok(Self {
+            worker,
+            origin,
+            database,
+            seed,
+        })
+    }
+
     fn stop(&mut self) -> Result<()> {
         step("stop", || {
             self.worker.stop()?;
