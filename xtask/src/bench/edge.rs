@@ -13,9 +13,9 @@ use crate::{commands, edge, net, paths, tools};
 
 /// Tokens in rotation for the repeated load.
 const REPEATED: usize = 1_000;
-/// Tokens of the unique load: more than the Worker remembers, so that none is met again while
+/// Tokens of the unique load: twice what the Worker remembers, so that none is met again while
 /// its signature is still known.
-const UNIQUE: usize = 40_000;
+const UNIQUE: usize = 15_000;
 /// Times each Worker is measured under each load, in turn with the others.
 pub(super) const ROUNDS: usize = 5;
 const SECONDS: u32 = 5;
@@ -39,8 +39,8 @@ fn measure(dir: &Path) -> Result<Vec<Measured>> {
     let stack = step("database, origin and edge", || Stack::start(dir, REPEATED))?;
     let devices = step("activate 1,000 devices", || stack.activate(REPEATED))?;
     let unique = long_step(
-        "refresh 40,000 tokens",
-        "each through the edge and the origin; takes a minute or two",
+        "refresh 15,000 tokens",
+        "each through the edge and the origin; takes a minute or so",
         || stack.refresh(&devices, UNIQUE),
     )?;
     let example = devices.first().context("no devices")?.clone();
