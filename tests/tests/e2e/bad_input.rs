@@ -521,7 +521,7 @@ fn junk_in_headers_does_no_harm() {
         ("If-None-Match", "\"".to_owned()),
         ("If-None-Match", ",".repeat(2000)),
         ("Accept", "text/html".to_owned()),
-        ("Accept-Encoding", "gzip, br, nonsense".to_owned()),
+        ("Accept-Encoding", "nonsense".to_owned()),
         ("Origin", "null".to_owned()),
         ("Range", "bytes=0-1,2-".to_owned()),
         ("Content-Encoding", "gzip".to_owned()),

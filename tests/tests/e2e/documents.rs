@@ -43,6 +43,7 @@ type Poison<'a> = (&'a str, Box<dyn Fn(&ForgedOrg) + 'a>);
 /// it was this document and nothing else, and nothing of it was kept.
 #[track_caller]
 fn expect_disbelief(edge: &LoneEdge, poisons: &[Poison<'_>]) {
+    let mut asked = Vec::new();
     for (what, poison) in poisons {
         let org = edge.org();
         org.shelve_all(&edge.origin, 30);
@@ -54,8 +55,12 @@ fn expect_disbelief(edge: &LoneEdge, poisons: &[Poison<'_>]) {
                 "{what}: believed at attempt {attempt}"
             );
         }
+        asked.push((what, org, activation));
+    }
+    // Each is left alone for a while after the failure: all of them at the same time.
+    for (what, org, activation) in &asked {
         org.shelve_all(&edge.origin, 30);
-        expect_yes_soon(&activation, what);
+        expect_yes_soon(activation, what);
     }
 }
 

@@ -333,7 +333,7 @@ fn every_call_of_an_edge_is_signed_for_itself_and_a_retry_keeps_its_idempotency_
     );
     licet_tests::eventually("the edge asks again", licet_tests::wait::SOON, || {
         let answer = activate()
-            .header("Idempotency-Key", "the caller's own")
+            .header("Idempotency-Key", "the-caller-s-own")
             .send();
         if answer.status == 200 {
             Ok(())
@@ -350,7 +350,7 @@ fn every_call_of_an_edge_is_signed_for_itself_and_a_retry_keeps_its_idempotency_
         .collect();
     assert!(!posts.is_empty());
     for post in posts {
-        assert_eq!(post.header("idempotency-key"), ["the caller's own"]);
+        assert_eq!(post.header("idempotency-key"), ["the-caller-s-own"]);
     }
     for request in &received {
         assert!(
