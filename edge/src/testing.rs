@@ -182,7 +182,7 @@ const WORLD: &str = r#"
         if (world.down) throw new TypeError('connection refused');
         const answer = world.origin.get(path) ?? { status: 404, type: 'application/problem+json', body:
             JSON.stringify({ type: 't', title: 't', status: 404, detail: 'd', code: 'NOT_FOUND', request_id: 'r' }) };
-        return new Response(answer.body, { status: answer.status, headers: { 'content-type': answer.type } });
+        return new Response(answer.body || null, { status: answer.status, headers: { 'content-type': answer.type } });
     };
     globalThis.caches = { default: {
         match: async (url) => world_of(url).cache.get(url)?.clone(),

@@ -92,10 +92,13 @@ impl<D: Document> Held<D> {
     }
 
     /// Whether it may be used as it is by a caller who accepts no copy older than `max_age_s`.
+    ///
+    /// Signed times are whole seconds, so a copy may be up to one older than it says; and no copy
+    /// at hand serves who asks for an age of 0.
     pub(crate) fn serves(&self, max_age_s: Option<u32>, now: Timestamp) -> bool {
         let age = now.since(self.document.times().issued_at);
         self.freshness(now) != Freshness::Overdue
-            && max_age_s.is_none_or(|max| age <= i64::from(max))
+            && max_age_s.is_none_or(|max| age < i64::from(max))
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     memory::Setback,
     renew::{Renewal, renew, renew_later, wait_for_another},
 };
-use crate::{clock, isolate::Scope, log::Level, origin};
+use crate::{clock, isolate::Scope, log::Level};
 
 /// Seconds after which the lower tiers are searched again for a newer copy while the origin can't
 /// be asked: another isolate may have left one there.
@@ -65,7 +65,9 @@ pub(crate) async fn obtain<D: Document>(
             return Obtained::Found(found(copy, source, false));
         }
     }
-    wait_for_another(scope, name).await;
+    if max_age_s != Some(0) {
+        wait_for_another(scope, name).await;
+    }
     match from_memory(scope, name, signers, max_age_s) {
         FromMemory::Usable(found) => return Obtained::Found(found),
         FromMemory::Unknown => return Obtained::Unknown,
@@ -119,7 +121,7 @@ impl<D: Document> Newest<D> {
     fn settled(&self, scope: &Scope, name: Name) -> Option<Held<D>> {
         let (held, _) = self.0.as_ref()?;
         let now_ms = clock::now_ms();
-        let paused = scope.isolate.origin.is_paused(now_ms)
+        let paused = scope.isolate.origin.paused_until(now_ms).is_some()
             || scope
                 .isolate
                 .documents
@@ -242,10 +244,11 @@ fn last_known_good<D: Document>(scope: &Scope, name: Name, newest: Newest<D>) ->
         memory.note::<D>(name, |held| held.searched_at = scope.now);
         return Obtained::Found(found(held, source, true));
     }
-    memory.set_back(
-        name,
-        Setback::Unusable,
-        clock::now_ms() + origin::pause_ms(),
-    );
+    // The tiers are not searched again before the origin may be asked again. An answer of the
+    // origin's that could not be used has left a note of its own, which this must not prolong.
+    let now_ms = clock::now_ms();
+    if let Some(until_ms) = scope.isolate.origin.paused_until(now_ms) {
+        memory.set_back(name, Setback::Unusable, until_ms);
+    }
     Obtained::Unreachable
 }

@@ -61,7 +61,8 @@ pub(super) async fn renew<D: Document>(
 pub(super) fn renew_later<D: Document>(scope: &Rc<Scope>, name: Name, signers: &Rc<D::Signers>) {
     let now_ms = clock::now_ms();
     let mut memory = scope.isolate.documents.borrow_mut();
-    let hopeless = scope.isolate.origin.is_paused(now_ms) || memory.setback(name, now_ms).is_some();
+    let hopeless = scope.isolate.origin.paused_until(now_ms).is_some()
+        || memory.setback(name, now_ms).is_some();
     if hopeless || !memory.begin_renewal(name, now_ms) {
         return;
     }
@@ -102,11 +103,13 @@ async fn ask<D: Document>(
         .documents
         .borrow_mut()
         .look::<D>(name, signers, scope.now);
+    let confirmable = held.filter(|held| may_be_confirmed(scope, held));
+    let sent_tag = confirmable.as_ref().and_then(|held| held.etag.clone());
     let path = name.origin_path();
     let call = Call {
         method: "GET",
         path: &path,
-        if_none_match: held.as_ref().and_then(|held| tag_to_send(scope, held)),
+        if_none_match: sent_tag.as_deref(),
         max_age_s,
         max_answer_bytes: D::MAX_BYTES,
         ..Call::default()
@@ -116,22 +119,20 @@ async fn ask<D: Document>(
         Err(CallError::Unreachable) => return Renewal::Failed,
         Err(CallError::Unusable) => return unusable(scope, name, "too large or broken"),
     };
-    match (reply.status, held) {
+    match (reply.status, confirmable) {
         (200, _) => accept(scope, name, signers, reply).await,
-        (304, Some(held)) => confirm(scope, name, held),
+        (304, Some(held)) if sent_tag.is_some() => confirm(scope, name, held),
         (404, _) if says_not_found(&reply) => gone::<D>(scope, name),
         (status, _) => unusable(scope, name, &format!("status {status}")),
     }
 }
 
-/// The tag for `If-None-Match`: only where a confirmation will do, and the copy has more than
-/// half of its signed life before it.
-fn tag_to_send<'a, D: Document>(scope: &Scope, held: &'a Held<D>) -> Option<&'a str> {
+/// Whether the origin's word that a copy is current will do in place of a new one: where only
+/// that is asked, and the copy has more than half of its signed life before it.
+fn may_be_confirmed<D: Document>(scope: &Scope, held: &Held<D>) -> bool {
     let times = held.document.times();
     let half = times.expires_at.since(times.issued_at) / 2;
-    let lasts = scope.now < times.issued_at.plus(half);
-    let will_do = D::CONFIRMED_BY_304 && lasts && !held.superseded;
-    held.etag.as_deref().filter(|_| will_do)
+    D::CONFIRMED_BY_304 && !held.superseded && scope.now < times.issued_at.plus(half)
 }
 
 async fn accept<D: Document>(

@@ -8,6 +8,7 @@ use wasm_bindgen_test::wasm_bindgen_test;
 
 use super::{Document, Freshness, Held, Memory, Name, kv};
 use crate::{
+    bindings, clock,
     endpoints::validate,
     http::Answer,
     isolate::Scope,
@@ -15,6 +16,9 @@ use crate::{
 };
 
 const DAY_S: i64 = 86_400;
+
+/// What is done to a stored text, by its key.
+type Change<'a> = dyn Fn(&str, String) -> String + 'a;
 
 /// Asks, and hands out code and freshness.
 async fn ask_with(scope: &Rc<Scope>, token: &str, extra: Value) -> (String, Value) {
@@ -186,7 +190,7 @@ async fn a_tampered_copy_is_as_good_as_none() {
         }
     };
     let junk = |_: &str, _: String| "null".to_owned();
-    let changes: [&dyn Fn(&str, String) -> String; 4] = [&flip, &foreign, &swapped, &junk];
+    let changes: [&Change<'_>; 4] = [&flip, &foreign, &swapped, &junk];
     for (number, change) in changes.iter().enumerate() {
         let mut world = World::new(&org);
         code(&world.scope(), &token).await;
@@ -305,6 +309,57 @@ async fn an_answer_that_is_no_document_is_a_failure_not_a_verdict() {
         assert_eq!(world.calls().len(), 1);
         assert_eq!(code(&world.scope(), &token).await, "ORIGIN_UNREACHABLE");
         assert_eq!(world.calls().len(), 0, "no second try at once");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_setback_has_an_end_under_steady_traffic() {
+    let org = Org::default();
+    let world = World::new(&org);
+    let token = org.token(DAY_S);
+    let keys = format!("/edge/v1/orgs/{}/keys", Org::tag());
+    world.answer(&keys, 500, "text/plain", "cause");
+    assert_eq!(code(&world.scope(), &token).await, "ORIGIN_UNREACHABLE");
+    world.publish(&org);
+    let begin_ms = clock::now_ms();
+    while code(&world.scope(), &token).await != "VALID" {
+        assert!(clock::now_ms() < begin_ms + 6_000, "still not asked again");
+        bindings::sleep(100).await;
+    }
+}
+
+#[wasm_bindgen_test]
+async fn only_a_signed_time_makes_a_status_list_fresh() {
+    let org = Org::default();
+    let world = World::new(&org);
+    let token = org.token(DAY_S);
+    code(&world.scope(), &token).await;
+    let list = format!("/edge/v1/orgs/{}/statuslists/0", Org::tag());
+    world.answer(&list, 304, "application/statuslist+jwt", "");
+    let (code, freshness) = ask(&world.scope_in(31), &token).await;
+    assert_eq!(
+        (code.as_str(), &freshness["degraded"]),
+        ("VALID", &json!("origin_unreachable"))
+    );
+}
+
+#[wasm_bindgen_test]
+async fn zero_staleness_asks_the_origin_each_time() {
+    let org = Org::default();
+    let world = World::new(&org);
+    let token = org.token(DAY_S);
+    code(&world.scope(), &token).await;
+    world.calls();
+    let suspended = Org {
+        status: status::SUSPENDED,
+        list_version: 2,
+        ..org.clone()
+    };
+    world.publish(&suspended);
+    let demand = json!({"max_staleness_s": 0});
+    for _ in 0..2 {
+        let (code, _) = ask_with(&world.scope(), &token, demand.clone()).await;
+        assert_eq!((code.as_str(), world.calls().len()), ("SUSPENDED", 1));
     }
 }
 

@@ -35,9 +35,10 @@ impl Health {
         may
     }
 
-    /// Whether nobody is to ask now.
-    pub(crate) fn is_paused(&self, now_ms: u64) -> bool {
-        self.failing.get() && now_ms < self.paused_until_ms.get()
+    /// Until when nobody is to ask, if so.
+    pub(crate) fn paused_until(&self, now_ms: u64) -> Option<u64> {
+        let until_ms = self.paused_until_ms.get();
+        (self.failing.get() && now_ms < until_ms).then_some(until_ms)
     }
 
     /// It answered, whatever it said.
