@@ -347,6 +347,11 @@ fn documents_hold(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> bo
     documents_end(token, state).is_some_and(|end| now < end)
 }
 
+/// Whether the status is as fresh as its list promises and as the caller demands.
+///
+/// What was fetched for this very request is measured by two clocks, the origin's and ours, so
+/// it is given the time by which honest ones may differ. More is not given: an answer older than
+/// that comes from somebody who holds newer ones back.
 fn fresh_enough(
     max_staleness_s: Option<u32>,
     state: &State<'_>,
@@ -355,13 +360,21 @@ fn fresh_enough(
 ) -> bool {
     let age = now.since(as_of);
     let fetched_now = state.source == Source::Origin;
-    let demanded = max_staleness_s.map(i64::from);
-    let allowance = if fetched_now { FETCH_ALLOWANCE_S } else { 0 };
-    let meets_demand = demanded.is_none_or(|demanded| age <= demanded + allowance);
+    let (ttl_allowance, demand_allowance) = if fetched_now {
+        (CLOCK_SKEW_S, FETCH_ALLOWANCE_S)
+    } else {
+        (0, 0)
+    };
+    let meets_demand = match max_staleness_s.map(i64::from) {
+        None => true,
+        // As of this second is not as of now.
+        Some(0) => fetched_now && age <= demand_allowance,
+        Some(demanded) => age <= demanded + demand_allowance,
+    };
     let within_ttl = state
         .status_list
-        .is_some_and(|list| age <= list.ttl().seconds());
-    meets_demand && (within_ttl || fetched_now || state.origin_unreachable)
+        .is_some_and(|list| age <= list.ttl().seconds() + ttl_allowance);
+    meets_demand && (within_ttl || state.origin_unreachable)
 }
 
 /// Seconds for which a degraded host may go on saying yes; none while the origin can be reached.

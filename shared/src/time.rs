@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// How far two honest clocks may lie apart, in seconds.
 ///
-/// Used for `nbf` and for documents that seem to come from the future; never to prolong a life.
+/// Used for `nbf`, for documents that seem to come from the future, and for the age of a status
+/// list just fetched; never to prolong the life of a token.
 pub const CLOCK_SKEW_S: i64 = 60;
 
 /// A time in whole seconds since 1970-01-01T00:00:00Z, within the years 0000 to 9999.

@@ -416,6 +416,30 @@ fn boundaries() -> Vec<Named> {
             Code::Stale,
         ),
         case(
+            "fetched just now, as old as its ttl and the clocks' difference",
+            |w| {
+                w.now = T0 + 90;
+                w.source = Source::Origin;
+            },
+            Code::Valid,
+        ),
+        case(
+            "fetched just now, yet a second older: somebody holds newer ones back",
+            |w| {
+                w.now = T0 + 91;
+                w.source = Source::Origin;
+            },
+            Code::Stale,
+        ),
+        case(
+            "a demand of 0 is met by the origin alone, not by a status of this second",
+            |w| {
+                w.now = T0;
+                w.context.max_staleness_s = Some(0);
+            },
+            Code::Stale,
+        ),
+        case(
             "fetched for a demand of 0, 5 s under way",
             |w| {
                 w.now = T0 + 5;
