@@ -9,7 +9,10 @@ mod serve;
 
 use std::{fmt, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, CommandFactory, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 
 use crate::{
     config::{ConfigError, Secret},
@@ -106,7 +109,13 @@ impl From<crate::db::Error> for CliError {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn run() -> ExitCode {
-    let Cli { command } = Cli::parse();
+    let Cli { command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => match wrong_variable(&error) {
+            Some(error) => return finish(Err(error.into())),
+            None => error.exit(),
+        },
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return finish(Err(CliError::failed(error))),
@@ -132,6 +141,24 @@ fn finish(result: Result<(), CliError>) -> ExitCode {
     }
 }
 
+/// The variable behind a value that clap refuses, which itself names only the flag. Values that
+/// clap checks are no secrets.
+fn wrong_variable(error: &clap::Error) -> Option<ConfigError> {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
+    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return None };
+    let long = flag.strip_prefix("--")?.split([' ', '=']).next()?;
+    let mut command = Cli::command();
+    let variable = command
+        .get_subcommands_mut()
+        .flat_map(|command| command.get_arguments())
+        .find(|argument| argument.get_long() == Some(long))?
+        .get_env()?
+        .to_str()?
+        .to_owned();
+    let why = std::error::Error::source(error).map(|why| format!(": {why}")).unwrap_or_default();
+    Some(ConfigError::new(variable, format!("(or --{long}) can't be {value:?}{why}")))
+}
+
 /// Prints a command's result, one JSON document on a line.
 fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
     use std::io::Write;
@@ -141,12 +168,21 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_value_that_is_refused_is_named_by_its_variable() {
+        let args = ["licet-origin", "serve", "--status-ttl-s", "0"];
+        let error = wrong_variable(&Cli::try_parse_from(args).unwrap_err()).unwrap();
+        assert_eq!(
+            error.to_string(),
+            "LICET_STATUS_TTL_S (or --status-ttl-s) can't be \"0\": 0 is not in 1..=86400"
+        );
+        assert!(wrong_variable(&Cli::try_parse_from(["licet-origin", "fly"]).unwrap_err()).is_none());
     }
 }

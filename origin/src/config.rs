@@ -1,7 +1,7 @@
 //! Configuration: what the environment says, checked. A refusal names the variable, and shows
 //! its value only where that is no secret.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use licet_shared::jws::{LocalSigner, VerifyingKey};
 
@@ -10,13 +10,13 @@ use crate::keys::MasterKey;
 /// A variable that is missing or wrong, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    variable: &'static str,
+    variable: Cow<'static, str>,
     why: String,
 }
 
 impl ConfigError {
-    pub(crate) fn new(variable: &'static str, why: impl Into<String>) -> Self {
-        Self { variable, why: why.into() }
+    pub(crate) fn new(variable: impl Into<Cow<'static, str>>, why: impl Into<String>) -> Self {
+        Self { variable: variable.into(), why: why.into() }
     }
 }
 

@@ -10,7 +10,8 @@ use super::{
     print_json,
 };
 use crate::{
-    clock, config,
+    clock,
+    config::{self, ConfigError},
     db::{Tenant, licenses},
     licensing::{
         change_status::{Change, Changed, change},
@@ -97,7 +98,7 @@ impl Issue {
     async fn run(&self, operator: &Operator) -> Result<(), CliError> {
         let now = clock::now();
         if self.expires_at.is_some_and(|end| end <= now) {
-            return Err(CliError::Failed("--expires-at lies in the past".into()));
+            return Err(ConfigError::new("--expires-at", "lies in the past").into());
         }
         let tenant = operator.for_org(&self.org).await?;
         let terms = Terms { max_activations: self.max_activations, expires_at: self.expires_at };

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     clock,
-    config::{self},
+    config,
     db::{self, Tenant},
     keys::MasterKey,
     licensing::{

@@ -31,6 +31,16 @@ pub(crate) async fn find(tx: &Tx<'_>) -> Result<Option<Organization>, Error> {
     }))
 }
 
+/// Locks the tenant's row, so that whoever else means to change what the organization sells waits.
+pub(crate) async fn lock(tx: &Tx<'_>) -> Result<(), Error> {
+    tx.execute(
+        "SELECT FROM licet.organizations WHERE org_id = $1 FOR NO KEY UPDATE",
+        &[(&tx.org(), Type::UUID)],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Makes the tenant's row and enters it in the directory; false when tag or slug are taken.
 pub(crate) async fn insert(
     tx: &Tx<'_>,

@@ -48,6 +48,7 @@ pub(crate) async fn create_org(
 
 /// Makes what the organization sells, unless it is there.
 pub(crate) async fn fill_catalogue(tx: &Tx<'_>) -> Result<(), Error> {
+    organizations::lock(tx).await?;
     if catalogue::policy_by_name(tx, POLICY).await?.is_some() {
         return Ok(());
     }

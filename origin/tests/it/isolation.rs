@@ -1,0 +1,197 @@
+//! Row-level security, met head-on: SQL as the serving role, with the tenant unset, empty, ended
+//! and wrong.
+
+use licet_shared::id::OrgId;
+use tokio_postgres::{Client, error::SqlState};
+
+use super::support::{Bed, TestDatabase, edge::activation, sql::{begin, count, refusal, tenant_tables, uuid}};
+
+/// A row in every table, for each of two organizations.
+async fn populated() -> (TestDatabase, OrgId, OrgId) {
+    let bed = Bed::new();
+    let mut orgs = Vec::new();
+    for slug in ["alpha", "beta"] {
+        let seeded = bed.database.seed(slug, 5);
+        let call = activation(&seeded.key, "device").once("some-key");
+        assert!(bed.call(call).await.answer().valid);
+        orgs.push(seeded.org);
+    }
+    (bed.database, orgs[0], orgs[1])
+}
+
+async fn assert_sees_nothing(client: &Client, when: &str) {
+    for table in tenant_tables(client).await {
+        assert_eq!(count(client, &table).await, 0, "{table} {when}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_tenant_there_is_nothing_to_see() {
+    let (database, alpha, beta) = populated().await;
+    let client = database.app().await;
+    assert_sees_nothing(&client, "with no tenant").await;
+
+    begin(&client, alpha).await;
+    for table in tenant_tables(&client).await {
+        assert_ne!(count(&client, &table).await, 0, "{table} is not in this test");
+        let sql = format!("SELECT count(*) FROM licet.{table} WHERE org_id <> '{}'", uuid(alpha));
+        let others: i64 = client.query_one(&sql, &[]).await.unwrap().get(0);
+        assert_eq!(others, 0, "{table}");
+    }
+    client.batch_execute("COMMIT").await.unwrap();
+    assert_sees_nothing(&client, "after its transaction").await;
+
+    for setting in ["''", "DEFAULT"] {
+        client.batch_execute(&format!("BEGIN; SET LOCAL licet.org_id = {setting}")).await.unwrap();
+        assert_sees_nothing(&client, setting).await;
+        client.batch_execute("COMMIT").await.unwrap();
+    }
+    begin(&client, beta).await;
+    client.batch_execute("ROLLBACK").await.unwrap();
+    assert_sees_nothing(&client, "after a rollback").await;
+}
+
+/// A plan made for one tenant must not answer for the next.
+#[tokio::test]
+async fn a_prepared_statement_follows_the_tenant() {
+    let (database, alpha, beta) = populated().await;
+    let client = database.app().await;
+    client.batch_execute("SET plan_cache_mode = force_generic_plan").await.unwrap();
+    let statement = client.prepare("SELECT org_id FROM licet.organizations").await.unwrap();
+    for org in [alpha, beta, alpha] {
+        begin(&client, org).await;
+        let rows = client.query(&statement, &[]).await.unwrap();
+        let seen: Vec<uuid::Uuid> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(seen, [uuid::Uuid::from_bytes(org.uuid_bytes())]);
+        client.batch_execute("COMMIT").await.unwrap();
+    }
+    assert!(client.query(&statement, &[]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn nothing_can_be_written_into_another_tenant() {
+    let (database, alpha, beta) = populated().await;
+    let client = database.app().await;
+    for table in tenant_tables(&client).await {
+        // A copy of one's own row, in the other's name.
+        let columns = "SELECT string_agg(CASE attname WHEN 'org_id' THEN $2 ELSE quote_ident(attname) END, ', ' ORDER BY attnum)
+            FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped";
+        let other = format!("'{}'::uuid", uuid(beta));
+        let columns: String =
+            client.query_one(columns, &[&format!("licet.{table}"), &other]).await.unwrap().get(0);
+        begin(&client, alpha).await;
+        let insert = format!("INSERT INTO licet.{table} SELECT {columns} FROM licet.{table}");
+        assert_eq!(refusal(&client, &insert).await, SqlState::INSUFFICIENT_PRIVILEGE, "{table}");
+        client.batch_execute("ROLLBACK").await.unwrap();
+
+        begin(&client, alpha).await;
+        let update = format!("UPDATE licet.{table} SET org_id = '{}'", uuid(beta));
+        assert_eq!(refusal(&client, &update).await, SqlState::INSUFFICIENT_PRIVILEGE, "{table}");
+        client.batch_execute("ROLLBACK").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn another_tenants_rows_can_be_neither_changed_nor_deleted() {
+    let (database, alpha, beta) = populated().await;
+    let client = database.app().await;
+    for (table, set) in [
+        ("organizations", "name = 'mine'"),
+        ("products", "name = 'mine'"),
+        ("feature_sets", "name = 'mine'"),
+        ("policies", "name = 'mine'"),
+        ("licenses", "status = 'REVOKED'"),
+        ("activations", "name = 'mine'"),
+        ("status_versions", "version = 9"),
+        ("signing_keys", "state = 'WITHDRAWN'"),
+        ("idempotency_keys", "code = 'VALID'"),
+    ] {
+        begin(&client, alpha).await;
+        let sql = format!("UPDATE licet.{table} SET {set} WHERE org_id = '{}'", uuid(beta));
+        assert_eq!(client.execute(&sql, &[]).await.unwrap(), 0, "{table}");
+        client.batch_execute("COMMIT").await.unwrap();
+    }
+    for table in ["idempotency_keys", "license_products", "policy_products"] {
+        begin(&client, alpha).await;
+        let sql = format!("DELETE FROM licet.{table} WHERE org_id = '{}'", uuid(beta));
+        assert_eq!(client.execute(&sql, &[]).await.unwrap(), 0, "{table}");
+        client.batch_execute("ROLLBACK").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn history_can_be_neither_changed_nor_deleted() {
+    let (database, alpha, _) = populated().await;
+    let client = database.app().await;
+    for sql in [
+        "UPDATE licet.audit_events SET actor = 'nobody'",
+        "DELETE FROM licet.audit_events",
+        "TRUNCATE licet.audit_events",
+        "UPDATE licet.feature_set_revisions SET features = '{}'",
+        "DELETE FROM licet.feature_set_revisions",
+        "DELETE FROM licet.activations",
+        "DELETE FROM licet.licenses",
+        "UPDATE licet.signing_keys SET sealed_seed = ''",
+        "TRUNCATE licet.licenses CASCADE",
+        "DROP TABLE licet.audit_events",
+        "ALTER TABLE licet.audit_events DISABLE ROW LEVEL SECURITY",
+        "SET ROLE licet_owner",
+        "SELECT * FROM licet.org_directory",
+    ] {
+        begin(&client, alpha).await;
+        assert_eq!(refusal(&client, sql).await, SqlState::INSUFFICIENT_PRIVILEGE, "{sql}");
+        client.batch_execute("ROLLBACK").await.unwrap();
+    }
+}
+
+/// Should a grant be given by mistake, the policy still refuses.
+#[tokio::test]
+async fn a_grant_too_many_opens_no_history() {
+    let (database, alpha, _) = populated().await;
+    database.admin("GRANT UPDATE, DELETE ON licet.audit_events TO licet_app");
+    let client = database.app().await;
+    begin(&client, alpha).await;
+    for sql in ["UPDATE licet.audit_events SET actor = 'nobody'", "DELETE FROM licet.audit_events"] {
+        assert_eq!(client.execute(sql, &[]).await.unwrap(), 0, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_entry_is_made_for_ones_own_organization_alone() {
+    let (database, alpha, _) = populated().await;
+    let client = database.app().await;
+    let register = "SELECT licet.register_org('ZZZZZZZZ', 'stolen')";
+    // No tenant: no organization to enter.
+    assert_ne!(refusal(&client, register).await, SqlState::SUCCESSFUL_COMPLETION);
+    begin(&client, alpha).await;
+    // It has its entry, and gets no second.
+    let row = client.query_one(register, &[]).await.unwrap();
+    assert!(!row.get::<_, bool>(0));
+}
+
+/// Nothing may be told about another tenant by a constraint either.
+#[tokio::test]
+async fn constraints_tell_nothing_about_other_tenants() {
+    let (database, alpha, beta) = populated().await;
+    let client = database.app().await;
+    // The same names and key hashes may stand in both.
+    begin(&client, beta).await;
+    let hash: Vec<u8> =
+        client.query_one("SELECT key_hash FROM licet.licenses", &[]).await.unwrap().get(0);
+    client.batch_execute("COMMIT").await.unwrap();
+    begin(&client, alpha).await;
+    let sql = "INSERT INTO licet.licenses (org_id, id, key_hash, policy_id, feature_set_id, max_activations)
+        SELECT org_id, gen_random_uuid(), $1, id, feature_set_id, 1 FROM licet.policies";
+    assert_eq!(client.execute(sql, &[&hash]).await.unwrap(), 1);
+    client.batch_execute("COMMIT").await.unwrap();
+    // And a reference to the other's row is one to nothing.
+    begin(&client, beta).await;
+    let product: uuid::Uuid =
+        client.query_one("SELECT id FROM licet.products", &[]).await.unwrap().get(0);
+    client.batch_execute("COMMIT").await.unwrap();
+    begin(&client, alpha).await;
+    let sql = "INSERT INTO licet.policy_products (org_id, policy_id, product_id)
+        SELECT org_id, id, $1 FROM licet.policies";
+    let error = client.execute(sql, &[&product]).await.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::FOREIGN_KEY_VIOLATION));
+}

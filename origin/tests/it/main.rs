@@ -1,0 +1,24 @@
+//! The origin against a real Postgres: one program, so that all tests share one cluster.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test reports by failing"
+)]
+#![allow(unreachable_pub, reason = "a program of its own")]
+
+mod activation;
+mod catalogue;
+mod commands;
+mod documents;
+mod edge_auth;
+mod idempotency;
+mod isolation;
+mod limits;
+mod migrations;
+mod process;
+mod round_trips;
+mod startup;
+mod status;
+mod support;

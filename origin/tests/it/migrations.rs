@@ -1,0 +1,125 @@
+//! The `migrate` command.
+
+use super::support::TestDatabase;
+
+/// Everything that migrations make, in words: two databases with the same words have the same schema.
+const CATALOGUE: &str = "
+SELECT 'table ' || c.relname || ' ' || c.relkind::text || ' ' || pg_get_userbyid(c.relowner)
+    || ' rls ' || c.relrowsecurity || c.relforcerowsecurity
+    || ' acl ' || coalesce(array_to_string(ARRAY(SELECT unnest(c.relacl)::text ORDER BY 1), ' '), '')
+FROM pg_class c WHERE c.relnamespace = 'licet'::regnamespace
+UNION ALL
+SELECT 'column ' || c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
+    || ' ' || a.attnotnull || ' ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+    || ' acl ' || coalesce(array_to_string(a.attacl, ' '), '')
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+WHERE c.relnamespace = 'licet'::regnamespace
+UNION ALL
+SELECT 'constraint ' || n.conname || ' ' || n.conrelid::regclass || ' ' || pg_get_constraintdef(n.oid)
+FROM pg_constraint n WHERE n.connamespace = 'licet'::regnamespace
+UNION ALL
+SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = 'licet'
+UNION ALL
+SELECT 'policy ' || p::text FROM pg_policies p WHERE schemaname = 'licet'
+UNION ALL
+SELECT 'function ' || p.oid::regprocedure || ' ' || pg_get_userbyid(p.proowner) || ' '
+    || pg_get_functiondef(p.oid) || ' acl ' || coalesce(array_to_string(p.proacl, ' '), '')
+FROM pg_proc p WHERE p.pronamespace = 'licet'::regnamespace
+ORDER BY 1";
+
+fn catalogue(database: &TestDatabase) -> Vec<String> {
+    database.admin(CATALOGUE).into_iter().flatten().flatten().collect()
+}
+
+#[test]
+fn up_down_up_leaves_what_up_left() {
+    let database = TestDatabase::migrated();
+    let first = catalogue(&database);
+    assert!(first.len() > 150, "{}", first.len());
+
+    let steps = database.command(&["migrate", "--status"]).json().as_array().unwrap().len();
+    database.command(&["migrate", "--down", &steps.to_string()]).succeed();
+    let left = catalogue(&database);
+    assert!(left.iter().all(|line| line.contains("schema_migrations")), "{left:?}");
+
+    database.command(&["migrate"]).succeed();
+    assert_eq!(catalogue(&database), first);
+}
+
+#[test]
+fn each_step_can_be_taken_back_and_again() {
+    let database = TestDatabase::migrated();
+    let first = catalogue(&database);
+    for _ in 0..2 {
+        let down = database.command(&["migrate", "--down", "1"]).succeed();
+        assert!(down.stderr.starts_with("took back migration"), "{}", down.stderr);
+    }
+    assert!(database.command(&["migrate"]).succeed().stderr.contains("applied migration"));
+    assert_eq!(catalogue(&database), first);
+    assert_eq!(database.command(&["migrate"]).succeed().stderr, "nothing to do\n");
+}
+
+#[test]
+fn an_edited_step_and_an_unknown_one_are_refused() {
+    let database = TestDatabase::migrated();
+    database.admin("UPDATE licet.schema_migrations SET sha256 = '\\x00' WHERE version = 2");
+    let ended = database.command(&["migrate"]).end();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("migration 2 (catalogue) was edited"), "{}", ended.stderr);
+    let ended = database.command(&["migrate", "--down", "1"]).end();
+    assert!(ended.stderr.contains("was edited"), "{}", ended.stderr);
+
+    let database = TestDatabase::migrated();
+    database.admin("INSERT INTO licet.schema_migrations (version, name, sha256) VALUES (999, 'later', '\\x00')");
+    let ended = database.command(&["migrate"]).end();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("use a newer binary"), "{}", ended.stderr);
+}
+
+#[test]
+fn two_at_once_take_turns() {
+    let database = TestDatabase::empty();
+    let ended: Vec<_> = std::thread::scope(|scope| {
+        let run = || database.command(&["migrate"]).succeed().stderr;
+        let both: Vec<_> = (0..3).map(|_| scope.spawn(run)).collect();
+        both.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    assert_eq!(ended.iter().filter(|text| *text == "nothing to do\n").count(), 2, "{ended:?}");
+}
+
+/// Not a superuser: as on a managed Postgres.
+#[test]
+fn a_role_that_may_create_roles_is_enough() {
+    let database = TestDatabase::empty();
+    let name = database.admin("SELECT current_database()")[0][0].clone().unwrap();
+    database.admin(&format!("CREATE ROLE steward_{name} LOGIN CREATEROLE PASSWORD 'steward'"));
+    database.admin(&format!("GRANT CREATE ON DATABASE {name} TO steward_{name}"));
+    // The cluster's roles are there already, made by the superuser for other tests.
+    TestDatabase::migrated();
+    database.admin(&format!("GRANT licet_owner TO steward_{name} WITH ADMIN OPTION"));
+    if database.admin("SELECT current_setting('server_version_num')::int >= 160000")[0][0].as_deref() == Some("t") {
+        database.admin(&format!("GRANT licet_app, licet_system TO steward_{name} WITH ADMIN OPTION"));
+    }
+    let url = database.role_url(&format!("steward_{name}"), "steward");
+    let migrate = || database.command(&["migrate"]).env("LICET_ADMIN_DATABASE_URL", &url);
+    migrate().succeed();
+    let as_superuser = catalogue(&TestDatabase::migrated());
+    assert_eq!(catalogue(&database), as_superuser);
+    database
+        .command(&["migrate", "--down", "9"])
+        .env("LICET_ADMIN_DATABASE_URL", &url)
+        .succeed();
+    migrate().succeed();
+    assert_eq!(catalogue(&database), as_superuser);
+}
+
+#[test]
+fn passwords_are_stored_as_verifiers_and_never_sent() {
+    let database = TestDatabase::migrated();
+    let stored = database.admin("SELECT rolpassword FROM pg_authid WHERE rolname = 'licet_app'");
+    assert!(stored[0][0].as_deref().unwrap().starts_with("SCRAM-SHA-256$"), "{stored:?}");
+    let ended = database.command(&["migrate"]).env("LICET_APP_PASSWORD", "").end();
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("LICET_APP_PASSWORD is empty"), "{}", ended.stderr);
+}

@@ -1,0 +1,59 @@
+//! How often the origin has to wait for the database.
+
+use std::time::Duration;
+
+use licet_origin::db::DatabaseSettings;
+
+use super::support::{
+    Bed, BedOptions, TestDatabase,
+    edge::{Call, REFRESH, activation},
+    proxy::Proxy,
+};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_operation_waits_for_the_database_this_often() {
+    let database = TestDatabase::migrated();
+    let seeded = database.seed("alpha", 5);
+    let proxy = Proxy::to(database.port()).await;
+    let url = database.app_url().replace(&format!(":{}/", database.port()), &format!(":{}/", proxy.port));
+    let options = BedOptions {
+        database: DatabaseSettings { pool_wait: Duration::from_secs(10), ..DatabaseSettings::default() },
+        url: Some(url),
+        ..BedOptions::default()
+    };
+    let bed = Bed::with(database, &options);
+    let keys = || Call::get(&format!("/edge/v1/orgs/{}/keys", seeded.tag));
+    let list = || Call::get(&format!("/edge/v1/orgs/{}/statuslists/0", seeded.tag));
+    // Connects, finds the organization, reads its keys.
+    assert_eq!(bed.call(keys()).await.status.as_u16(), 200);
+    let token = bed.call(activation(&seeded.key, "one")).await.answer().license_token.unwrap();
+    proxy.take();
+
+    let mut trips = Vec::new();
+    for (what, call) in [
+        ("one statement", keys()),
+        ("refresh", Call::post(REFRESH, &json!({ "token": token }))),
+        ("status list, new copy", list()),
+        ("status list, same copy", list()),
+        ("activate, first time", activation(&seeded.key, "two").once("k1")),
+        ("activate, again", activation(&seeded.key, "two").once("k2")),
+        ("activate, repeated", activation(&seeded.key, "two").once("k1")),
+    ] {
+        assert_eq!(bed.call(call).await.status.as_u16(), 200, "{what}");
+        trips.push((what, proxy.take()));
+    }
+    println!("{trips:?}");
+    assert_eq!(
+        trips,
+        [
+            ("one statement", 2),
+            ("refresh", 2),
+            ("status list, new copy", 3),
+            ("status list, same copy", 2),
+            ("activate, first time", 3),
+            ("activate, again", 3),
+            ("activate, repeated", 4),
+        ]
+    );
+}

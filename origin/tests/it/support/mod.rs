@@ -1,0 +1,230 @@
+//! A database of its own for each test, and an edge that calls an origin in this process.
+
+pub mod edge;
+pub mod http;
+pub mod proxy;
+pub mod sql;
+
+use std::{
+    process::Command,
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::{AtomicU32, Ordering}},
+};
+
+use axum::Router;
+use licet_origin::{
+    db::{Database, DatabaseSettings},
+    http::{AppState, EdgeAuthenticator, StateSettings, app},
+    keys::{Keyrings, MasterKey},
+    metrics::Metrics,
+};
+use licet_shared::{
+    documents::PlatformKeys,
+    id::{LicenseId, OrgId, OrgTag},
+    jws::LocalSigner,
+};
+use serde_json::Value;
+use xtask::postgres::{Cluster, Options};
+
+/// One for all tests that overlap; stopped with the last of them.
+static CLUSTER: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+static NEXT_DATABASE: AtomicU32 = AtomicU32::new(1);
+
+pub const ISSUER: &str = "https://edge.test";
+pub const APP_PASSWORD: &str = "app-password-8c1f";
+pub const MASTER_SEED: [u8; 32] = [0x4d; 32];
+/// `MASTER_SEED` in base64url.
+pub const MASTER_KEY: &str = "TU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU0";
+
+fn cluster() -> Arc<Cluster> {
+    let mut shared = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(cluster) = shared.upgrade() {
+        return cluster;
+    }
+    let settings = vec![("max_connections".to_owned(), "400".to_owned())];
+    let options = Options { settings, ..Options::default() };
+    let cluster = Arc::new(Cluster::temporary(&options).expect("a Postgres for the tests"));
+    *shared = Arc::downgrade(&cluster);
+    cluster
+}
+
+/// A database, empty or migrated.
+pub struct TestDatabase {
+    cluster: Arc<Cluster>,
+    name: String,
+}
+
+impl TestDatabase {
+    /// Without anything in it.
+    pub fn empty() -> Self {
+        let cluster = cluster();
+        let name = format!("t{}", NEXT_DATABASE.fetch_add(1, Ordering::Relaxed));
+        cluster.create_database(&name).unwrap();
+        Self { cluster, name }
+    }
+
+    /// At the current schema.
+    pub fn migrated() -> Self {
+        let database = Self::empty();
+        database.command(&["migrate"]).succeed();
+        database
+    }
+
+    pub fn admin_url(&self) -> String {
+        self.cluster.admin_url(&self.name)
+    }
+
+    pub fn app_url(&self) -> String {
+        self.role_url("licet_app", APP_PASSWORD)
+    }
+
+    pub fn role_url(&self, role: &str, password: &str) -> String {
+        self.cluster.url(&self.name, role, password)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.cluster.port()
+    }
+
+    /// Runs SQL as the superuser, rows and values as text.
+    pub fn admin(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        self.cluster.query(&self.name, sql).unwrap()
+    }
+
+    /// The binary with everything it needs for this database in its environment.
+    pub fn command(&self, args: &[&str]) -> Run {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_licet-origin"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LICET_")) {
+            command.env_remove(name);
+        }
+        command
+            .args(args)
+            .env("LICET_ADMIN_DATABASE_URL", self.admin_url())
+            .env("LICET_APP_PASSWORD", APP_PASSWORD)
+            .env("LICET_SYSTEM_PASSWORD", "system-password-77")
+            .env("LICET_DATABASE_URL", self.app_url())
+            .env("LICET_MASTER_KEY", MASTER_KEY)
+            .env("LICET_PLATFORM_KEY", platform().reveal())
+            .env("LICET_EDGE_KEYS", edge_key().verifying_key().to_string())
+            .env("LICET_ISSUER", ISSUER);
+        Run { command }
+    }
+
+    /// An organization `slug`, made the first time, with a new license in it.
+    pub fn seed(&self, slug: &str, max_activations: u32) -> Seeded {
+        let count = max_activations.to_string();
+        let json = self.command(&["seed", "--org", slug, "--max-activations", &count]).json();
+        Seeded::from(&json)
+    }
+}
+
+pub struct Run {
+    pub command: Command,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    pub fn end(mut self) -> Ended {
+        let output = self.command.output().unwrap();
+        Ended {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    pub fn succeed(self) -> Ended {
+        let ended = self.end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended
+    }
+
+    pub fn json(self) -> Value {
+        serde_json::from_str(&self.succeed().stdout).unwrap()
+    }
+}
+
+/// What `seed` prints.
+#[derive(Clone, Debug)]
+pub struct Seeded {
+    pub org: OrgId,
+    pub slug: String,
+    pub tag: OrgTag,
+    pub license: LicenseId,
+    pub key: String,
+}
+
+impl From<&Value> for Seeded {
+    fn from(json: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Self {
+            org: text(&json["org"]["id"]).parse().unwrap(),
+            slug: text(&json["org"]["slug"]),
+            tag: text(&json["org"]["tag"]).parse().unwrap(),
+            license: text(&json["license"]["id"]).parse().unwrap(),
+            key: text(&json["license"]["key"]),
+        }
+    }
+}
+
+pub fn platform() -> LocalSigner {
+    LocalSigner::from_seed("platform.1", [0x50; 32])
+}
+
+pub fn platform_keys() -> PlatformKeys {
+    platform().verifying_key().to_string().parse().unwrap()
+}
+
+pub fn edge_key() -> LocalSigner {
+    LocalSigner::from_seed("edge.1", [0x45; 32])
+}
+
+/// An origin in this process.
+pub struct Bed {
+    pub database: TestDatabase,
+    pub app: Router,
+}
+
+/// How a [`Bed`] differs from the usual one.
+#[derive(Default)]
+pub struct BedOptions {
+    pub database: DatabaseSettings,
+    pub state: StateSettings,
+    pub replay_capacity: Option<usize>,
+    /// Where the database is reached, if not directly.
+    pub url: Option<String>,
+}
+
+impl Bed {
+    pub fn new() -> Self {
+        Self::with(TestDatabase::migrated(), &BedOptions::default())
+    }
+
+    pub fn with(database: TestDatabase, options: &BedOptions) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let url = options.url.clone().unwrap_or_else(|| database.app_url());
+        let pool = Database::new(&url.parse().unwrap(), &options.database, Arc::clone(&metrics));
+        let keyrings =
+            Keyrings::new(MasterKey::new(MASTER_SEED), platform(), ISSUER.into()).unwrap();
+        let capacity = options.replay_capacity.unwrap_or(100_000);
+        let edges = EdgeAuthenticator::new(vec![edge_key().verifying_key()], capacity);
+        let state = AppState::new(pool.unwrap(), keyrings, edges, metrics, options.state);
+        Self { database, app: app(state) }
+    }
+}
