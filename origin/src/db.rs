@@ -15,6 +15,8 @@ pub(crate) mod signing_keys;
 mod startup;
 pub(crate) mod status_lists;
 mod tenant;
+#[cfg(test)]
+mod tests;
 mod tx;
 
 pub use error::{Error, describe};

@@ -14,7 +14,9 @@ use licet_shared::{
     time::Timestamp,
 };
 
-use super::{AppState, HandlerError, edge_auth::Unauthorized, request_id::RequestFacts};
+use super::{
+    AppState, HandlerError, Unauthorized, edge_auth::Full, request_id::RequestFacts,
+};
 use crate::{
     clock,
     db::{Database, Tenant, sealed::Authenticated},
@@ -96,16 +98,17 @@ impl FromRequest<AppState> for EdgeCall {
         let now = clock::now();
         let (parts, body) = request.with_limited_body().into_parts();
         let edges = state.edges();
+        let facts = parts.extensions.get::<RequestFacts>().cloned().unwrap_or_default();
+        let unauthorized = |why| unauthorized(why, &facts);
         let signed = edges
             .check_head(&parts.method, &parts.uri, &parts.headers, now)
             .map_err(unauthorized)?;
-        let facts = parts.extensions.get::<RequestFacts>().cloned().unwrap_or_default();
         let given_id = parts.headers.get("x-request-id").and_then(|value| value.to_str().ok());
         facts.authenticated(signed.edge(), given_id);
         let body = read(body, &parts.headers).await?;
         match edges.check_body(&signed, &body, now).map_err(unauthorized)? {
             Ok(()) => {}
-            Err(_full) => return Err(Fault::busy("the memory of edge calls is full").into()),
+            Err(Full) => return Err(Fault::busy("the memory of edge calls is full").into()),
         }
         Ok(Self {
             idempotency_key: signed.idempotency_key().map(check_key).transpose()?,
@@ -118,9 +121,12 @@ impl FromRequest<AppState> for EdgeCall {
     }
 }
 
-fn unauthorized(why: Unauthorized) -> HandlerError {
-    tracing::warn!(target: "licet_origin::edge_auth", %why, "call refused");
-    HandlerError::problem(ProblemCode::Unauthorized, "This path is for edges, with a fresh edge+jwt for each call.")
+fn unauthorized(why: Unauthorized, facts: &RequestFacts) -> HandlerError {
+    facts.unauthorized(why);
+    HandlerError::problem(
+        ProblemCode::Unauthorized,
+        "This path is for edges, with a fresh edge+jwt for each call.",
+    )
 }
 
 async fn read(body: Body, headers: &HeaderMap) -> Result<Bytes, HandlerError> {

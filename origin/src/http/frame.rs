@@ -44,7 +44,7 @@ pub(super) async fn frame(
     tracing::info!(
         target: "licet_origin::access",
         request_id = facts.id(), method, route, status,
-        edge = facts.edge(),
+        edge = facts.edge(), refused = facts.why_unauthorized().map(tracing::field::display),
         time_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX),
         "answered"
     );

@@ -21,8 +21,8 @@ pub struct ReplayMemory {
 #[derive(Default)]
 struct Remembered {
     ids: HashSet<u128>,
-    /// In the order of being forgotten.
-    forget: VecDeque<(Timestamp, u128)>,
+    /// By the second after which they are forgotten, in order.
+    forget: VecDeque<(Timestamp, Vec<u128>)>,
 }
 
 /// What is known of a call.
@@ -37,7 +37,7 @@ pub enum Replay {
 }
 
 impl ReplayMemory {
-    /// Room for `capacity` calls (about 50 bytes each), remembered for `window_s` seconds.
+    /// Room for `capacity` calls (about 40 bytes each), remembered for `window_s` seconds.
     #[must_use]
     pub fn new(capacity: usize, window_s: i64) -> Self {
         Self { remembered: Mutex::default(), capacity, window_s }
@@ -54,8 +54,7 @@ impl ReplayMemory {
         if remembered.ids.len() >= self.capacity {
             return Replay::Full;
         }
-        remembered.ids.insert(id);
-        remembered.forget.push_back((now.plus(self.window_s), id));
+        remembered.insert(id, now.plus(self.window_s));
         Replay::New
     }
 
@@ -73,13 +72,21 @@ impl ReplayMemory {
 }
 
 impl Remembered {
+    fn insert(&mut self, id: u128, due: Timestamp) {
+        self.ids.insert(id);
+        match self.forget.back_mut() {
+            // Also where the clock was set back: kept a little longer then.
+            Some((last, ids)) if *last >= due => ids.push(id),
+            _ => self.forget.push_back((due, vec![id])),
+        }
+    }
+
     fn forget_until(&mut self, now: Timestamp) {
-        while let Some((due, id)) = self.forget.front().copied() {
-            if due >= now {
-                break;
+        while self.forget.front().is_some_and(|(due, _)| *due < now) {
+            let Some((_, ids)) = self.forget.pop_front() else { break };
+            for id in ids {
+                self.ids.remove(&id);
             }
-            self.forget.pop_front();
-            self.ids.remove(&id);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use licet_shared::id::EventId;
 
+use super::Unauthorized;
 use crate::random::RowId;
 
 /// Shared between the frame around all handlers and whoever authenticates the request.
@@ -14,6 +15,7 @@ pub(super) struct RequestFacts(Arc<Facts>);
 struct Facts {
     id: OnceLock<String>,
     edge: OnceLock<String>,
+    unauthorized: OnceLock<Unauthorized>,
 }
 
 impl RequestFacts {
@@ -31,6 +33,16 @@ impl RequestFacts {
         if let Some(id) = given_id.filter(|id| is_sound(id)) {
             let _ = self.0.id.set(id.to_owned());
         }
+    }
+
+    /// Notes why the call is not an edge's.
+    pub(super) fn unauthorized(&self, why: Unauthorized) {
+        let _ = self.0.unauthorized.set(why);
+    }
+
+    /// Why the call is not an edge's, if it is not.
+    pub(super) fn why_unauthorized(&self) -> Option<Unauthorized> {
+        self.0.unauthorized.get().copied()
     }
 
     /// The edge that calls, once it is known.

@@ -64,11 +64,11 @@ pub async fn serve(
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(limits.max_connections));
     let mut builder = http1::Builder::new();
-    // Of 100 headers, which is hyper's limit, 32 KiB is ample.
+    // Room for a head with the longest token that is read at all, twice over.
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
-        .max_buf_size(32 * 1024)
+        .max_buf_size(16 * 1024)
         .half_close(false);
     let mut stop = std::pin::pin!(stop);
     loop {

@@ -1,0 +1,191 @@
+//! Transactions on a real Postgres.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use licet_shared::id::OrgId;
+use tokio_postgres::types::Type;
+use xtask::postgres::{Cluster, Options};
+
+use super::{Database, DatabaseSettings, Error, Tenant, sealed::Authenticated};
+use crate::{
+    metrics::Metrics,
+    migrations::{Migrator, Passwords},
+    random::RowId,
+};
+
+struct Tester;
+
+impl Authenticated for Tester {}
+
+/// A migrated database, and a tenant of it with a pool of one connection.
+struct Bench {
+    cluster: Cluster,
+    tenant: Tenant,
+    database: Database,
+    metrics: Arc<Metrics>,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let cluster = Cluster::temporary(&Options::default()).unwrap();
+        cluster.create_database("licet").unwrap();
+        let admin = cluster.admin_url("licet").parse().unwrap();
+        let passwords = Passwords { app: Some("p".into()), system: None };
+        Migrator::connect(&admin).await.unwrap().up(&passwords).await.unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let settings = DatabaseSettings { pool_size: 1, ..DatabaseSettings::default() };
+        let config = cluster.url("licet", "licet_app", "p").parse().unwrap();
+        let database = Database::new(&config, &settings, Arc::clone(&metrics)).unwrap();
+        let tenant = database.tenant_to_be(&Tester, OrgId::generate().unwrap());
+        Self { cluster, tenant, database, metrics }
+    }
+
+    /// The server process behind the one connection.
+    async fn backend(&self) -> i32 {
+        let rows = self.tenant.run_tx("backend", |tx| {
+            Box::pin(async move { tx.query("SELECT pg_backend_pid()", &[]).await })
+        });
+        rows.await.unwrap()[0].get(0)
+    }
+
+    fn count(&self) -> String {
+        let rows = self.cluster.query("licet", "SELECT count(*) FROM licet.audit_events").unwrap();
+        rows[0][0].clone().unwrap()
+    }
+}
+
+const RAISE: &str = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40001'; END $$";
+
+const WRITE: &str = "INSERT INTO licet.audit_events (org_id, id, actor, action, subject)
+    VALUES ($1, gen_random_uuid(), 'a', 'b', 'c')";
+
+#[tokio::test]
+async fn transactions_end_as_they_must() {
+    let bench = Bench::new().await;
+    conflicts_are_tried_again(&bench).await;
+    a_conflict_without_end_is_given_up(&bench).await;
+    an_error_rolls_back_and_keeps_the_connection(&bench).await;
+    a_swallowed_error_is_no_success(&bench).await;
+    a_cancelled_transaction_takes_its_connection_with_it(&bench).await;
+    the_error_of_begin_comes_first(&bench).await;
+    a_lost_connection_is_replaced_before_commit(&bench).await;
+    nothing_is_seen_outside_of_a_transaction(&bench).await;
+}
+
+async fn conflicts_are_tried_again(bench: &Bench) {
+    let attempts = AtomicU32::new(0);
+    let done = bench.tenant.run_tx("conflict", |tx| {
+        let attempts = &attempts;
+        Box::pin(async move {
+            let attempt = attempts.fetch_add(1, Ordering::Relaxed);
+            tx.execute(WRITE, &[(&tx.org(), Type::UUID)]).await?;
+            if attempt < 2 {
+                tx.execute(RAISE, &[]).await?;
+            }
+            Ok(attempt)
+        })
+    });
+    assert_eq!(done.await.unwrap(), 2);
+    assert_eq!(bench.count(), "1", "only the last attempt counts");
+    let text = bench.metrics.render((0, 0), 0).unwrap();
+    assert!(text.contains(r#"tx_retries_total{name="conflict"} 2"#), "{text}");
+}
+
+async fn a_conflict_without_end_is_given_up(bench: &Bench) {
+    let attempts = AtomicU32::new(0);
+    let done = bench.tenant.run_tx("conflict", |tx| {
+        attempts.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move { tx.execute(RAISE, &[]).await })
+    });
+    assert!(done.await.unwrap_err().is_conflict());
+    assert_eq!(attempts.load(Ordering::Relaxed), 6);
+}
+
+async fn an_error_rolls_back_and_keeps_the_connection(bench: &Bench) {
+    let backend = bench.backend().await;
+    let done = bench.tenant.run_tx("error", |tx| {
+        Box::pin(async move {
+            tx.execute(WRITE, &[(&tx.org(), Type::UUID)]).await?;
+            Err::<(), _>(Error::Row("a test's"))
+        })
+    });
+    assert!(matches!(done.await, Err(Error::Row("a test's"))));
+    assert_eq!(bench.count(), "1");
+    assert_eq!(bench.backend().await, backend);
+}
+
+async fn a_swallowed_error_is_no_success(bench: &Bench) {
+    let done = bench.tenant.run_tx("swallow", |tx| {
+        Box::pin(async move {
+            tx.execute(WRITE, &[(&tx.org(), Type::UUID)]).await?;
+            drop(tx.execute("SELECT 1 / 0", &[]).await);
+            Ok(())
+        })
+    });
+    assert!(matches!(done.await, Err(Error::Aborted)));
+    assert_eq!(bench.count(), "1");
+}
+
+async fn a_cancelled_transaction_takes_its_connection_with_it(bench: &Bench) {
+    let backend = bench.backend().await;
+    let done = bench.tenant.run_tx("cancel", |tx| {
+        Box::pin(async move {
+            tx.execute(WRITE, &[(&tx.org(), Type::UUID)]).await?;
+            tx.execute("SELECT pg_sleep(0.5)", &[]).await
+        })
+    });
+    assert!(tokio::time::timeout(Duration::from_millis(100), done).await.is_err());
+    assert_ne!(bench.backend().await, backend);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(bench.count(), "1");
+}
+
+async fn the_error_of_begin_comes_first(bench: &Bench) {
+    // A connection in a state that it can't be given back in by any code of ours.
+    let connection = bench.database.connection().await.unwrap();
+    drop(connection.batch_execute("BEGIN; SELECT 1 / 0").await);
+    drop(connection);
+    let done = bench.tenant.run_tx("begin", |tx| {
+        Box::pin(async move {
+            drop(tx.query("SELECT 1", &[]).await);
+            Err::<(), _>(Error::Row("a test's"))
+        })
+    });
+    match done.await {
+        Err(Error::Statement(error)) => {
+            assert_eq!(error.code().map(|code| code.code()), Some("25P02"));
+        }
+        other => panic!("{other:?}"),
+    }
+    // And it is gone.
+    bench.backend().await;
+}
+
+async fn a_lost_connection_is_replaced_before_commit(bench: &Bench) {
+    let attempts = AtomicU32::new(0);
+    let done = bench.tenant.run_tx("lost", |tx| {
+        let attempts = &attempts;
+        Box::pin(async move {
+            tx.execute(WRITE, &[(&tx.org(), Type::UUID)]).await?;
+            if attempts.fetch_add(1, Ordering::Relaxed) == 0 {
+                tx.execute("SELECT pg_terminate_backend(pg_backend_pid())", &[]).await?;
+            }
+            Ok(())
+        })
+    });
+    done.await.unwrap();
+    assert_eq!(attempts.load(Ordering::Relaxed), 2);
+    assert_eq!(bench.count(), "2");
+}
+
+async fn nothing_is_seen_outside_of_a_transaction(bench: &Bench) {
+    let connection = bench.database.connection().await.unwrap();
+    let row = connection.query_one("SELECT count(*) FROM licet.audit_events", &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 0);
+}
