@@ -19,6 +19,10 @@ pub(crate) enum Route<'a> {
 }
 
 impl<'a> Route<'a> {
+    /// How many there are.
+    #[cfg(test)]
+    pub(crate) const COUNT: usize = 11;
+
     /// The route of a path, whatever the method.
     pub(crate) fn find(path: &'a str) -> Option<Self> {
         match path {

@@ -18,6 +18,7 @@ pub const MAX_METADATA_BYTES: usize = 4 * 1024;
 
 /// Body of `POST /api/v1/licenses/validate`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ValidateRequest {
     /// The license token that activation or refresh gave.
@@ -37,6 +38,7 @@ pub struct ValidateRequest {
 
 /// Body of `POST /api/v1/licenses/activate`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ActivateRequest {
     /// What the buyer typed.
@@ -49,6 +51,7 @@ pub struct ActivateRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Anything the vendor wants to keep with the activation.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<std::collections::BTreeMap<String, serde_json::Value>>))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
 }
@@ -63,6 +66,7 @@ pub struct TokenRequest {
 
 /// Answer to activate, refresh and deactivate, also when it is a no.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ActivationAnswer {
     /// Whether it was done. After `deactivate`, that the activation is given back.
     pub valid: bool,
@@ -80,9 +84,11 @@ pub struct ActivationAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<LicenseSummary>,
     /// The activation.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "act_01jd3t6q8zf5k9v7m2x4c6b8n0"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation_id: Option<ActivationId>,
     /// Feature name to value.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<std::collections::BTreeMap<String, serde_json::Value>>))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<serde_json::Map<String, serde_json::Value>>,
     /// Which features these are.

@@ -10,6 +10,7 @@ macro_rules! problems {
         /// Every kind of problem, with its HTTP status.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub enum ProblemCode {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*
         }
@@ -72,6 +73,7 @@ problems! {
 
 /// A problem body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// Path of the page that documents the code.
     #[serde(rename = "type")]

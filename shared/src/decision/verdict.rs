@@ -12,6 +12,7 @@ use crate::{
 
 /// An answer to "may it run?". Parts that are not known for the code at hand are absent.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Verdict<'a> {
     /// Whether it may: true for [`Code::Valid`] alone.
     pub valid: bool,
@@ -23,9 +24,11 @@ pub struct Verdict<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub license: Option<LicenseSummary>,
     /// The activation; known once the signature has been checked.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "act_01jd3t6q8zf5k9v7m2x4c6b8n0"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation_id: Option<ActivationId>,
     /// Feature name to value; given with `VALID` alone.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<std::collections::BTreeMap<String, serde_json::Value>>))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub features: Option<&'a RawValue>,
     /// Which features these are.
@@ -44,21 +47,26 @@ pub struct Verdict<'a> {
 
 /// What is said of a license in an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LicenseSummary {
     /// The license.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "lic_01jd3t6q8zf5k9v7m2x4c6b8n0"))]
     pub id: LicenseId,
     /// What was bought.
     pub tier: Tier,
     /// Codes of the products it covers.
     pub products: Vec<String>,
     /// Its end; null where it does not end.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub expires_at: Option<Timestamp>,
 }
 
 /// Which features an answer shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FeatureSetReference {
     /// The set.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "fs_01jd3t6q8zf5k9v7m2x4c6b8n0"))]
     pub id: FeatureSetId,
     /// Its revision.
     pub revision: u32,
@@ -66,15 +74,19 @@ pub struct FeatureSetReference {
 
 /// The times of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TokenSummary {
     /// It is refused from this second on.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub expires_at: Timestamp,
     /// The time from which a client does well to refresh it.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub refresh_after: Timestamp,
 }
 
 /// Where the newest document behind an answer came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// This isolate's memory.
@@ -89,8 +101,10 @@ pub enum Source {
 
 /// How fresh an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Freshness {
     /// The time at which the origin vouched for the status used.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub as_of: Timestamp,
     /// Seconds since then.
     pub age_s: i64,
@@ -104,6 +118,7 @@ pub struct Freshness {
 
 /// Why an answer is less fresh than it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Degraded {
     /// The origin was asked and did not answer.

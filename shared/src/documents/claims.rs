@@ -15,6 +15,7 @@ pub const TOKEN_VERSION: u8 = 1;
 
 /// What was bought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Tier {
     /// At no charge.
@@ -173,6 +174,7 @@ impl Kind for KeysClaims {
 
 /// An Ed25519 public key as JSON Web Key (RFC 8037 §2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Jwk {
     /// `OKP`.
     pub kty: String,
