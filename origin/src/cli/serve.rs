@@ -46,13 +46,13 @@ pub(super) struct Serve {
     #[arg(long, env = "LICET_POOL_SIZE", default_value = "16", value_name = "N", value_parser = at_least_one())]
     pool_size: usize,
     /// Longest wait for a database connection, in milliseconds; then 503
-    #[arg(long, env = "LICET_POOL_WAIT_MS", default_value = "2000", value_name = "MS")]
+    #[arg(long, env = "LICET_POOL_WAIT_MS", default_value = "1000", value_name = "MS")]
     pool_wait_ms: u64,
     /// Longest run of one statement, in milliseconds
     #[arg(long, env = "LICET_STATEMENT_TIMEOUT_MS", default_value = "5000", value_name = "MS")]
     statement_timeout_ms: u64,
     /// Longest wait for a lock, in milliseconds
-    #[arg(long, env = "LICET_LOCK_TIMEOUT_MS", default_value = "3000", value_name = "MS")]
+    #[arg(long, env = "LICET_LOCK_TIMEOUT_MS", default_value = "2000", value_name = "MS")]
     lock_timeout_ms: u64,
     /// Seconds for which a status list counts as fresh: the bound on how late a revocation shows
     #[arg(long, env = "LICET_STATUS_TTL_S", default_value = "30", value_name = "S", value_parser = clap::value_parser!(u32).range(1..=86_400))]

@@ -1,11 +1,11 @@
 //! `idempotency_keys`.
 
-use licet_shared::{decision::Code, id::ActivationId};
+use licet_shared::{decision::Code, id::ActivationId, time::Timestamp};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{Error, Tx};
-use crate::random::RowId;
+use crate::{clock, random::RowId};
 
 /// How many outworn rows a request clears away, at most.
 const SWEEP: i64 = 8;
@@ -23,25 +23,33 @@ pub(crate) struct Earlier {
     pub(crate) outcome: Outcome,
 }
 
-/// Takes a key for this transaction; false when another request had it within a day. Waits for
-/// a running one, as long as the lock timeout lets it.
+/// For how long a key counts, in seconds.
+pub(crate) const KEPT_S: i64 = 86_400;
+
+/// Takes a key for this transaction, on behalf of a license. False when a request had it since
+/// `outworn`, and also when there is no such license: keys are kept for real licenses alone.
+/// Waits for a running request, as long as the lock timeout lets it.
 pub(crate) async fn claim(
     tx: &Tx<'_>,
     key: &str,
     request_hash: &[u8; 32],
+    license_key_hash: &[u8; 32],
+    outworn: Timestamp,
 ) -> Result<bool, Error> {
     let claimed = tx
         .execute(
             "INSERT INTO licet.idempotency_keys AS k (org_id, key, request_hash)
-             VALUES ($1, $2, $3)
+             SELECT l.org_id, $2, $3 FROM licet.licenses l WHERE l.org_id = $1 AND l.key_hash = $4
              ON CONFLICT (org_id, key) DO UPDATE
                  SET request_hash = excluded.request_hash, code = NULL, activation_id = NULL,
                      created_at = excluded.created_at
-                 WHERE k.created_at < now() - interval '24 hours'",
+                 WHERE k.created_at < $5",
             &[
                 (&tx.org(), Type::UUID),
                 (&key, Type::TEXT),
                 (&request_hash.as_slice(), Type::BYTEA),
+                (&license_key_hash.as_slice(), Type::BYTEA),
+                (&clock::system_time(outworn), Type::TIMESTAMPTZ),
             ],
         )
         .await;

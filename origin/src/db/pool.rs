@@ -25,9 +25,9 @@ impl Default for DatabaseSettings {
     fn default() -> Self {
         Self {
             pool_size: 16,
-            pool_wait: Duration::from_secs(2),
+            pool_wait: Duration::from_secs(1),
             statement_timeout: Duration::from_secs(5),
-            lock_timeout: Duration::from_secs(3),
+            lock_timeout: Duration::from_secs(2),
         }
     }
 }

@@ -18,6 +18,22 @@ pub trait Caller: sealed::Authenticated {}
 impl<T: sealed::Authenticated> Caller for T {}
 
 /// One organization's part of the database. See [`Tenant::run_tx`].
+///
+/// There is none without an authenticated caller:
+///
+/// ```compile_fail,E0277
+/// # async fn handler(database: licet_origin::db::Database, tag: licet_shared::id::OrgTag) {
+/// struct Somebody;
+/// let tenant = database.tenant_by_tag(&Somebody, tag).await;
+/// # }
+/// ```
+///
+/// and nobody outside of this crate is one:
+///
+/// ```compile_fail
+/// struct Somebody;
+/// impl licet_origin::db::Caller for Somebody {}
+/// ```
 #[derive(Clone)]
 pub struct Tenant {
     pub(super) database: Database,

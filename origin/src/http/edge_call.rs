@@ -1,7 +1,7 @@
 //! A call by an authenticated edge, as handlers take it: with it comes the way to the database.
 
 use axum::{
-    Json, RequestExt,
+    Json,
     body::{Body, Bytes},
     extract::{FromRequest, Request},
     http::{HeaderMap, header},
@@ -96,7 +96,7 @@ impl FromRequest<AppState> for EdgeCall {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, HandlerError> {
         let now = clock::now();
-        let (parts, body) = request.with_limited_body().into_parts();
+        let (parts, body) = request.into_parts();
         let edges = state.edges();
         let facts = parts.extensions.get::<RequestFacts>().cloned().unwrap_or_default();
         let unauthorized = |why| unauthorized(why, &facts);

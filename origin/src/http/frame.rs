@@ -137,3 +137,64 @@ fn known(method: &Method) -> &'static str {
         _ => "other",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use axum::{Router, body::Body, http::Request, middleware, routing::get};
+    use http_body_util::BodyExt;
+    use licet_shared::{jws::LocalSigner, problem::Problem};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{
+        db::{Database, DatabaseSettings},
+        http::{EdgeAuthenticator, StateSettings},
+        keys::{Keyrings, MasterKey},
+        metrics::Metrics,
+    };
+
+    /// Handlers that misbehave, in the frame that must bear it. No database is ever reached.
+    fn app() -> Router {
+        let metrics = Arc::new(Metrics::new());
+        let config = "postgres://nobody@127.0.0.1:9/none".parse().unwrap();
+        let database =
+            Database::new(&config, &DatabaseSettings::default(), Arc::clone(&metrics)).unwrap();
+        let platform = LocalSigner::from_seed("platform.1", [1; 32]);
+        let keyrings =
+            Keyrings::new(MasterKey::new([2; 32]), platform, "https://edge.test".into()).unwrap();
+        let settings = StateSettings {
+            request_timeout: Duration::from_millis(50),
+            ..StateSettings::default()
+        };
+        let edges = EdgeAuthenticator::new(Vec::new(), 1);
+        let state = AppState::new(database, keyrings, edges, metrics, settings);
+        let fault = || async { HandlerError::from(Fault::internal("hush", "hush")) };
+        Router::new()
+            .route("/panic", get(|| async { panic!("hush") as () }))
+            .route("/slow", get(std::future::pending::<()>))
+            .route("/fault", get(fault))
+            .route("/bare", get(|| async { (StatusCode::BAD_GATEWAY, "hush") }))
+            .layer(middleware::from_fn_with_state(state, frame))
+    }
+
+    #[tokio::test]
+    async fn whatever_a_handler_does_the_answer_is_a_problem_without_its_cause() {
+        for (path, code) in [
+            ("/panic", ProblemCode::Internal),
+            ("/slow", ProblemCode::Unavailable),
+            ("/fault", ProblemCode::Internal),
+            ("/bare", ProblemCode::Internal),
+        ] {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            let response = app().oneshot(request).await.unwrap();
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let text = String::from_utf8(body.to_vec()).unwrap();
+            let problem: Problem = serde_json::from_str(&text).unwrap();
+            assert_eq!((problem.code, problem.status), (code, status), "{path}");
+            assert!(!text.contains("hush"), "{path}: {text}");
+        }
+    }
+}

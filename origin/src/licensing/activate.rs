@@ -112,22 +112,23 @@ pub(crate) async fn activate(
 
 async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
     // All four travel together and run in this order.
-    let claim = claim(tx, attempt.once);
+    let claim = claim(tx, attempt);
     let grant = grants::lock_by_key(tx, &attempt.key_hash);
     let seats = activations::seats(tx, &attempt.key_hash, &attempt.fingerprint_hash);
     let newest = status_lists::newest(tx);
     let (claimed, grant, seats, newest) =
         futures_util::future::join4(claim, grant, seats, newest).await;
-    if !claimed? {
-        return repeat(tx, attempt, grant?).await;
-    }
-
+    let claimed = claimed?;
     let (Some(grant), Some(seats)) = (grant?, seats?) else {
-        return refuse(tx, attempt, Code::LicenseNotFound, None).await;
+        return unknown(tx, attempt).await;
     };
+    if !claimed {
+        return repeat(tx, attempt, grant).await;
+    }
     let objection = objection(&grant, false, attempt.now).or_else(|| objection_to_use(&grant, &seats, attempt));
     if let Some(code) = objection {
-        return refuse(tx, attempt, code, Some(Box::new(grant))).await;
+        record(tx, attempt, Outcome { code, activation: None }).await?;
+        return Ok(Decided::Refused(code, Some(Box::new(grant))));
     }
     let activation = match seats.own {
         Some(activation) => again(tx, attempt, activation).await?,
@@ -136,9 +137,12 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
     Ok(Decided::Granted(Box::new(grant), activation))
 }
 
-async fn claim(tx: &Tx<'_>, once: Option<Once<'_>>) -> Result<bool, Error> {
-    match once {
-        Some(once) => idempotency::claim(tx, once.key, &once.request_hash).await,
+async fn claim(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<bool, Error> {
+    match attempt.once {
+        Some(once) => {
+            let outworn = attempt.now.plus(-idempotency::KEPT_S);
+            idempotency::claim(tx, once.key, &once.request_hash, &attempt.key_hash, outworn).await
+        }
         None => Ok(true),
     }
 }
@@ -160,16 +164,6 @@ fn open_list(newest: Option<StatusEntry>) -> (u32, bool) {
         Some(newest) if newest.index < status_lists::ENTRIES => (newest.list, false),
         Some(full) => (full.list + 1, true),
     }
-}
-
-async fn refuse(
-    tx: &Tx<'_>,
-    attempt: &Attempt<'_>,
-    code: Code,
-    grant: Option<Box<Grant>>,
-) -> Result<Decided, Error> {
-    record(tx, attempt, Outcome { code, activation: None }).await?;
-    Ok(Decided::Refused(code, grant))
 }
 
 async fn record(tx: &Tx<'_>, attempt: &Attempt<'_>, outcome: Outcome) -> Result<(), Error> {
@@ -235,28 +229,34 @@ async fn first(
     })
 }
 
+/// There is no such license. Nothing is written for a key that somebody made up.
+async fn unknown(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
+    let earlier = match attempt.once {
+        Some(once) => idempotency::find(tx, once.key).await?,
+        None => None,
+    };
+    Ok(match earlier {
+        Some(_) => Decided::KeyReused,
+        None => Decided::Refused(Code::LicenseNotFound, None),
+    })
+}
+
 /// Answers a request that was answered before: as then, but with a new token.
-async fn repeat(
-    tx: &Tx<'_>,
-    attempt: &Attempt<'_>,
-    grant: Option<Grant>,
-) -> Result<Decided, Error> {
+async fn repeat(tx: &Tx<'_>, attempt: &Attempt<'_>, grant: Grant) -> Result<Decided, Error> {
     let Some(once) = attempt.once else { return Err(Error::Changed) };
     // Gone again when another request has just cleared it away: then begin anew.
     let earlier = idempotency::find(tx, once.key).await?.ok_or(Error::Changed)?;
     if earlier.request_hash != once.request_hash {
         return Ok(Decided::KeyReused);
     }
-    let (Some(id), Some(grant)) = (earlier.outcome.activation, grant.as_ref()) else {
-        return Ok(Decided::Refused(earlier.outcome.code, grant.map(Box::new)));
+    let Some(id) = earlier.outcome.activation else {
+        return Ok(Decided::Refused(earlier.outcome.code, Some(Box::new(grant))));
     };
-    match grants::of_activation(tx, id, grant.license).await? {
-        None => Ok(Decided::Refused(Code::ActivationNotFound, None)),
-        Some((grant, activation)) => {
-            Ok(match objection(&grant, !activation.live, attempt.now) {
-                Some(code) => Decided::Refused(code, Some(Box::new(grant))),
-                None => Decided::Granted(Box::new(grant), activation),
-            })
-        }
-    }
+    let Some((grant, activation)) = grants::of_activation(tx, id, grant.license).await? else {
+        return Ok(Decided::Refused(Code::ActivationNotFound, None));
+    };
+    Ok(match objection(&grant, !activation.live, attempt.now) {
+        Some(code) => Decided::Refused(code, Some(Box::new(grant))),
+        None => Decided::Granted(Box::new(grant), activation),
+    })
 }

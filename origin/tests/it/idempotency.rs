@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use licet_shared::decision::Code;
+use licet_shared::{decision::Code, license_key::LicenseKey};
 use serde_json::json;
 
 use super::support::{
@@ -41,6 +41,9 @@ async fn another_request_under_the_same_key_is_refused() {
     assert_eq!(reply.code(), "IDEMPOTENCY_KEY_REUSED");
     let live = bed.database.admin("SELECT count(*) FROM licet.activations");
     assert_eq!(live[0][0].as_deref(), Some("1"));
+    let unknown = LicenseKey::new(seeded.tag, [1; 16]).reveal();
+    let reply = bed.call(activation(&unknown, "one").once("k1")).await;
+    assert_eq!(reply.code(), "IDEMPOTENCY_KEY_REUSED");
     // Another organization's keys are its own.
     let other = bed.database.seed("beta", 5);
     assert!(bed.call(activation(&other.key, "two").once("k1")).await.answer().valid);
@@ -119,6 +122,21 @@ async fn only_a_sound_key_is_taken() {
         assert!(reply.problem().detail.starts_with("Idempotency-Key"));
     }
     assert!(bed.call(activation(&seeded.key, "one").once(&"x".repeat(255))).await.answer().valid);
+}
+
+/// Anybody can make up license keys, and each call has a key of its own.
+#[tokio::test]
+async fn nothing_is_written_for_a_license_that_is_not_there() {
+    let bed = Bed::new();
+    let seeded = bed.database.seed("alpha", 5);
+    let unknown = LicenseKey::new(seeded.tag, [1; 16]).reveal();
+    for _ in 0..2 {
+        let answer = bed.call(activation(&unknown, "one").once("k1")).await.answer();
+        assert_eq!(answer.code, Code::LicenseNotFound);
+    }
+    assert_eq!(bed.database.admin("SELECT key FROM licet.idempotency_keys").len(), 0);
+    // So the key is still free.
+    assert!(bed.call(activation(&seeded.key, "one").once("k1")).await.answer().valid);
 }
 
 /// Whoever gives none may still repeat: the device has its seat.

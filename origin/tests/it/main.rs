@@ -16,6 +16,7 @@ mod edge_auth;
 mod idempotency;
 mod isolation;
 mod limits;
+mod load;
 mod migrations;
 mod process;
 mod round_trips;
