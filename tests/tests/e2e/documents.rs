@@ -2,20 +2,20 @@
 
 use licet_shared::documents::StatusReference;
 use licet_shared::jws::{LocalSigner, Times, sign};
-use licet_shared::status_list::{Bits, Encoded, status};
+use licet_shared::status_list::{Bits, Encoded};
 use licet_tests::fake_origin::Reply;
 use licet_tests::forge::{DAY_S, ForgedOrg};
 use licet_tests::wait::SOON;
 use licet_tests::{Activation, LoneEdge, eventually, now};
 use serde_json::json;
 
-fn installation(edge: &LoneEdge, org: &ForgedOrg) -> Activation {
+pub(super) fn installation(edge: &LoneEdge, org: &ForgedOrg) -> Activation {
     org.installation(&edge.url(), org.sign(&org.license_claims(0)))
 }
 
 /// Whether the edge says yes. Anything but a verdict or a problem is the test's failure.
 #[track_caller]
-fn says_yes(activation: &Activation) -> bool {
+pub(super) fn says_yes(activation: &Activation) -> bool {
     let answer = activation.ask(&json!({}));
     match answer.status {
         200 => answer.verdict()["valid"] == true,
@@ -25,7 +25,7 @@ fn says_yes(activation: &Activation) -> bool {
 }
 
 #[track_caller]
-fn expect_yes_soon(activation: &Activation, what: &str) {
+pub(super) fn expect_yes_soon(activation: &Activation, what: &str) {
     eventually(what, SOON, || {
         let answer = activation.ask(&json!({}));
         if answer.status == 200 && answer.verdict()["valid"] == true {
@@ -64,7 +64,7 @@ fn expect_disbelief(edge: &LoneEdge, poisons: &[Poison<'_>]) {
     }
 }
 
-fn stranger(kid: &str) -> LocalSigner {
+pub(super) fn stranger(kid: &str) -> LocalSigner {
     LocalSigner::from_seed(kid, xtask::net::random().unwrap())
 }
 
@@ -120,14 +120,6 @@ fn a_key_set_that_does_not_verify_is_not_believed() {
                     org,
                     &sign(&org.keys_claims(u64::MAX), times, &platform).unwrap(),
                 );
-            }),
-        ),
-        (
-            "long past its end",
-            Box::new(|org| {
-                let platform: LocalSigner = edge.keys.platform_key.parse().unwrap();
-                let times = Times::starting(now().plus(-30 * DAY_S), DAY_S);
-                shelve(org, &sign(&org.keys_claims(5), times, &platform).unwrap());
             }),
         ),
         (
@@ -260,12 +252,6 @@ fn a_status_list_that_does_not_verify_is_not_believed() {
                 );
             }),
         ),
-        (
-            "with a status that nobody knows",
-            Box::new(|org| {
-                shelve(org, &org.sign(&org.list_claims(5, 30, &[(0, 7)])));
-            }),
-        ),
         ("no zlib", Box::new(|org| broken(org, Bits::Four, "AAAA"))),
         (
             "no base64url",
@@ -334,171 +320,51 @@ fn a_feature_set_that_does_not_verify_is_not_believed() {
 }
 
 #[test]
-fn a_lower_version_never_replaces_a_higher() {
-    let mut edge = LoneEdge::start();
-    let org = edge.org();
-    org.shelve_all(&edge.origin, 1);
-    let activation = installation(&edge, &org);
-    assert!(says_yes(&activation));
-
-    let revoked = org.list_claims(6, 1, &[(0, status::REVOKED)]);
-    org.shelve_list(&edge.origin, &org.sign(&revoked));
-    eventually("revoked", SOON, || {
-        let code = activation.code();
-        if code == "REVOKED" { Ok(()) } else { Err(code) }
-    });
-    // The same list as before, freshly signed by the right key: somebody replays a backup.
-    let replay =
-        |edge: &LoneEdge| org.shelve_list(&edge.origin, &org.sign(&org.list_claims(5, 60, &[])));
-    replay(&edge);
-    for _ in 0..8 {
-        assert!(!says_yes(&activation), "an older list was believed");
-        std::thread::sleep(std::time::Duration::from_millis(400));
-        replay(&edge);
-    }
-    // Nor in a new isolate, which has the higher one from the cache.
-    edge.worker.restart().unwrap();
-    for _ in 0..4 {
-        replay(&edge);
-        assert!(
-            !says_yes(&activation),
-            "an older list was believed by a new isolate"
-        );
-        std::thread::sleep(std::time::Duration::from_millis(400));
-    }
-    org.shelve_list(&edge.origin, &org.sign(&org.list_claims(7, 1, &[])));
-    expect_yes_soon(&activation, "a higher version that has it in force again");
-}
-
-#[test]
-fn a_withdrawn_key_does_not_come_back_with_an_older_key_set() {
-    let mut edge = LoneEdge::start();
-    let org = edge.org();
-    org.shelve_all(&edge.origin, 1);
-    let activation = installation(&edge, &org);
-    assert!(says_yes(&activation));
-
-    // Key 1 goes, key 2 comes; all documents are signed anew.
-    let mut next = org.clone();
-    next.key = stranger(&format!("{}.2", org.tag));
-    next.shelve_all(&edge.origin, 1);
-    next.shelve_keys(&edge.origin, &next.sign_by_platform(&next.keys_claims(6)));
-    let successor = installation(&edge, &next);
-    expect_yes_soon(&successor, "a token of the new key");
-    eventually("the old key's token is refused", SOON, || {
-        let verdict = activation.validate();
-        if verdict["code"] == "UNKNOWN_KEY" {
-            Ok(())
-        } else {
-            Err(verdict.to_string())
-        }
-    });
-
-    org.shelve_all(&edge.origin, 1);
-    for restart in [false, true] {
-        if restart {
-            edge.worker.restart().unwrap();
-        }
-        for _ in 0..4 {
-            assert!(
-                !says_yes(&activation),
-                "the withdrawn key counts again (new isolate: {restart})"
-            );
-            std::thread::sleep(std::time::Duration::from_millis(400));
-        }
-    }
-}
-
-#[test]
-fn an_origin_s_failures_degrade_the_answer_and_are_not_kept() {
+fn a_document_that_verifies_but_holds_no_more_is_no_yes() {
     let edge = LoneEdge::start();
-    let org = edge.org();
-    let activation = installation(&edge, &org);
-    // An unknown organization at first: the failure itself must not become the answer.
-    edge.origin.always(Reply::new(500, "text/plain", "oops"));
-    assert!(!says_yes(&activation));
-    edge.origin.be_normal();
-    org.shelve_all(&edge.origin, 1);
-    expect_yes_soon(&activation, "the first documents, after a failure");
-
-    let elsewhere = format!("{}/elsewhere", edge.origin.url());
-    let failures = [
-        Reply::new(500, "application/problem+json", r#"{"code":"INTERNAL"}"#),
-        Reply::new(503, "text/plain", "busy"),
-        Reply::new(404, "text/html", "<h1>no such site</h1>"),
-        Reply::new(403, "text/plain", "go away"),
-        Reply::new(200, "text/html", "<h1>Welcome to the hotel's network</h1>"),
-        Reply::new(204, "text/plain", ""),
-        Reply::new(302, "text/plain", "").header("Location", &elsewhere),
+    let (hour_ago, month_ago) = (now().plus(-3600), now().plus(-30 * DAY_S));
+    let poisons: Vec<Poison<'_>> = vec![
+        (
+            "keys long past their end",
+            Box::new(|org| {
+                let times = Times::starting(month_ago, DAY_S);
+                let keys = sign(&org.keys_claims(5), times, &org.platform).unwrap();
+                org.shelve_keys(&edge.origin, &keys);
+            }),
+        ),
+        (
+            "a list long past its end",
+            Box::new(|org| {
+                let list = org.sign_at(&org.list_claims(5, 30, &[]), month_ago);
+                org.shelve_list(&edge.origin, &list);
+            }),
+        ),
+        (
+            "a list signed longer ago than its ttl",
+            Box::new(|org| {
+                let list = org.sign_at(&org.list_claims(5, 30, &[]), hour_ago);
+                org.shelve_list(&edge.origin, &list);
+            }),
+        ),
+        (
+            "features long past their end",
+            Box::new(|org| {
+                let features = org.features_claims(5, &json!({"everything": true}));
+                org.shelve_features(&edge.origin, &org.sign_at(&features, month_ago));
+            }),
+        ),
+        (
+            "a status that nobody knows",
+            Box::new(|org| {
+                let list = org.sign(&org.list_claims(5, 30, &[(0, 7)]));
+                org.shelve_list(&edge.origin, &list);
+            }),
+        ),
     ];
-    for failure in failures {
-        edge.origin.always(failure.clone());
-        eventually("degraded, but yes", SOON, || {
-            let verdict = activation.validate();
-            assert_eq!(verdict["code"], "VALID", "{failure:?}: {verdict}");
-            let degraded = verdict["freshness"]["degraded"] == "origin_unreachable";
-            if degraded {
-                Ok(())
-            } else {
-                Err(verdict.to_string())
-            }
-        });
-        let asked = edge.origin.take_received();
-        assert!(
-            asked.iter().all(|one| one.target != "/elsewhere"),
-            "followed a redirect"
-        );
-        edge.origin.be_normal();
-        eventually("as before", SOON, || {
-            org.shelve_list(&edge.origin, &org.sign(&org.list_claims(5, 1, &[])));
-            let verdict = activation.validate();
-            if verdict["code"] == "VALID" && verdict["freshness"]["degraded"].is_null() {
-                Ok(())
-            } else {
-                Err(verdict.to_string())
-            }
-        });
+    for (what, poison) in poisons {
+        let org = edge.org();
+        org.shelve_all(&edge.origin, 30);
+        poison(&org);
+        assert!(!says_yes(&installation(&edge, &org)), "{what}");
     }
-}
-
-#[test]
-fn a_confirmation_without_a_new_signature_does_not_keep_a_status_fresh() {
-    let edge = LoneEdge::start();
-    let org = edge.org();
-    org.shelve_all(&edge.origin, 2);
-    let activation = installation(&edge, &org);
-    assert!(says_yes(&activation));
-    edge.origin.put(
-        &org.path("statuslists/0"),
-        Reply::new(304, "application/statuslist+jwt", ""),
-    );
-    eventually("no longer passed off as fresh", SOON, || {
-        let verdict = activation.validate();
-        let fresh = verdict["code"] == "VALID" && verdict["freshness"]["degraded"].is_null();
-        let age = verdict["freshness"]["age_s"].as_i64().unwrap_or_default();
-        assert!(!fresh || age <= 3, "{verdict}");
-        if fresh {
-            Err(verdict.to_string())
-        } else {
-            Ok(())
-        }
-    });
-}
-
-#[test]
-fn a_new_key_is_learnt_when_its_first_token_comes() {
-    let edge = LoneEdge::start();
-    let org = edge.org();
-    org.shelve_all(&edge.origin, 30);
-    assert!(says_yes(&installation(&edge, &org)));
-    let mut next = org.clone();
-    next.key = stranger(&format!("{}.2", org.tag));
-    let mut keys = org.keys_claims(6);
-    keys.keys.extend(next.keys_claims(6).keys);
-    org.shelve_keys(&edge.origin, &org.sign_by_platform(&keys));
-    expect_yes_soon(&installation(&edge, &next), "a token of the added key");
-    assert!(
-        says_yes(&installation(&edge, &org)),
-        "the key before still counts"
-    );
 }

@@ -6,15 +6,18 @@
     reason = "a test reports by failing"
 )]
 
+mod bad_bodies;
 mod bad_input;
 mod crash;
 mod documents;
 mod edge_auth;
+mod edge_calls;
 mod lifecycle;
 mod logs;
 mod outage;
 mod races;
 mod refusals;
+mod renewal;
 mod revocation;
 mod surface;
 mod tampering;

@@ -1,0 +1,189 @@
+//! How an edge renews what it knows: forwards, never back, and what it does when that fails.
+
+use std::time::Duration;
+
+use licet_shared::status_list::status;
+use licet_tests::fake_origin::Reply;
+use licet_tests::wait::SOON;
+use licet_tests::{LoneEdge, eventually};
+
+use crate::documents::{expect_yes_soon, installation, says_yes, stranger};
+
+#[test]
+fn a_lower_version_never_replaces_a_higher() {
+    let mut edge = LoneEdge::start();
+    let org = edge.org();
+    org.shelve_all(&edge.origin, 1);
+    let activation = installation(&edge, &org);
+    assert!(says_yes(&activation));
+
+    let revoked = org.list_claims(6, 1, &[(0, status::REVOKED)]);
+    org.shelve_list(&edge.origin, &org.sign(&revoked));
+    eventually("revoked", SOON, || {
+        let code = activation.code();
+        if code == "REVOKED" { Ok(()) } else { Err(code) }
+    });
+    // The same list as before, freshly signed by the right key: somebody replays a backup.
+    let replay =
+        |edge: &LoneEdge| org.shelve_list(&edge.origin, &org.sign(&org.list_claims(5, 60, &[])));
+    replay(&edge);
+    for _ in 0..8 {
+        assert!(!says_yes(&activation), "an older list was believed");
+        std::thread::sleep(Duration::from_millis(400));
+        replay(&edge);
+    }
+    // Nor in a new isolate, which has the higher one from the cache.
+    edge.worker.restart().unwrap();
+    for _ in 0..4 {
+        replay(&edge);
+        assert!(
+            !says_yes(&activation),
+            "an older list was believed by a new isolate"
+        );
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    org.shelve_list(&edge.origin, &org.sign(&org.list_claims(7, 1, &[])));
+    expect_yes_soon(&activation, "a higher version that has it in force again");
+}
+
+#[test]
+fn a_withdrawn_key_does_not_come_back_with_an_older_key_set() {
+    let mut edge = LoneEdge::start();
+    let org = edge.org();
+    org.shelve_all(&edge.origin, 1);
+    let activation = installation(&edge, &org);
+    assert!(says_yes(&activation));
+
+    // Key 1 goes, key 2 comes; all documents are signed anew.
+    let mut next = org.clone();
+    next.key = stranger(&format!("{}.2", org.tag));
+    next.shelve_all(&edge.origin, 1);
+    next.shelve_keys(&edge.origin, &next.sign_by_platform(&next.keys_claims(6)));
+    let successor = installation(&edge, &next);
+    expect_yes_soon(&successor, "a token of the new key");
+    eventually("the old key's token is refused", SOON, || {
+        let verdict = activation.validate();
+        if verdict["code"] == "UNKNOWN_KEY" {
+            Ok(())
+        } else {
+            Err(verdict.to_string())
+        }
+    });
+
+    org.shelve_all(&edge.origin, 1);
+    for restart in [false, true] {
+        if restart {
+            edge.worker.restart().unwrap();
+        }
+        for _ in 0..4 {
+            assert!(
+                !says_yes(&activation),
+                "the withdrawn key counts again (new isolate: {restart})"
+            );
+            std::thread::sleep(Duration::from_millis(400));
+        }
+    }
+}
+
+#[test]
+fn an_origin_s_failures_degrade_the_answer_and_are_not_kept() {
+    let edge = LoneEdge::start();
+    let org = edge.org();
+    let activation = installation(&edge, &org);
+    // An unknown organization at first: the failure itself must not become the answer.
+    edge.origin.always(Reply::new(500, "text/plain", "oops"));
+    assert!(!says_yes(&activation));
+    edge.origin.be_normal();
+    org.shelve_all(&edge.origin, 1);
+    expect_yes_soon(&activation, "the first documents, after a failure");
+
+    // Then one organization for each kind of failure, so that they are tried side by side.
+    let elsewhere = format!("{}/elsewhere", edge.origin.url());
+    let failures = [
+        Reply::new(500, "application/problem+json", r#"{"code":"INTERNAL"}"#),
+        Reply::new(503, "text/plain", "busy"),
+        Reply::new(404, "text/html", "<h1>no such site</h1>"),
+        Reply::new(403, "text/plain", "go away"),
+        Reply::new(200, "text/html", "<h1>Welcome to the hotel's network</h1>"),
+        Reply::new(204, "text/plain", ""),
+        Reply::new(302, "text/plain", "").header("Location", &elsewhere),
+    ];
+    let mut all = Vec::new();
+    for failure in failures {
+        let org = edge.org();
+        org.shelve_all(&edge.origin, 1);
+        let activation = installation(&edge, &org);
+        expect_yes_soon(&activation, "before the failure");
+        edge.origin.put(&org.path("statuslists/0"), failure.clone());
+        all.push((failure, org, activation));
+    }
+    for (failure, _, activation) in &all {
+        eventually("degraded, but yes", SOON, || {
+            let verdict = activation.validate();
+            assert_eq!(verdict["code"], "VALID", "{failure:?}: {verdict}");
+            let degraded = verdict["freshness"]["degraded"] == "origin_unreachable";
+            if degraded {
+                Ok(())
+            } else {
+                Err(format!("{failure:?}: {verdict}"))
+            }
+        });
+    }
+    let asked = edge.origin.take_received();
+    let followed = asked.iter().any(|one| one.target == "/elsewhere");
+    assert!(!followed, "followed a redirect");
+    for (failure, org, activation) in &all {
+        eventually("as before", SOON, || {
+            org.shelve_list(&edge.origin, &org.sign(&org.list_claims(5, 1, &[])));
+            let verdict = activation.validate();
+            let fresh = verdict["freshness"]["degraded"].is_null();
+            if verdict["code"] == "VALID" && fresh {
+                Ok(())
+            } else {
+                Err(format!("{failure:?}: {verdict}"))
+            }
+        });
+    }
+}
+
+#[test]
+fn a_confirmation_without_a_new_signature_does_not_keep_a_status_fresh() {
+    let edge = LoneEdge::start();
+    let org = edge.org();
+    org.shelve_all(&edge.origin, 2);
+    let activation = installation(&edge, &org);
+    assert!(says_yes(&activation));
+    edge.origin.put(
+        &org.path("statuslists/0"),
+        Reply::new(304, "application/statuslist+jwt", ""),
+    );
+    eventually("no longer passed off as fresh", SOON, || {
+        let verdict = activation.validate();
+        let fresh = verdict["code"] == "VALID" && verdict["freshness"]["degraded"].is_null();
+        let age = verdict["freshness"]["age_s"].as_i64().unwrap_or_default();
+        assert!(!fresh || age <= 3, "{verdict}");
+        if fresh {
+            Err(verdict.to_string())
+        } else {
+            Ok(())
+        }
+    });
+}
+
+#[test]
+fn a_new_key_is_learnt_when_its_first_token_comes() {
+    let edge = LoneEdge::start();
+    let org = edge.org();
+    org.shelve_all(&edge.origin, 30);
+    assert!(says_yes(&installation(&edge, &org)));
+    let mut next = org.clone();
+    next.key = stranger(&format!("{}.2", org.tag));
+    let mut keys = org.keys_claims(6);
+    keys.keys.extend(next.keys_claims(6).keys);
+    org.shelve_keys(&edge.origin, &org.sign_by_platform(&keys));
+    expect_yes_soon(&installation(&edge, &next), "a token of the added key");
+    assert!(
+        says_yes(&installation(&edge, &org)),
+        "the key before still counts"
+    );
+}
