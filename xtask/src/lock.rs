@@ -35,3 +35,16 @@ pub fn exclusive<T>(file: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> 
     }
     work()
 }
+
+/// An exclusive lock on `file` for as long as the answer lives, or `None` when
+/// another process holds it.
+pub fn claim(file: &Path) -> Result<Option<File>> {
+    let open = File::create(file).with_context(|| format!("cannot open {}", file.display()))?;
+    match open.try_lock() {
+        Ok(()) => Ok(Some(open)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", file.display()))
+        }
+    }
+}

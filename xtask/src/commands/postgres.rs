@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::until_interrupted;
-use crate::postgres::{Cluster, Options, dev_dir};
+use crate::postgres::{Cluster, DevDir, Options};
 use crate::step::step;
 
 /// Starts a cluster, prints its URL and stays up until Ctrl-C. `keep` takes the
@@ -13,12 +13,10 @@ pub fn postgres(keep: bool, port: Option<u16>) -> Result<()> {
         port,
         ..Options::default()
     };
-    let mut cluster = step("start Postgres", || {
-        if keep {
-            Cluster::start(&dev_dir()?.join("postgres"), &options)
-        } else {
-            Cluster::temporary(&options)
-        }
+    let kept = if keep { Some(DevDir::claim()?) } else { None };
+    let mut cluster = step("start Postgres", || match &kept {
+        Some(dir) => Cluster::start(&dir.path().join("postgres"), &options),
+        None => Cluster::temporary(&options),
     })?;
     cluster.create_database("licet")?;
     println!(

@@ -28,7 +28,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
 pub use self::binaries::Binaries;
-pub use self::place::dev_dir;
+pub use self::place::DevDir;
 pub use self::user::ServerUser;
 use self::wire::Connection;
 pub use self::wire::Row;
@@ -68,7 +68,7 @@ pub struct Cluster {
 impl Cluster {
     /// Starts the cluster kept in `dir`, creating it the first time.
     ///
-    /// `dir` must be a directory the server's user can enter: see [`dev_dir`].
+    /// `dir` must be a directory the server's user can enter: see [`DevDir`].
     pub fn start(dir: &Path, options: &Options) -> Result<Self> {
         let user = ServerUser::pick()?;
         let binaries = Binaries::find(&user)?;

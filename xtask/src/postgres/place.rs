@@ -1,7 +1,7 @@
 //! Directories that the database server's user can enter. A clone under
 //! `/root`, say, is not one when root steps down to another user.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result, bail};
 
 use super::user::ServerUser;
-use crate::{paths, process};
+use crate::{lock, paths, process};
 
 /// Only root ever needs a place outside of its clone, and root can have this one.
 const SYSTEM_STATE: &str = "/var/lib/licet";
@@ -23,10 +23,55 @@ pub(super) fn reachable_dir(user: &ServerUser) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// What `cargo xtask dev` keeps between runs: `$LICET_STATE`, else `.licet` in
+/// What `cargo xtask dev` keeps between runs, for one process at a time.
+pub struct DevDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DevDir {
+    /// An error in one sentence when another process has claimed it.
+    pub fn claim() -> Result<Self> {
+        let path = dev_dir()?;
+        match lock::claim(&path.join(LOCK))? {
+            Some(lock) => Ok(Self { path, _lock: lock }),
+            None => bail!(
+                "another `cargo xtask dev` (or `postgres --keep`) of this clone is running: end it first, or set LICET_STATE \
+                 to another directory (and other ports) for a second one"
+            ),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Deletes all that former runs kept in it.
+    pub fn clear(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let path = entry.path();
+            if entry.file_name() == LOCK {
+                continue; // ours, and held
+            }
+            let removed = if path.is_dir() {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
+            };
+            removed.with_context(|| format!("cannot delete {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+const LOCK: &str = "lock";
+
+/// Its directory: `$LICET_STATE`, else `.licet` in
 /// the clone, else (root, and a clone that others can't enter) a directory of
 /// this clone's own under `/var/lib/licet`.
-pub fn dev_dir() -> Result<PathBuf> {
+fn dev_dir() -> Result<PathBuf> {
     let user = ServerUser::pick()?;
     if let Some(dir) = std::env::var_os("LICET_STATE") {
         let dir = open_dir(paths::workspace().join(dir))?;

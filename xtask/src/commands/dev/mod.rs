@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{build, until_interrupted};
 use crate::origin::{self, Keys, Origin, OriginConfig};
-use crate::postgres::{Cluster, Options, dev_dir};
+use crate::postgres::{Cluster, DevDir, Options};
 use crate::step::step;
 use crate::wrangler::{Source, Worker, WorkerConfig};
 use crate::{edge, net, paths};
@@ -47,14 +47,15 @@ impl Default for DevOptions {
 /// Sets up, starts, shows a verdict through the edge, and stays up until
 /// Ctrl-C. With `once` it ends there, well only if the verdict was `VALID`.
 pub fn dev(options: &DevOptions) -> Result<()> {
+    let claimed = DevDir::claim()?;
+    let state = claimed.path();
     expect_free_ports(options)?;
     edge::build()?;
     build::origin(false)?;
-    let state = dev_dir()?;
     if options.reset {
-        step("forget what former runs kept", || forget(&state))?;
+        step("forget what former runs kept", || claimed.clear())?;
     }
-    let mut running = Running::start(options, &state)?;
+    let mut running = Running::start(options, state)?;
     let shown = demo::show(&running.worker.url(), &running.seed);
     // A part that has died says more than the answer that did not come.
     let demo = shown.map_err(|error| running.obituary().map_or(error, Error::msg))?;
@@ -66,7 +67,7 @@ pub fn dev(options: &DevOptions) -> Result<()> {
             bail!("the verdict was not VALID")
         };
     }
-    demo.print_commands(&state)?;
+    demo.print_commands(state)?;
     println!(
         "\nThe edge is at {}, the origin at {}; keys, data and logs are in {}.\nCtrl-C ends all of it.",
         running.worker.url(),
@@ -92,19 +93,6 @@ fn external_database() -> Option<String> {
     std::env::var("DATABASE_URL")
         .ok()
         .filter(|url| !url.is_empty())
-}
-
-fn forget(state: &Path) -> Result<()> {
-    for entry in fs::read_dir(state)? {
-        let path = entry?.path();
-        let removed = if path.is_dir() {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
-        removed.with_context(|| format!("cannot delete {}", path.display()))?;
-    }
-    Ok(())
 }
 
 /// Ours, or the one that `DATABASE_URL` names.
