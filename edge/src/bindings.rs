@@ -58,3 +58,11 @@ pub(crate) async fn sleep(milliseconds: u32) {
     });
     let _ = JsFuture::from(promise).await;
 }
+
+/// What the runtime threw, for the log.
+pub(crate) fn thrown(error: &JsValue) -> String {
+    error.dyn_ref::<js_sys::Error>().map_or_else(
+        || error.as_string().unwrap_or_default(),
+        |error| String::from(error.message()),
+    )
+}

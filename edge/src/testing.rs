@@ -275,11 +275,16 @@ impl World {
     }
 
     /// Calls that reached for the origin since the last look.
-    pub(crate) fn calls(&self) -> Vec<JsValue> {
+    pub(crate) fn calls(&self) -> Vec<SeenCall> {
         let calls: Array = self.get("calls").unchecked_into();
-        let seen = calls.to_vec();
+        let seen = calls.iter().map(SeenCall).collect();
         calls.set_length(0);
         seen
+    }
+
+    /// How many entries the cache or the key-value store has.
+    pub(crate) fn count(&self, tier: &str) -> u32 {
+        self.map(tier).size()
     }
 
     /// Changes every entry of the cache or the key-value store, and says how many there were.
@@ -355,16 +360,54 @@ impl World {
     }
 }
 
+/// A call as the origin saw it.
+pub(crate) struct SeenCall(JsValue);
+
+impl SeenCall {
+    fn get(&self, name: &str) -> JsValue {
+        Reflect::get(&self.0, &name.into()).unwrap()
+    }
+
+    pub(crate) fn body(&self) -> String {
+        self.get("body").as_string().unwrap()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        self.headers().get(name).unwrap()
+    }
+
+    pub(crate) fn header_names(&self) -> Vec<String> {
+        let names = Array::from(&self.headers().keys());
+        names.iter().map(|name| name.as_string().unwrap()).collect()
+    }
+
+    fn headers(&self) -> worker::web_sys::Headers {
+        self.get("headers").unchecked_into()
+    }
+}
+
 /// A request as the runtime would hand it in.
 pub(crate) fn post(path: &str, headers: &[(&str, &str)], body: &str) -> crate::http::Incoming {
+    request("POST", path, headers, Some(body))
+}
+
+/// Likewise, with any method.
+pub(crate) fn request(
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&str>,
+) -> crate::http::Incoming {
     let init = worker::web_sys::RequestInit::new();
-    init.set_method("POST");
+    init.set_method(method);
     let js_headers = worker::web_sys::Headers::new().unwrap();
     for (name, value) in headers {
         js_headers.set(name, value).unwrap();
     }
     init.set_headers_headers(&js_headers);
-    init.set_body(&body.into());
+    if let Some(body) = body {
+        init.set_body(&body.into());
+    }
     let url = format!("https://edge.example{path}");
     crate::http::Incoming::new(
         worker::web_sys::Request::new_with_str_and_init(&url, &init).unwrap(),

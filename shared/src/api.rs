@@ -152,11 +152,16 @@ pub trait Body: DeserializeOwned {
 /// # Errors
 /// [`BodyError`] that names the field which is unknown, missing, twice there, mistyped or too long.
 pub fn parse<T: Body>(json: &[u8]) -> Result<T, BodyError> {
+    // serde would take an array for a struct, its fields by position.
+    if json.trim_ascii_start().starts_with(b"[") {
+        return Err(BodyError("invalid type: array, expected an object".into()));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let body: T = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let cause = error.into_inner();
-        if path == "." {
+        // "?" stands for a field whose name was not read to its end.
+        if matches!(path.as_str(), "." | "?") {
             BodyError(cause.to_string())
         } else {
             BodyError(format!("{path}: {cause}"))
@@ -274,6 +279,7 @@ mod tests {
             ),
             (r#"{"token":"t","product":"p"} x"#, "trailing characters"),
             ("{", "EOF"),
+            (r#" ["t","p",null,[],null]"#, "expected an object"),
             ("[]", "invalid"),
             ("", "EOF"),
         ];

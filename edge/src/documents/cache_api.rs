@@ -13,7 +13,12 @@ use worker::{
 };
 
 use super::{Document, Edition, Held, Name};
-use crate::{bindings::DEFAULT_CACHE, http::Answer, isolate::Scope, log::Level};
+use crate::{
+    bindings::{DEFAULT_CACHE, thrown},
+    http::Answer,
+    isolate::Scope,
+    log::Level,
+};
 
 /// How long an entry can be had: as long as documents live.
 const KEEP: &str = "max-age=86400";
@@ -36,7 +41,7 @@ pub(super) async fn read(scope: &Scope, name: Name) -> Option<Copy> {
     match try_read(&url, scope.now).await {
         Ok(copy) => copy,
         Err(error) => {
-            scope.log(Level::Warn, "the cache can't be read", &describe(&error));
+            scope.log(Level::Warn, "the cache can't be read", &thrown(&error));
             None
         }
     }
@@ -66,7 +71,7 @@ async fn try_read(url: &str, now: Timestamp) -> Result<Option<Copy>, JsValue> {
 pub(super) async fn write<D: Document>(scope: &Scope, name: Name, held: &Held<D>) {
     let url = name.cache_url(&scope.isolate.config.platform.issuer);
     if let Err(error) = try_write(&url, held).await {
-        scope.log(Level::Warn, "the cache can't be written", &describe(&error));
+        scope.log(Level::Warn, "the cache can't be written", &thrown(&error));
     }
 }
 
@@ -89,7 +94,7 @@ pub(super) async fn delete(scope: &Scope, name: Name) {
     let url = name.cache_url(&scope.isolate.config.platform.issuer);
     let cache = DEFAULT_CACHE.with(Clone::clone);
     if let Err(error) = cache.delete(&url).await {
-        scope.log(Level::Warn, "the cache can't be written", &describe(&error));
+        scope.log(Level::Warn, "the cache can't be written", &thrown(&error));
     }
 }
 
@@ -104,12 +109,4 @@ fn read_edition(text: &str) -> Option<Edition> {
         version: version.parse().ok()?,
         issued_at,
     })
-}
-
-/// What the runtime threw, for the log.
-pub(super) fn describe(error: &JsValue) -> String {
-    error.dyn_ref::<js_sys::Error>().map_or_else(
-        || error.as_string().unwrap_or_default(),
-        |error| String::from(error.message()),
-    )
 }

@@ -7,8 +7,12 @@
 use js_sys::{Object, Reflect};
 use worker::wasm_bindgen::{JsCast, JsValue};
 
-use super::{Document, Edition, Held, Name, cache_api::describe};
-use crate::{bindings::KvNamespace, isolate::Scope, log::Level};
+use super::{Document, Edition, Held, Name};
+use crate::{
+    bindings::{KvNamespace, thrown},
+    isolate::Scope,
+    log::Level,
+};
 
 const BINDING: &str = "LAST_KNOWN_GOOD";
 /// Seconds of signed time after which the stored copy of an unchanged version is written anew.
@@ -27,7 +31,7 @@ pub(super) async fn read(scope: &Scope, name: Name) -> Option<String> {
             scope.log(
                 Level::Warn,
                 "the key-value store can't be read",
-                &describe(&error),
+                &thrown(&error),
             );
             None
         }
@@ -62,7 +66,7 @@ pub(super) async fn write<D: Document>(scope: &Scope, name: Name, held: &Held<D>
         scope.log(
             Level::Warn,
             "the key-value store can't be written",
-            &describe(error),
+            &thrown(error),
         );
     }
     written.is_ok()
@@ -78,7 +82,7 @@ pub(super) async fn delete(scope: &Scope, name: Name) {
         scope.log(
             Level::Warn,
             "the key-value store can't be written",
-            &describe(&error),
+            &thrown(&error),
         );
     }
 }

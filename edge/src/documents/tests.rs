@@ -454,12 +454,8 @@ async fn a_demand_for_freshness_reaches_the_origin() {
     );
     let calls = world.calls();
     assert_eq!(calls.len(), 1);
-    let header = js_sys::Reflect::get(&calls[0], &"headers".into()).unwrap();
-    let headers: worker::web_sys::Headers = worker::wasm_bindgen::JsCast::unchecked_into(header);
-    assert_eq!(
-        headers.get("cache-control").unwrap().as_deref(),
-        Some("max-age=3")
-    );
+    let cache_control = calls[0].header("cache-control");
+    assert_eq!(cache_control.as_deref(), Some("max-age=3"));
 }
 
 #[wasm_bindgen_test]

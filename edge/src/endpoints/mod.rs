@@ -8,4 +8,6 @@ pub(crate) mod openapi;
 pub(crate) mod orgs;
 pub(crate) mod problems;
 pub(crate) mod refresh;
+#[cfg(test)]
+mod tests;
 pub(crate) mod validate;

@@ -6,14 +6,18 @@ mod signing;
 
 pub(crate) use health::{Health, pause_ms};
 
-use std::fmt;
-
 use worker::{
     wasm_bindgen::{JsCast, JsValue},
     web_sys::{AbortSignal, Headers, RequestInit, RequestRedirect, Response},
 };
 
-use crate::{bindings, clock, http::read_at_most, isolate::Scope};
+use crate::{
+    bindings::{self, thrown},
+    clock,
+    http::{ReadError, read_at_most},
+    isolate::Scope,
+    log::Level,
+};
 
 /// A call.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,13 +59,10 @@ pub(crate) enum CallError {
     Unusable,
 }
 
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unreachable => "the origin can't be reached",
-            Self::Unusable => "the origin's answer can't be used",
-        })
-    }
+/// A [`CallError`] with its cause, for the log.
+enum Failure {
+    Unreachable(String),
+    Unusable(String),
 }
 
 /// Makes one call, and notes in [`Health`] how it went.
@@ -69,23 +70,33 @@ pub(crate) async fn call(scope: &Scope, call: Call<'_>) -> Result<Reply, CallErr
     let result = attempt(scope, call).await;
     let health = &scope.isolate.origin;
     match &result {
-        Ok(_) | Err(CallError::Unusable) => health.answered(clock::now_ms()),
-        Err(CallError::Unreachable) => health.failed(clock::now_ms()),
+        Ok(_) | Err(Failure::Unusable(_)) => health.answered(clock::now_ms()),
+        Err(Failure::Unreachable(_)) => health.failed(clock::now_ms()),
     }
-    result
+    result.map_err(|failure| {
+        let (error, why) = match failure {
+            Failure::Unreachable(why) => (CallError::Unreachable, why),
+            Failure::Unusable(why) => (CallError::Unusable, why),
+        };
+        let detail = format!("{} {}: {why}", call.method, call.path);
+        scope.log(Level::Warn, "a call to the origin failed", &detail);
+        error
+    })
 }
 
-async fn attempt(scope: &Scope, call: Call<'_>) -> Result<Reply, CallError> {
+async fn attempt(scope: &Scope, call: Call<'_>) -> Result<Reply, Failure> {
     let config = &scope.isolate.config;
     let url = format!("{}{}", config.origin_url, call.path);
-    let init = request_init(scope, call).map_err(|_| CallError::Unusable)?;
+    let init = request_init(scope, call).map_err(|error| Failure::Unusable(thrown(&error)))?;
     let answer = bindings::fetch(&url, &init)
         .await
-        .map_err(|_| CallError::Unreachable)?;
-    let response: Response = answer.dyn_into().map_err(|_| CallError::Unusable)?;
+        .map_err(|error| Failure::Unreachable(thrown(&error)))?;
+    let response: Response = answer
+        .dyn_into()
+        .map_err(|_| Failure::Unusable("not a response".into()))?;
     let status = response.status();
     if matches!(status, 502..=504) {
-        return Err(CallError::Unreachable);
+        return Err(Failure::Unreachable(format!("status {status}")));
     }
     let header = |name| response.headers().get(name).ok().flatten();
     let media_type = header("content-type").unwrap_or_default();
@@ -96,12 +107,11 @@ async fn attempt(scope: &Scope, call: Call<'_>) -> Result<Reply, CallError> {
         .trim()
         .to_ascii_lowercase();
     let (etag, retry_after) = (header("etag"), header("retry-after"));
-    let body = read_at_most(response.body(), call.max_answer_bytes)
-        .await
-        .map_err(|error| match error {
-            crate::http::ReadError::TooLarge => CallError::Unusable,
-            crate::http::ReadError::Broken => CallError::Unreachable,
-        })?;
+    let body = read_at_most(response.body(), call.max_answer_bytes);
+    let body = body.await.map_err(|error| match error {
+        ReadError::TooLarge => Failure::Unusable("too large".into()),
+        ReadError::Broken => Failure::Unreachable("broke off".into()),
+    })?;
     Ok(Reply {
         status,
         media_type,
