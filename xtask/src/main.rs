@@ -33,7 +33,10 @@ fn main() -> ExitCode {
     let result = interrupt::install().and_then(|()| run(lexopt::Parser::from_env()));
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) if interrupt::requested() => ExitCode::from(130),
+        Err(_) if interrupt::requested() => {
+            eprintln!("interrupted");
+            ExitCode::from(130)
+        }
         Err(error) => {
             eprintln!("\nerror: {error:#}");
             ExitCode::FAILURE
