@@ -1,5 +1,5 @@
 //! The HTTP side: who calls, within which limits, and how answers look. What is answered is in
-//! [`crate::edge_api`].
+//! `edge_api`.
 
 mod edge_auth;
 mod edge_call;

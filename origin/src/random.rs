@@ -1,6 +1,8 @@
 //! Randomness from the operating system, and the ids made from it.
 
-use licet_shared::id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, PolicyId, ProductId};
+use licet_shared::id::{
+    ActivationId, EventId, FeatureSetId, LicenseId, OrgId, PolicyId, ProductId, RequestId,
+};
 use uuid::Uuid;
 
 use crate::{clock, fault::Fault};
@@ -46,4 +48,6 @@ macro_rules! row_ids {
     )*};
 }
 
-row_ids!(ActivationId, EventId, FeatureSetId, LicenseId, OrgId, PolicyId, ProductId);
+row_ids!(
+    ActivationId, EventId, FeatureSetId, LicenseId, OrgId, PolicyId, ProductId, RequestId
+);

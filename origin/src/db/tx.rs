@@ -195,8 +195,10 @@ impl Tenant {
                 Ok(value)
             }
             worked => {
-                connection.client()?.batch_execute("ROLLBACK").await.map_err(Error::from)?;
-                connection.give_back();
+                // Failing that the connection is closed, which rolls back as well.
+                if connection.client()?.batch_execute("ROLLBACK").await.is_ok() {
+                    connection.give_back();
+                }
                 Err(worked.err().unwrap_or(Error::Aborted).into())
             }
         }

@@ -3,13 +3,11 @@
 use std::fmt;
 
 use axum::http::{HeaderMap, Method, Uri, header};
-use base64ct::{Base64UrlUnpadded, Encoding};
 use licet_shared::{
     documents::EdgeClaims,
     jws::{Untrusted, Verified, VerifyingKey},
     time::Timestamp,
 };
-use sha2::{Digest, Sha256};
 
 use super::{Replay, ReplayMemory};
 
@@ -130,7 +128,7 @@ impl EdgeAuthenticator {
         now: Timestamp,
     ) -> Result<Result<(), Full>, Unauthorized> {
         let claims = signed.token.claims();
-        if claims.bh != Base64UrlUnpadded::encode_string(&Sha256::digest(body)) {
+        if claims.bh != EdgeClaims::body_hash(body) {
             return Err(Unauthorized::OtherCall);
         }
         match self.calls.witness(signed.edge(), &claims.jti, now) {

@@ -23,9 +23,12 @@ pub(super) async fn ready(State(state): State<AppState>) -> Result<Json<Value>, 
     let mut remembered = state.readiness().lock().await;
     let ready = match *remembered {
         Some((at, ready)) if at.elapsed() < REMEMBERED => ready,
-        _ => ask(&state).await,
+        _ => {
+            let ready = ask(&state).await;
+            *remembered = Some((Instant::now(), ready));
+            ready
+        }
     };
-    *remembered = Some((Instant::now(), ready));
     if ready {
         Ok(Json(json!({ "status": "ready" })))
     } else {

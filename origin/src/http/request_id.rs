@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use licet_shared::id::EventId;
+use licet_shared::id::RequestId;
 
 use super::Unauthorized;
 use crate::random::RowId;
@@ -22,7 +22,8 @@ impl RequestFacts {
     /// The request's id: the edge's if it is authenticated and gave one, else one of our own.
     pub(super) fn id(&self) -> &str {
         self.0.id.get_or_init(|| {
-            EventId::generate().map_or_else(|_| "unnamed".into(), |id| format!("req_{}", tail(&id.to_string())))
+            // Without randomness little else will work, but that must still be told.
+            RequestId::generate().map_or_else(|_| "unnamed".into(), |id| id.to_string())
         })
     }
 
@@ -49,10 +50,6 @@ impl RequestFacts {
     pub(super) fn edge(&self) -> Option<&str> {
         self.0.edge.get().map(String::as_str)
     }
-}
-
-fn tail(id: &str) -> &str {
-    id.split_once('_').map_or(id, |(_, tail)| tail)
 }
 
 /// Short, and nothing that could break out of a log line.

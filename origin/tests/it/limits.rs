@@ -151,6 +151,31 @@ async fn a_schema_that_went_away_makes_the_origin_unready() {
     assert_eq!(reply.status.as_u16(), 200);
 }
 
+/// Asking often must not prolong an answer.
+#[tokio::test]
+async fn readiness_follows_the_database_however_often_it_is_asked() {
+    let bed = Bed::new();
+    let ready = || async {
+        let request = Request::get("/health/ready").body(Body::empty()).unwrap();
+        bed.send(request).await.status.as_u16()
+    };
+    let set = |hash: &str| {
+        bed.database.admin(&format!(
+            "UPDATE licet.schema_migrations SET sha256 = {hash} WHERE version = 4"
+        ));
+    };
+    assert_eq!(ready().await, 200);
+    set("'\\x00' || sha256");
+    for expected in [503, 200] {
+        let started = std::time::Instant::now();
+        while ready().await != expected {
+            assert!(started.elapsed() < Duration::from_secs(3), "still not {expected}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        set("substring(sha256 FROM 2)");
+    }
+}
+
 /// The one license is locked by somebody else, so whoever comes has to wait.
 async fn held_up(options: BedOptions) -> (Arc<Bed>, super::support::Seeded, tokio_postgres::Client) {
     let bed = Bed::with(TestDatabase::migrated(), &options);
