@@ -10,9 +10,9 @@ use licet_shared::{
 
 use super::{
     Document, Found, Freshness, Held, Memory, Name, Obtained, obtain,
-    renew::{Renewal, renew, renew_later},
+    renew::{Renewal, renew, renew_later, wait_for_another},
 };
-use crate::isolate::Scope;
+use crate::{clock, isolate::Scope};
 
 /// The documents of a token's organization, and how they were come by.
 #[derive(Debug)]
@@ -115,6 +115,10 @@ impl Documents {
     /// Asks the origin for the status list, to learn whether it can be reached at all.
     pub(crate) async fn ask_the_origin(&mut self, scope: &Rc<Scope>, token: &LicenseToken) {
         let name = Names::of(token).status_list;
+        wait_for_another(scope, name).await;
+        if scope.isolate.origin.answered_recently(clock::now_ms()) {
+            return;
+        }
         match renew::<StatusDocument>(scope, name, &self.keys, None).await {
             Renewal::Current(held) => {
                 self.source = Source::Origin;
