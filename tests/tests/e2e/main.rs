@@ -14,6 +14,7 @@ mod edge_auth;
 mod edge_calls;
 mod lifecycle;
 mod logs;
+mod openapi;
 mod outage;
 mod races;
 mod refusals;
