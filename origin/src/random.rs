@@ -49,5 +49,12 @@ macro_rules! row_ids {
 }
 
 row_ids!(
-    ActivationId, EventId, FeatureSetId, LicenseId, OrgId, PolicyId, ProductId, RequestId
+    ActivationId,
+    EventId,
+    FeatureSetId,
+    LicenseId,
+    OrgId,
+    PolicyId,
+    ProductId,
+    RequestId
 );

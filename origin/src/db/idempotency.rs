@@ -84,7 +84,9 @@ pub(crate) async fn find(
         request_hash: row.try_get(0)?,
         outcome: Outcome {
             code: code.ok_or(Error::Row("idempotency_keys.code"))?,
-            activation: row.try_get::<_, Option<Uuid>>(2)?.map(ActivationId::from_uuid),
+            activation: row
+                .try_get::<_, Option<Uuid>>(2)?
+                .map(ActivationId::from_uuid),
         },
     }))
 }

@@ -78,5 +78,7 @@ pub(super) fn version(number: i64) -> Result<u64, Error> {
 
 /// Version of the tenant's key set; none where there is no such organization.
 pub(crate) async fn keys_version(tx: &Tx<'_>) -> Result<Option<u64>, Error> {
-    Ok(find(tx).await?.map(|organization| organization.keys_version))
+    Ok(find(tx)
+        .await?
+        .map(|organization| organization.keys_version))
 }

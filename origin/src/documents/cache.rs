@@ -33,7 +33,12 @@ impl SignedDocument {
         // this very copy.
         let digest = Sha256::digest(text.as_bytes());
         let etag = format!("\"{}\"", Base64UrlUnpadded::encode_string(&digest[..15]));
-        Self { text: text.into(), version, issued_at, etag }
+        Self {
+            text: text.into(),
+            version,
+            issued_at,
+            etag,
+        }
     }
 
     /// The compact JWS.
@@ -100,7 +105,11 @@ impl Default for DocumentCache {
 impl DocumentCache {
     fn with_budget(budget: usize) -> Self {
         // Bounded by bytes below.
-        Self(Mutex::new(Remembered { copies: LruCache::unbounded(), bytes: 0, budget }))
+        Self(Mutex::new(Remembered {
+            copies: LruCache::unbounded(),
+            bytes: 0,
+            budget,
+        }))
     }
 
     /// The copy of a document in exactly this state, if it is not older than `max_age_s`.
@@ -146,12 +155,18 @@ mod tests {
     }
 
     fn state(revision: u32) -> DocumentState {
-        DocumentState::FeatureSet(FeatureSetVersion { revision, keys_version: 1 })
+        DocumentState::FeatureSet(FeatureSetVersion {
+            revision,
+            keys_version: 1,
+        })
     }
 
     fn copy(bytes: usize) -> Copy<DocumentState> {
         let document = SignedDocument::new("x".repeat(bytes), 1, NOW);
-        Copy { state: state(1), document: Arc::new(document) }
+        Copy {
+            state: state(1),
+            document: Arc::new(document),
+        }
     }
 
     #[test]

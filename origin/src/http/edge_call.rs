@@ -14,9 +14,7 @@ use licet_shared::{
     time::Timestamp,
 };
 
-use super::{
-    AppState, HandlerError, Unauthorized, edge_auth::Full, request_id::RequestFacts,
-};
+use super::{AppState, HandlerError, Unauthorized, edge_auth::Full, request_id::RequestFacts};
 use crate::{
     clock,
     db::{Database, Tenant, sealed::Authenticated},
@@ -45,7 +43,9 @@ impl EdgeCaller {
     /// The organization that a path names. What is no tag, and what names nobody, is not found.
     pub(crate) async fn for_org(&self, tag: &str) -> Result<Tenant, HandlerError> {
         let tag = tag.parse().map_err(|_| HandlerError::not_found())?;
-        self.find_org(tag).await?.ok_or_else(HandlerError::not_found)
+        self.find_org(tag)
+            .await?
+            .ok_or_else(HandlerError::not_found)
     }
 }
 
@@ -75,7 +75,10 @@ impl EdgeCall {
 
     /// Who asks, for the audit trail.
     pub(crate) fn origin(&self) -> Origin<'_> {
-        Origin { actor: &self.caller.edge, request_id: Some(&self.request_id) }
+        Origin {
+            actor: &self.caller.edge,
+            request_id: Some(&self.request_id),
+        }
     }
 
     /// The answer with the request's id, counted.
@@ -98,21 +101,34 @@ impl FromRequest<AppState> for EdgeCall {
         let now = clock::now();
         let (parts, body) = request.into_parts();
         let edges = state.edges();
-        let facts = parts.extensions.get::<RequestFacts>().cloned().unwrap_or_default();
+        let facts = parts
+            .extensions
+            .get::<RequestFacts>()
+            .cloned()
+            .unwrap_or_default();
         let unauthorized = |why| unauthorized(why, &facts);
         let signed = edges
             .check_head(&parts.method, &parts.uri, &parts.headers, now)
             .map_err(unauthorized)?;
-        let given_id = parts.headers.get("x-request-id").and_then(|value| value.to_str().ok());
+        let given_id = parts
+            .headers
+            .get("x-request-id")
+            .and_then(|value| value.to_str().ok());
         facts.authenticated(signed.edge(), given_id);
         let body = read(body, &parts.headers).await?;
-        match edges.check_body(&signed, &body, now).map_err(unauthorized)? {
+        match edges
+            .check_body(&signed, &body, now)
+            .map_err(unauthorized)?
+        {
             Ok(()) => {}
             Err(Full) => return Err(Fault::busy("the memory of edge calls is full").into()),
         }
         Ok(Self {
             idempotency_key: signed.idempotency_key().map(check_key).transpose()?,
-            caller: EdgeCaller { edge: signed.edge().into(), database: state.database().clone() },
+            caller: EdgeCaller {
+                edge: signed.edge().into(),
+                database: state.database().clone(),
+            },
             headers: parts.headers,
             body,
             now,
@@ -143,14 +159,16 @@ async fn read(body: Body, headers: &HeaderMap) -> Result<Bytes, HandlerError> {
     match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => {
-            Err(HandlerError::problem(ProblemCode::BadRequest, "The body broke off."))
-        }
+        Err(_) => Err(HandlerError::problem(
+            ProblemCode::BadRequest,
+            "The body broke off.",
+        )),
     }
 }
 
 fn check_key(key: &str) -> Result<String, HandlerError> {
-    let sound = (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    let sound =
+        (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
     if sound {
         Ok(key.to_owned())
     } else {
@@ -162,10 +180,14 @@ fn check_key(key: &str) -> Result<String, HandlerError> {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
+    let Some(value) = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
     else {
         return false;
     };
-    let media_type = value.split_once(';').map_or(value, |(media_type, _)| media_type);
+    let media_type = value
+        .split_once(';')
+        .map_or(value, |(media_type, _)| media_type);
     media_type.trim().eq_ignore_ascii_case("application/json")
 }

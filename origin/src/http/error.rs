@@ -29,7 +29,11 @@ pub(crate) struct Pending {
 
 impl Pending {
     pub(super) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), retry_after_s: None }
+        Self {
+            code,
+            detail: detail.into(),
+            retry_after_s: None,
+        }
     }
 
     pub(super) fn of_fault(kind: FaultKind) -> Self {
@@ -85,7 +89,9 @@ impl IntoResponse for HandlerError {
             Self::Fault(fault) => (Pending::of_fault(fault.kind()), Some(fault)),
         };
         let status = StatusCode::from_u16(pending.code.status());
-        let mut response = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
+        let mut response = status
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            .into_response();
         response.extensions_mut().insert(pending);
         if let Some(fault) = fault {
             response.extensions_mut().insert(std::sync::Arc::new(fault));

@@ -43,7 +43,11 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StillRunning(time) => {
-                write!(f, "requests were still running after {} s and have been cut off", time.as_secs())
+                write!(
+                    f,
+                    "requests were still running after {} s and have been cut off",
+                    time.as_secs()
+                )
             }
         }
     }
@@ -77,7 +81,9 @@ pub async fn serve(
             () = &mut stop => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some((stream, place)) = accepted else { continue };
+        let Some((stream, place)) = accepted else {
+            continue;
+        };
         let service = TowerToHyperService::new(app.clone());
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {

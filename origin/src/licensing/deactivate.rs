@@ -44,7 +44,9 @@ pub(crate) async fn deactivate(
     let grant = loop {
         let version = keyring.version();
         let decided = tenant
-            .run_tx("deactivate", |tx| Box::pin(give_back(tx, id, license, version, origin)))
+            .run_tx("deactivate", |tx| {
+                Box::pin(give_back(tx, id, license, version, origin))
+            })
             .await?;
         match decided {
             Decided::GivenBack(grant) => break grant,
