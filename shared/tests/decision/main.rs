@@ -3,7 +3,7 @@
 //! `tests/vectors/decision.json` is what every implementation is held against. The cases it is
 //! made from stand in `cases.rs`; `LICET_BLESS=1 cargo test -p licet-shared --test decision`
 //! writes it anew, and a plain test run fails when the two differ.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::panic, clippy::unwrap_used, missing_docs)]
 
 #[path = "../support/mod.rs"]
 mod support;
