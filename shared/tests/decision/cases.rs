@@ -217,6 +217,14 @@ fn malformed() -> Vec<Named> {
         })
         .collect();
     cases.push(case(
+        "malformed: a header that is an array",
+        |w| {
+            w.tamper =
+                Some(|t| with_header(&t, |_| r#"["EdDSA","license+jwt","0ACME0AG.1"]"#.into()));
+        },
+        Code::Malformed,
+    ));
+    cases.push(case(
         "malformed: nbf at the beginning of time",
         |w| {
             w.tamper = Some(|t| {
