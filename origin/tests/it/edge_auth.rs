@@ -1,6 +1,6 @@
 //! Every way in which a call is not an edge's, against every operation there is.
 
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use licet_shared::jws::{LocalSigner, Times};
 use serde_json::json;
