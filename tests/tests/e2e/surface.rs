@@ -55,6 +55,29 @@ fn the_origin_is_not_ready_without_its_database_and_ready_again_with_it() {
 }
 
 #[test]
+fn the_origin_counts_what_it_answers_without_naming_anybody() {
+    let stack = Stack::shared();
+    let license = stack.license("surface", 1);
+    let activation = stack.device(&license, "counted").activated();
+    stack.device(&license, "refused").activate().verdict();
+    let metrics = get(&stack.origin.url(), "/metrics").expect(200).text();
+    assert!(metrics.ends_with("# EOF\n"), "not OpenMetrics: {metrics}");
+    for counted in ["VALID", "ACTIVATION_LIMIT"] {
+        assert!(
+            metrics.contains(counted),
+            "{counted} is not counted: {metrics}"
+        );
+    }
+    for name in [
+        &activation.id,
+        &license.id.to_string(),
+        license.org.tag.as_str(),
+    ] {
+        assert!(!metrics.contains(name), "{name} in {metrics}");
+    }
+}
+
+#[test]
 fn an_organization_s_keys_and_lists_are_public_and_verify() {
     let stack = Stack::shared();
     let license = stack.license("surface", 2);
