@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use futures_util::future::join;
 use licet_shared::{
-    decision::{LicenseToken, Source, State},
+    decision::{LicenseToken, OriginState, Source, State},
     documents::{FeatureSet, OrgKeys, StatusDocument},
 };
 
@@ -35,7 +35,11 @@ impl Documents {
             status_list: self.status_list.as_deref(),
             features: self.features.as_deref(),
             source: self.source,
-            origin_unreachable: self.origin_unreachable,
+            origin: if self.origin_unreachable {
+                OriginState::Unreachable
+            } else {
+                OriginState::Answering
+            },
         }
     }
 
