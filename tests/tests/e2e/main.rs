@@ -12,6 +12,7 @@ mod crash;
 mod documents;
 mod edge_auth;
 mod edge_calls;
+mod faults;
 mod footprint;
 mod lifecycle;
 mod logs;
