@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use licet_shared::status_list::status;
 use licet_tests::fake_origin::Reply;
+use licet_tests::forge::DAY_S;
 use licet_tests::wait::SOON;
-use licet_tests::{LoneEdge, eventually};
+use licet_tests::{LoneEdge, eventually, now};
 
 use crate::documents::{expect_yes_soon, installation, says_yes, stranger};
 
@@ -117,7 +118,7 @@ fn an_origin_s_failures_degrade_the_answer_and_are_not_kept() {
         eventually("degraded, but yes", SOON, || {
             let verdict = activation.validate();
             assert_eq!(verdict["code"], "VALID", "{failure:?}: {verdict}");
-            let degraded = verdict["freshness"]["degraded"] == "origin_unreachable";
+            let degraded = verdict["freshness"]["degraded"] == "origin_unusable";
             if degraded {
                 Ok(())
             } else {
@@ -146,6 +147,40 @@ fn an_origin_s_failures_degrade_the_answer_and_are_not_kept() {
             }
         });
     }
+}
+
+#[test]
+fn an_origin_that_answers_badly_is_no_reason_for_grace() {
+    let edge = LoneEdge::start();
+    let org = edge.org();
+    org.shelve_all(&edge.origin, 1);
+    // It ended ten seconds ago, and has an hour of grace.
+    let ended = org.sign_at(&org.license_claims(0), now().plus(-DAY_S - 10));
+    let activation = org.installation(&edge.url(), ended);
+    assert_eq!(activation.code(), "TOKEN_EXPIRED");
+    let list = org.path("statuslists/0");
+    edge.origin
+        .put(&list, Reply::new(500, "text/plain", "oops"));
+    eventually("the failure is met", SOON, || {
+        let verdict = activation.validate();
+        assert_eq!(verdict["code"], "TOKEN_EXPIRED", "{verdict}");
+        let degraded = verdict["freshness"]["degraded"] == "origin_unusable";
+        if degraded {
+            Ok(())
+        } else {
+            Err(verdict.to_string())
+        }
+    });
+    edge.origin.always(Reply::new(503, "text/plain", "away"));
+    eventually("grace while it can't be reached", SOON, || {
+        let verdict = activation.validate();
+        let degraded = verdict["freshness"]["degraded"] == "origin_unreachable";
+        if verdict["code"] == "VALID" && degraded {
+            Ok(())
+        } else {
+            Err(verdict.to_string())
+        }
+    });
 }
 
 #[test]
