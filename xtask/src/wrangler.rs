@@ -2,7 +2,7 @@
 //! on loopback, and gone without a trace when stopped.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -168,7 +168,7 @@ impl Worker {
         fs::remove_dir_all(dir.join("wrangler-logs")).ok();
         let mut config = match &self.config.source {
             Source::Built(build) => built(&copy_build(build, dir)?)?,
-            Source::Watched => watched()?,
+            Source::Watched => watched(dir)?,
             Source::Other(config) => config.clone(),
         };
         let vars = config["vars"].as_object().cloned().unwrap_or_default();
@@ -242,7 +242,7 @@ fn built(worker: &Path) -> Result<Value> {
     Ok(config)
 }
 
-fn watched() -> Result<Value> {
+fn watched(config_dir: &Path) -> Result<Value> {
     let root = paths::workspace();
     let mut config = root_config()?;
     config["main"] = json!(root.join(config["main"].as_str().unwrap_or_default()));
@@ -251,12 +251,23 @@ fn watched() -> Result<Value> {
         .as_array()
         .cloned()
         .unwrap_or_default();
+    let dirs = dirs.iter().filter_map(Value::as_str);
+    // Unlike the others, wrangler takes these for relative, whatever they are.
     let dirs: Vec<PathBuf> = dirs
-        .iter()
-        .filter_map(|dir| Some(root.join(dir.as_str()?)))
+        .map(|dir| relative(config_dir, &root.join(dir)))
         .collect();
     config["build"]["watch_dir"] = json!(dirs);
     Ok(config)
+}
+
+/// The way from one absolute directory to another, by way of the root.
+fn relative(from: &Path, to: &Path) -> PathBuf {
+    let up = from
+        .components()
+        .filter(|part| matches!(part, Component::Normal(_)))
+        .map(|_| "..");
+    up.collect::<PathBuf>()
+        .join(to.strip_prefix("/").unwrap_or(to))
 }
 
 fn copy_build(build: &Path, dir: &Path) -> Result<PathBuf> {
@@ -282,7 +293,7 @@ fn with(mut vars: Map<String, Value>, more: &[(String, String)]) -> Map<String, 
 
 #[cfg(test)]
 mod tests {
-    use super::{built, watched};
+    use super::{built, relative, watched};
     use std::path::Path;
 
     #[test]
@@ -292,12 +303,21 @@ mod tests {
         assert!(built.get("build").is_none());
         assert_eq!(built["kv_namespaces"][0]["binding"], "LAST_KNOWN_GOOD");
 
-        let watched = watched()?;
+        let watched = watched(Path::new("/some/state"))?;
         assert_eq!(watched["build"]["command"], "cargo xtask build edge");
         let dir = watched["build"]["watch_dir"][0]
             .as_str()
             .unwrap_or_default();
-        assert!(Path::new(dir).is_dir(), "{dir}");
+        assert!(
+            dir.starts_with("../../") && dir.ends_with("edge/src"),
+            "{dir}"
+        );
         Ok(())
+    }
+
+    #[test]
+    fn a_relative_way_leads_there() {
+        let way = relative(Path::new("/a/b"), Path::new("/c/d"));
+        assert_eq!(way, Path::new("../../c/d"));
     }
 }

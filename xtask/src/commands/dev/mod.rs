@@ -1,6 +1,7 @@
 //! `cargo xtask dev`: everything up on this machine, and shown to work.
 
 mod demo;
+mod follow;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Error, Result, bail};
 use serde_json::Value;
 
+use self::follow::Follow;
 use super::{build, until_interrupted};
 use crate::origin::{self, Keys, Origin, OriginConfig};
 use crate::postgres::{Cluster, DevDir, Options};
@@ -69,12 +71,17 @@ pub fn dev(options: &DevOptions) -> Result<()> {
     }
     demo.print_commands(state)?;
     println!(
-        "\nThe edge is at {}, the origin at {}; keys, data and logs are in {}.\nCtrl-C ends all of it.",
+        "\nThe edge is at {}, the origin at {}; keys, data and logs are in {}.\n\
+         The edge is built anew when its source changes. Ctrl-C ends all of it.",
         running.worker.url(),
         running.origin.url(),
         state.display(),
     );
-    let waited = until_interrupted(|| running.obituary());
+    let mut log = Follow::from_end(running.worker.log());
+    let waited = until_interrupted(|| {
+        log.print_builds();
+        running.obituary()
+    });
     println!();
     running.stop()?;
     waited
