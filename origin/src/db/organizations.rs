@@ -59,7 +59,12 @@ pub(crate) async fn insert(
         _ => return Ok(false),
     }
     tx.execute(
-        "INSERT INTO licet.organizations (org_id, slug, tag, name) VALUES ($1, $2, $3, $4)",
+        concat!(
+            "INSERT INTO licet.organizations (org_id, slug, tag, name, keys_version)
+             VALUES ($1, $2, $3, $4, ",
+            next_version!("0"),
+            ")"
+        ),
         &[
             (&tx.org(), Type::UUID),
             (&slug, Type::TEXT),
@@ -70,6 +75,20 @@ pub(crate) async fn insert(
     .await?;
     Ok(true)
 }
+
+/// The version that follows another: one more, and at least the milliseconds since 1970. Edges
+/// take no version below one they hold, and what a restore or a failover has lost counted lower
+/// than this.
+macro_rules! next_version {
+    ($version:literal) => {
+        concat!(
+            "greatest(",
+            $version,
+            " + 1, (extract(epoch FROM now()) * 1000)::bigint)"
+        )
+    };
+}
+pub(super) use next_version;
 
 /// A version as the database holds it.
 pub(super) fn version(number: i64) -> Result<u64, Error> {

@@ -3,7 +3,11 @@
 use licet_shared::id::LicenseId;
 use tokio_postgres::types::Type;
 
-use super::{Error, Tx, organizations::version};
+use super::{
+    Error, Tx,
+    licenses::LicenseStatus,
+    organizations::{next_version, version},
+};
 use crate::random::RowId;
 
 /// Entries of one list. The next one begins where it ends.
@@ -31,11 +35,14 @@ impl StatusEntry {
     }
 }
 
-/// Begins an organization's list unless it is there.
+/// Begins an organization's list unless it is there. It may have been there before a restore.
 pub(crate) async fn begin(tx: &Tx<'_>, number: u32) -> Result<(), Error> {
     tx.execute(
-        "INSERT INTO licet.status_versions (org_id, number) VALUES ($1, $2)
-         ON CONFLICT (org_id, number) DO NOTHING",
+        concat!(
+            "INSERT INTO licet.status_versions (org_id, number, version) VALUES ($1, $2, ",
+            next_version!("0"),
+            ") ON CONFLICT (org_id, number) DO NOTHING"
+        ),
         &[
             (&tx.org(), Type::UUID),
             (&StatusEntry::column(number)?, Type::INT4),
@@ -76,7 +83,11 @@ pub(crate) async fn advance(tx: &Tx<'_>, number: u32) -> Result<(), Error> {
 /// Counts a list's version up, as every change of an entry must in its own transaction.
 pub(crate) async fn bump(tx: &Tx<'_>, number: u32) -> Result<(), Error> {
     tx.execute(
-        "UPDATE licet.status_versions SET version = version + 1 WHERE org_id = $1 AND number = $2",
+        concat!(
+            "UPDATE licet.status_versions SET version = ",
+            next_version!("version"),
+            " WHERE org_id = $1 AND number = $2"
+        ),
         &[
             (&tx.org(), Type::UUID),
             (&StatusEntry::column(number)?, Type::INT4),
@@ -86,9 +97,14 @@ pub(crate) async fn bump(tx: &Tx<'_>, number: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// Counts up the versions of all lists that a license has entries in. They are locked in the
-/// order of their numbers first, so that two licenses can't wait for each other.
-pub(crate) async fn bump_for_license(tx: &Tx<'_>, license: LicenseId) -> Result<(), Error> {
+/// Has all lists that a license has entries in say its new status, and counts their versions up.
+/// They are locked in the order of their numbers first, so that two licenses can't wait for each
+/// other. No entry is added meanwhile: the license's row is locked.
+pub(crate) async fn withdraw(
+    tx: &Tx<'_>,
+    license: LicenseId,
+    status: LicenseStatus,
+) -> Result<(), Error> {
     let lists = tx
         .query(
             "SELECT number FROM licet.status_versions
@@ -102,10 +118,44 @@ pub(crate) async fn bump_for_license(tx: &Tx<'_>, license: LicenseId) -> Result<
         .iter()
         .map(|row| row.try_get(0))
         .collect::<Result<Vec<i32>, _>>()?;
+    mark(tx, license, status, &numbers).await?;
     tx.execute(
-        "UPDATE licet.status_versions SET version = version + 1
-         WHERE org_id = $1 AND number = ANY ($2)",
+        concat!(
+            "UPDATE licet.status_versions SET version = ",
+            next_version!("version"),
+            " WHERE org_id = $1 AND number = ANY ($2)"
+        ),
         &[(&tx.org(), Type::UUID), (&numbers, Type::INT4_ARRAY)],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Writes down what these lists are to say of a license.
+async fn mark(
+    tx: &Tx<'_>,
+    license: LicenseId,
+    status: LicenseStatus,
+    numbers: &[i32],
+) -> Result<(), Error> {
+    let (org, license) = (tx.org(), license.uuid());
+    if !matches!(status, LicenseStatus::Suspended | LicenseStatus::Revoked) {
+        let sql = "DELETE FROM licet.withdrawals WHERE org_id = $1 AND license_id = $2";
+        tx.execute(sql, &[(&org, Type::UUID), (&license, Type::UUID)])
+            .await?;
+        return Ok(());
+    }
+    tx.execute(
+        "INSERT INTO licet.withdrawals (org_id, status_list, license_id, status)
+         SELECT s.org_id, s.number, $2, $3 FROM licet.status_versions s
+         WHERE s.org_id = $1 AND s.number = ANY ($4)
+         ON CONFLICT (org_id, status_list, license_id) DO UPDATE SET status = excluded.status",
+        &[
+            (&org, Type::UUID),
+            (&license, Type::UUID),
+            (&status.as_str(), Type::TEXT),
+            (&numbers, Type::INT4_ARRAY),
+        ],
     )
     .await?;
     Ok(())
@@ -153,6 +203,21 @@ pub(crate) struct Withdrawn {
     pub(crate) status: u8,
 }
 
+/// Reads what stands in the one list and nothing else of the organization: `db/tests.rs` counts.
+/// Names the list by the parameter everywhere, so that the planner knows which one is meant.
+pub(super) const CONTENT: &str = "SELECT s.version, s.next_index, o.keys_version, ARRAY(
+         SELECT (a.status_index << 4) | CASE w.status WHEN 'REVOKED' THEN 1 ELSE 2 END
+         FROM licet.withdrawals w
+         JOIN licet.activations a ON a.org_id = w.org_id AND a.license_id = w.license_id
+             AND a.status_list = w.status_list
+         WHERE w.org_id = $1 AND w.status_list = $2
+         UNION ALL
+         SELECT (d.status_index << 4) | 3 FROM licet.activations d
+         WHERE d.org_id = $1 AND d.status_list = $2 AND d.deactivated_at IS NOT NULL)
+     FROM licet.status_versions s
+     JOIN licet.organizations o ON o.org_id = s.org_id
+     WHERE s.org_id = $1 AND s.number = $2";
+
 /// A list's version and every entry that is not valid, as of one moment: one statement, so that
 /// the version can't belong to other entries. An entry may be named twice, for its license and
 /// for itself.
@@ -164,22 +229,7 @@ pub(crate) async fn content(
         return Ok(None);
     };
     let row = tx
-        .query_opt(
-            "SELECT s.version, s.next_index, o.keys_version, ARRAY(
-                 SELECT (a.status_index << 4) | CASE l.status WHEN 'REVOKED' THEN 1 ELSE 2 END
-                 FROM licet.licenses l
-                 JOIN licet.activations a ON a.org_id = l.org_id AND a.license_id = l.id
-                 WHERE l.org_id = s.org_id AND l.status IN ('SUSPENDED', 'REVOKED')
-                     AND a.status_list = s.number
-                 UNION ALL
-                 SELECT (d.status_index << 4) | 3 FROM licet.activations d
-                 WHERE d.org_id = s.org_id AND d.status_list = s.number
-                     AND d.deactivated_at IS NOT NULL)
-             FROM licet.status_versions s
-             JOIN licet.organizations o ON o.org_id = s.org_id
-             WHERE s.org_id = $1 AND s.number = $2",
-            &[(&tx.org(), Type::UUID), (&number, Type::INT4)],
-        )
+        .query_opt(CONTENT, &[(&tx.org(), Type::UUID), (&number, Type::INT4)])
         .await?;
     let Some(row) = row else { return Ok(None) };
     let packed: Vec<i32> = row.try_get(3)?;

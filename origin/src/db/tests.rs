@@ -9,7 +9,7 @@ use std::{
 };
 
 use licet_shared::id::OrgId;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use xtask::postgres::{Cluster, Options};
 
 use super::{Database, DatabaseSettings, Error, Tenant, sealed::Authenticated};
@@ -218,4 +218,75 @@ async fn nothing_is_seen_outside_of_a_transaction(bench: &Bench) {
         .await
         .unwrap();
     assert_eq!(row.get::<_, i64>(0), 0);
+}
+
+/// Three thousand revoked licenses in list 0, and two thousand entries in list 1 of which one is
+/// suspended and one given back.
+const LISTS: &str = "
+    INSERT INTO licet.organizations (org_id, slug, tag, name)
+        VALUES ('ORG', 'alpha', 'ABCDEFGH', 'alpha');
+    INSERT INTO licet.feature_sets (org_id, id, name) VALUES ('ORG', gen_random_uuid(), 'f');
+    INSERT INTO licet.policies (org_id, id, name, tier, feature_set_id, max_activations)
+        SELECT org_id, gen_random_uuid(), 'p', 'PRO', id, 5 FROM licet.feature_sets;
+    INSERT INTO licet.status_versions (org_id, number, next_index)
+        VALUES ('ORG', 0, 131072), ('ORG', 1, 2000);
+    INSERT INTO licet.licenses (org_id, id, key_hash, policy_id, feature_set_id, max_activations, status)
+        SELECT p.org_id, lpad(to_hex(n), 32, '0')::uuid, sha256(n::text::bytea), p.id, p.feature_set_id, 5,
+            CASE WHEN n < 3000 THEN 'REVOKED' WHEN n = 3000 THEN 'SUSPENDED' ELSE 'ACTIVE' END
+        FROM licet.policies p, generate_series(0, 4999) n;
+    INSERT INTO licet.activations (org_id, id, license_id, fingerprint_hash, status_list, status_index, deactivated_at)
+        SELECT l.org_id, l.id, l.id, repeat('x', 43), (n >= 3000)::int, n % 3000,
+            CASE WHEN n = 4999 THEN now() END
+        FROM (SELECT *, row_number() OVER (ORDER BY id) - 1 AS n FROM licet.licenses) l;
+    INSERT INTO licet.withdrawals (org_id, status_list, license_id, status)
+        SELECT a.org_id, a.status_list, l.id, l.status FROM licet.licenses l
+        JOIN licet.activations a ON a.license_id = l.id WHERE l.status <> 'ACTIVE'";
+
+/// Rows that a plan's scans have handed out, by what EXPLAIN ANALYZE says.
+fn visited(plan: &[String]) -> u64 {
+    let number = |line: &str, name: &str| -> u64 {
+        let (_, rest) = line.rsplit_once(name).unwrap();
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        rest[..end].parse().unwrap()
+    };
+    plan.iter()
+        .filter(|line| line.contains(" Scan ") && line.contains("loops="))
+        .map(|line| number(line, " rows=") * number(line, "loops="))
+        .sum()
+}
+
+#[tokio::test]
+async fn a_status_list_costs_what_stands_in_it() {
+    let bench = Bench::new().await;
+    let org = bench.tenant.org();
+    let text = LISTS.replace("ORG", &org.uuid().to_string());
+    for statement in text.split(';') {
+        bench.cluster.query("licet", statement).unwrap();
+    }
+    let explain: &'static str = format!(
+        "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {}",
+        super::status_lists::CONTENT
+    )
+    .leak();
+    // A planner without statistics may walk the list, but never another; with them it knows better.
+    for most in [2010, 10] {
+        let plan = bench.tenant.run_tx("plan", |tx| {
+            Box::pin(async move {
+                let arguments: [(&(dyn ToSql + Sync), Type); 2] =
+                    [(&tx.org(), Type::UUID), (&1i32, Type::INT4)];
+                tx.query(explain, &arguments).await
+            })
+        });
+        let plan: Vec<String> = plan.await.unwrap().iter().map(|row| row.get(0)).collect();
+        assert!(visited(&plan) <= most, "{plan:#?}");
+        bench.cluster.query("licet", "ANALYZE").unwrap();
+    }
+    let content = bench.tenant.run_tx("content", |tx| {
+        Box::pin(super::status_lists::content(tx, 1))
+    });
+    let (_, entries) = content.await.unwrap().unwrap();
+    let entries: Vec<_> = entries.iter().map(|e| (e.index, e.status)).collect();
+    assert_eq!(entries, [(0, 2), (1999, 3)]);
 }

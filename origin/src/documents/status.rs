@@ -22,9 +22,12 @@ use crate::{
     keys::Keyrings,
 };
 
-/// Entries of the shortest list: small enough to cost nothing, long enough to hide how many
-/// activations an organization has.
-const SHORTEST: u32 = 1024;
+/// Entries that a list has beyond those taken, at least, and a quarter of them as well. A token may
+/// be stamped before a list that was read before the token's entry was taken, and then the list
+/// must speak of it all the same. Also hides how many activations an organization has.
+const HEADROOM: u32 = 1024;
+/// Entries of the shortest list.
+const SHORTEST: u32 = 2 * HEADROOM;
 
 enum Found {
     Remembered(Arc<SignedDocument>),
@@ -93,7 +96,10 @@ pub(crate) async fn status_list(
 }
 
 fn length(taken: u32) -> u32 {
-    taken.next_power_of_two().clamp(SHORTEST, ENTRIES)
+    let headroom = HEADROOM.max(taken / 4);
+    (taken + headroom)
+        .next_power_of_two()
+        .clamp(SHORTEST, ENTRIES)
 }
 
 /// What a copy's content follows from. An entry taken since changes it only when the list must
@@ -157,14 +163,18 @@ mod tests {
     #[test]
     fn lists_grow_by_doubling_within_bounds() {
         for (taken, length) in [
-            (0, 1024),
-            (1024, 1024),
-            (1025, 2048),
+            (0, 2048),
+            (1024, 2048),
+            (1025, 4096),
+            (3072, 4096),
+            (3073, 8192),
+            (6554, 8192),
+            (6555, 16_384),
             (ENTRIES - 1, 1 << 17),
             (ENTRIES, 1 << 17),
         ] {
             assert_eq!(encode(taken, &[]).unwrap().decode().unwrap().len(), length);
         }
-        assert!(encode(0, &[entry(1024, 1)]).is_err());
+        assert!(encode(0, &[entry(2048, 1)]).is_err());
     }
 }

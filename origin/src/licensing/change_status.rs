@@ -73,7 +73,7 @@ pub(crate) async fn change(
     };
     licenses::set_status(tx, id, after).await?;
     audit::write(tx, &id, &event).await?;
-    status_lists::bump_for_license(tx, id).await?;
+    status_lists::withdraw(tx, id, after).await?;
     Ok(Changed::Done)
 }
 

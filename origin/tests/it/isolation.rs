@@ -20,6 +20,10 @@ async fn populated() -> (TestDatabase, OrgId, OrgId) {
         assert!(bed.call(call).await.answer().valid);
         orgs.push(seeded.org);
     }
+    bed.database.admin(
+        "INSERT INTO licet.withdrawals (org_id, status_list, license_id, status)
+         SELECT org_id, status_list, license_id, 'SUSPENDED' FROM licet.activations",
+    );
     (bed.database, orgs[0], orgs[1])
 }
 

@@ -1,6 +1,6 @@
 //! The `migrate` command.
 
-use super::support::TestDatabase;
+use super::support::{Bed, TestDatabase};
 
 /// Everything that migrations make, in words: two databases with the same words have the same schema.
 const CATALOGUE: &str = "
@@ -86,6 +86,40 @@ fn each_step_can_be_taken_back_and_again() {
         database.command(&["migrate"]).succeed().stderr,
         "nothing to do\n"
     );
+}
+
+/// What lists say of licenses that were suspended or revoked before there was a table of them.
+#[tokio::test]
+async fn what_was_withdrawn_before_stays_so() {
+    let bed = Bed::new();
+    let withdrawals = || {
+        let sql = "SELECT row_to_json(w)::text FROM licet.withdrawals w ORDER BY 1";
+        bed.database.admin(sql)
+    };
+    for change in ["suspend", "revoke"] {
+        let seeded = bed.database.seed("alpha", 5);
+        for device in ["one", "two"] {
+            assert!(bed.activate(&seeded.key, device).await.valid);
+        }
+        let id = seeded.license.to_string();
+        bed.database
+            .command(&["license", change, "--org", "alpha", &id])
+            .succeed();
+    }
+    assert!(
+        bed.activate(&bed.database.seed("alpha", 5).key, "one")
+            .await
+            .valid
+    );
+    let before = withdrawals();
+    assert_eq!(before.len(), 2);
+    let steps = bed.database.command(&["migrate", "--status"]).json();
+    let back = steps.as_array().unwrap().len() - 4;
+    bed.database
+        .command(&["migrate", "--down", &back.to_string()])
+        .succeed();
+    bed.database.command(&["migrate"]).succeed();
+    assert_eq!(withdrawals(), before);
 }
 
 #[test]
