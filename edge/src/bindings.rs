@@ -1,7 +1,7 @@
 //! The runtime's objects that this Worker calls by itself: the same calls through the `worker`
 //! crate would bring in its streams, its URL parser and its serialiser.
 
-use js_sys::{Function, Promise};
+use js_sys::{Array, Function, Promise};
 use wasm_bindgen_futures::JsFuture;
 use worker::{
     wasm_bindgen::{self, prelude::*},
@@ -41,11 +41,11 @@ extern "C" {
         options: &JsValue,
     ) -> Result<JsValue, JsValue>;
 
-    #[wasm_bindgen(method, catch, js_name = delete)]
-    pub(crate) async fn erase(this: &KvNamespace, key: &str) -> Result<JsValue, JsValue>;
-
     #[wasm_bindgen(js_name = setTimeout)]
     fn set_timeout(callback: &Function, milliseconds: u32) -> JsValue;
+
+    #[wasm_bindgen(js_name = clearTimeout)]
+    fn clear_timeout(timer: &JsValue);
 
     #[wasm_bindgen(catch, js_name = fetch)]
     pub(crate) async fn fetch(url: &str, init: &RequestInit) -> Result<JsValue, JsValue>;
@@ -57,6 +57,20 @@ pub(crate) async fn sleep(milliseconds: u32) {
         set_timeout(&resolve, milliseconds);
     });
     let _ = JsFuture::from(promise).await;
+}
+
+/// What `work` settles to, which is never `undefined`; nothing when that takes longer.
+///
+/// The race is run in JavaScript: a future of a promise that never settles would never be freed.
+pub(crate) async fn within(milliseconds: u32, work: &Promise) -> Option<Result<JsValue, JsValue>> {
+    let mut timer = JsValue::UNDEFINED;
+    let over = Promise::new(&mut |resolve, _| timer = set_timeout(&resolve, milliseconds));
+    let first = JsFuture::from(Promise::race(&Array::of2(work, &over))).await;
+    clear_timeout(&timer);
+    match first {
+        Ok(value) if value.is_undefined() => None,
+        settled => Some(settled),
+    }
 }
 
 /// What the runtime threw, for the log.

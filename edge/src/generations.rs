@@ -34,6 +34,11 @@ impl<K: Hash + Eq, V> Generations<K, V> {
         }
     }
 
+    /// Whether it holds nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.young.is_empty() && self.old.is_empty()
+    }
+
     /// A copy of the value under `key`, which is now the last to be forgotten.
     pub(crate) fn get<Q>(&mut self, key: &Q) -> Option<V>
     where

@@ -11,9 +11,9 @@ use wasm_bindgen_futures::future_to_promise;
 use worker::{Context, Env, wasm_bindgen::JsValue};
 
 use crate::{
-    clock,
+    clock::{self, Clock},
     config::{Config, ConfigError},
-    documents::Memory,
+    documents::{GivenBack, Memory, Ration},
     log::{self, Level},
     origin::Health,
     random,
@@ -27,6 +27,8 @@ pub(crate) struct Isolate {
     pub(crate) config: Config,
     pub(crate) documents: RefCell<Memory>,
     pub(crate) tokens: RefCell<VerifiedTokens>,
+    pub(crate) given_back: RefCell<GivenBack>,
+    pub(crate) strangers: Ration,
     pub(crate) origin: Health,
 }
 
@@ -37,6 +39,8 @@ impl Isolate {
             config,
             documents: RefCell::new(Memory::new()),
             tokens: RefCell::new(VerifiedTokens::new()),
+            given_back: RefCell::new(GivenBack::new()),
+            strangers: Ration::new(),
             origin: Health::default(),
         }
     }
@@ -68,8 +72,7 @@ pub(crate) struct Scope {
     pub(crate) isolate: Rc<Isolate>,
     pub(crate) env: Env,
     context: Context,
-    /// When the request came in; the same throughout.
-    pub(crate) now: Timestamp,
+    clock: Clock,
     /// Its name in answers and logs, made here: a client's own is not trusted.
     pub(crate) request_id: RequestId,
 }
@@ -77,14 +80,25 @@ pub(crate) struct Scope {
 impl Scope {
     /// The surroundings of a request that comes in now.
     pub(crate) fn new(isolate: Rc<Isolate>, env: Env, context: Context, arrival: Arrival) -> Self {
-        let Arrival { now, request_id } = arrival;
+        let Arrival { clock, request_id } = arrival;
         Self {
             isolate,
             env,
             context,
-            now,
+            clock,
             request_id,
         }
+    }
+
+    /// The time by which this request is judged.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Reads the clock again, after waiting for somebody: a slow one must not have this request
+    /// judged by an old time.
+    pub(crate) fn read_clock(&self) {
+        self.clock.read();
     }
 
     /// Lets `work` go on after the answer has been sent.
@@ -104,9 +118,9 @@ impl Scope {
 }
 
 /// A request's time and name, which there are even where the settings are wrong.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Arrival {
-    pub(crate) now: Timestamp,
+    pub(crate) clock: Clock,
     pub(crate) request_id: RequestId,
 }
 
@@ -115,7 +129,7 @@ impl Arrival {
     pub(crate) fn now() -> Self {
         let now_ms = clock::now_ms();
         Self {
-            now: Timestamp::from_unix((now_ms / 1000).cast_signed()),
+            clock: Clock::at(now_ms),
             request_id: RequestId::new(now_ms, random::bytes()),
         }
     }

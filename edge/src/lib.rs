@@ -25,6 +25,7 @@ use endpoints::{
 };
 use http::{Answer, Fault, Incoming, cors};
 use isolate::{Arrival, Isolate, Scope};
+use licet_shared::id::RequestId;
 use routes::Route;
 use worker::{Context, Env, event, web_sys};
 
@@ -36,6 +37,7 @@ async fn fetch(
     context: Context,
 ) -> worker::Result<web_sys::Response> {
     let arrival = Arrival::now();
+    let request_id = arrival.request_id;
     let request = Incoming::new(request);
     let isolate = Isolate::of(&env);
     let answered = match Route::find(request.path()) {
@@ -48,8 +50,8 @@ async fn fetch(
         }
         Some(route) => answer(route, &isolate, env, context, arrival, &request).await,
     };
-    let answer = answered.unwrap_or_else(|fault| fault.into_answer(arrival.request_id));
-    Ok(finish(answer, &isolate, arrival, &request).into_response()?)
+    let answer = answered.unwrap_or_else(|fault| fault.into_answer(request_id));
+    Ok(finish(answer, &isolate, request_id, &request).into_response()?)
 }
 
 async fn answer(
@@ -88,11 +90,11 @@ async fn answer(
 fn finish(
     answer: Answer,
     isolate: &Result<Rc<Isolate>, ConfigError>,
-    arrival: Arrival,
+    request_id: RequestId,
     request: &Incoming,
 ) -> Answer {
     let answer = answer
-        .header("x-request-id", arrival.request_id.to_string())
+        .header("x-request-id", request_id.to_string())
         .header("x-content-type-options", "nosniff");
     let answer = match isolate {
         Ok(isolate) => {

@@ -29,16 +29,17 @@ pub(crate) enum Recognised {
 /// Checks a text against its organization's keys, from memory where it was checked before.
 ///
 /// # Errors
-/// 503 when the keys can't be had.
+/// 503 when the keys can't be had, 429 when too many made-up organizations are being asked about.
 pub(crate) async fn recognise(scope: &Rc<Scope>, text: &str) -> Result<Recognised, Fault> {
-    let org = match LicenseToken::org_tag(text, scope.now) {
+    let org = match LicenseToken::org_tag(text, scope.now()) {
         Ok(org) => org,
         Err(code) => return Ok(Recognised::Refused(code)),
     };
     let mut keys = match obtain_keys(scope, org).await {
         Obtained::Found(keys) => keys,
         Obtained::Unknown => return Ok(Recognised::Refused(Code::UnknownKey)),
-        Obtained::Unreachable => return Err(no_keys()),
+        Obtained::Missing => return Err(no_keys()),
+        Obtained::Rationed => return Err(Fault::rationed()),
     };
     if let Some(token) = recall(scope, text, &keys) {
         return Ok(Recognised::Token(token, keys));
@@ -47,10 +48,10 @@ pub(crate) async fn recognise(scope: &Rc<Scope>, text: &str) -> Result<Recognise
         match look_for_newer(scope, &keys).await {
             Newer::Found(newer) => keys.document = newer,
             Newer::No => {}
-            Newer::Unreachable => return Err(no_keys()),
+            Newer::Missing => return Err(no_keys()),
         }
     }
-    match LicenseToken::verify(text, Some(&keys.document), scope.now) {
+    match LicenseToken::verify(text, Some(&keys.document), scope.now()) {
         Ok(token) => {
             let token = Rc::new(token);
             scope
@@ -77,6 +78,6 @@ fn recall(scope: &Scope, text: &str, keys: &Found<OrgKeys>) -> Option<Rc<License
 
 /// Whether the token's `kid` is among the keys.
 fn names_a_key(scope: &Scope, text: &str, keys: &OrgKeys) -> bool {
-    Untrusted::<LicenseClaims>::parse(text, scope.now)
+    Untrusted::<LicenseClaims>::parse(text, scope.now())
         .is_ok_and(|token| keys.find(token.kid()).is_some())
 }

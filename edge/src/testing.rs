@@ -18,7 +18,7 @@ use licet_shared::{
 use worker::wasm_bindgen::{JsCast, JsValue};
 
 use crate::{
-    clock,
+    clock::{self, Clock},
     config::Config,
     isolate::{Arrival, Isolate, Scope},
 };
@@ -180,16 +180,22 @@ const WORLD: &str = r#"
         const world = world_of(url), path = new URL(url).pathname;
         world.calls.push({ path, method: init.method, body: init.body, headers: new Headers(init.headers) });
         if (world.down) throw new TypeError('connection refused');
+        if (world.slow.has(path)) await new Promise((done) => setTimeout(done, world.slow.get(path)));
+        if (world.silent.has(path)) await new Promise((_, give_up) => {
+            // Node does not stay up for a signal alone.
+            const up = setInterval(() => {}, 1000);
+            init.signal.addEventListener('abort', () => { clearInterval(up); give_up(init.signal.reason); });
+        });
         const answer = world.origin.get(path) ?? { status: 404, type: 'application/problem+json', body:
             JSON.stringify({ type: 't', title: 't', status: 404, detail: 'd', code: 'NOT_FOUND', request_id: 'r' }) };
-        return new Response(answer.body || null, { status: answer.status, headers: { 'content-type': answer.type } });
+        return new Response(answer.body || null, { status: answer.status, headers: { 'content-type': answer.type, ...answer.headers } });
     };
     globalThis.caches = { default: {
         match: async (url) => world_of(url).cache.get(url)?.clone(),
         put: async (url, entry) => { world_of(url).cache.set(url, entry); },
         delete: async (url) => world_of(url).cache.delete(url),
     } };
-    const world = { origin: new Map(), calls: [], cache: new Map(), kv: new Map(), later: [], down: false };
+    const world = { origin: new Map(), calls: [], cache: new Map(), kv: new Map(), later: [], down: false, silent: new Set(), slow: new Map() };
     world.env = { LAST_KNOWN_GOOD: {
         get: async (key) => world.kv.get(key) ?? null,
         put: async (key, value) => { world.kv.set(key, value); },
@@ -261,6 +267,29 @@ impl World {
         self.map("origin").set(&path.into(), &answer);
     }
 
+    /// Sets a further header of what the origin answers on a path.
+    pub(crate) fn answer_header(&self, path: &str, name: &str, value: &str) {
+        let headers = Object::new();
+        Reflect::set(&headers, &name.into(), &value.into()).unwrap();
+        let answer = self.map("origin").get(&path.into());
+        Reflect::set(&answer, &"headers".into(), &headers).unwrap();
+    }
+
+    /// Lets the origin take calls for a path and never answer, or answer again.
+    pub(crate) fn set_silent(&self, path: &str, silent: bool) {
+        let paths: js_sys::Set = self.get("silent").unchecked_into();
+        if silent {
+            paths.add(&path.into());
+        } else {
+            paths.delete(&path.into());
+        }
+    }
+
+    /// Lets the origin take its time with a path.
+    pub(crate) fn set_slow(&self, path: &str, ms: u32) {
+        self.map("slow").set(&path.into(), &ms.into());
+    }
+
     /// Takes the origin from the network, or puts it back.
     pub(crate) fn set_down(&self, down: bool) {
         Reflect::set(&self.js, &"down".into(), &down.into()).unwrap();
@@ -328,8 +357,20 @@ impl World {
 
     /// The surroundings of a request that comes in `later_s` seconds from now.
     pub(crate) fn scope_in(&self, later_s: i64) -> Rc<Scope> {
-        let mut arrival = Arrival::now();
-        arrival.now = arrival.now.plus(later_s);
+        self.scope_by(Clock::ahead(later_s))
+    }
+
+    /// The surroundings of a request that began `ago_s` seconds ago and has not looked at the
+    /// clock since.
+    pub(crate) fn scope_since(&self, ago_s: u64) -> Rc<Scope> {
+        self.scope_by(Clock::at(clock::now_ms() - ago_s * 1_000))
+    }
+
+    fn scope_by(&self, clock: Clock) -> Rc<Scope> {
+        let arrival = Arrival {
+            clock,
+            ..Arrival::now()
+        };
         let context = worker::Context::new(self.get("context").unchecked_into());
         Rc::new(Scope::new(
             Rc::clone(&self.isolate),
@@ -366,6 +407,10 @@ pub(crate) struct SeenCall(JsValue);
 impl SeenCall {
     fn get(&self, name: &str) -> JsValue {
         Reflect::get(&self.0, &name.into()).unwrap()
+    }
+
+    pub(crate) fn path(&self) -> String {
+        self.get("path").as_string().unwrap()
     }
 
     pub(crate) fn body(&self) -> String {

@@ -63,6 +63,8 @@ problems! {
     NotFound = "NOT_FOUND", 404, "There is nothing here";
     /// The path exists, the method does not.
     MethodNotAllowed = "METHOD_NOT_ALLOWED", 405, "This method is not allowed here";
+    /// The body did not come in time.
+    RequestTimeout = "REQUEST_TIMEOUT", 408, "The request took too long to arrive";
     /// Another request with the same `Idempotency-Key` is still at work.
     IdempotencyInFlight = "IDEMPOTENCY_IN_FLIGHT", 409, "The same request is still being answered";
     /// The body is over its limit.

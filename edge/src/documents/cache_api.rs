@@ -38,7 +38,7 @@ pub(super) struct Copy {
 /// The cached copy, if there is one.
 pub(super) async fn read(scope: &Scope, name: Name) -> Option<Copy> {
     let url = name.cache_url(&scope.isolate.config.platform.issuer);
-    match try_read(&url, scope.now).await {
+    match try_read(&url, scope.now()).await {
         Ok(copy) => copy,
         Err(error) => {
             scope.log(Level::Warn, "the cache can't be read", &thrown(&error));

@@ -4,12 +4,13 @@ use std::rc::Rc;
 
 use futures_util::future::join;
 use licet_shared::{
-    decision::{LicenseToken, OriginState, Source, State},
+    decision::{Code, LicenseToken, OriginState, Source, State, Verdict},
     documents::{FeatureSet, OrgKeys, StatusDocument},
+    time::Timestamp,
 };
 
 use super::{
-    Document, Found, Freshness, Held, Memory, Name, Obtained, obtain,
+    Document, Found, Freshness, Held, Memory, Name, NamedBy, Obtained, obtain,
     renew::{Renewal, renew, renew_later, wait_for_another},
 };
 use crate::{clock, isolate::Scope};
@@ -21,10 +22,12 @@ pub(crate) struct Documents {
     status_list: Option<Rc<StatusDocument>>,
     features: Option<Rc<FeatureSet>>,
     source: Source,
-    /// The origin should have been asked, and could not.
-    pub(crate) origin_unreachable: bool,
-    /// One of them is in no tier at all, and the origin can't be asked for it.
+    /// How the origin did, where it should have been asked.
+    pub(crate) origin: OriginState,
+    /// One of them is in no tier at all, and the origin did not send it.
     pub(crate) incomplete: bool,
+    /// The activation was given back here, which the status list may not show yet.
+    given_back: bool,
 }
 
 impl Documents {
@@ -35,11 +38,23 @@ impl Documents {
             status_list: self.status_list.as_deref(),
             features: self.features.as_deref(),
             source: self.source,
-            origin: if self.origin_unreachable {
-                OriginState::Unreachable
-            } else {
-                OriginState::Answering
-            },
+            origin: self.origin,
+        }
+    }
+
+    /// What a verdict on these documents comes to, given what else is known here: that the
+    /// activation was given back. Only what stands before that in the order of codes is said
+    /// instead.
+    pub(crate) fn conclude<'a>(&self, verdict: Verdict<'a>) -> Verdict<'a> {
+        if !self.given_back || matches!(verdict.code, Code::Revoked | Code::Suspended) {
+            return verdict;
+        }
+        Verdict {
+            license: verdict.license,
+            activation_id: verdict.activation_id,
+            token: verdict.token,
+            freshness: verdict.freshness,
+            ..Verdict::refused(Code::Deactivated)
         }
     }
 
@@ -71,6 +86,9 @@ impl Documents {
             let features = usable::<FeatureSet>(memory, names.features, signers, None, scope)?;
             (keys, list, features)
         };
+        if names.given_back(scope, &token, list.asked_ms) {
+            return None;
+        }
         let ageing = Ageing::among(scope, &keys, &list, &features);
         if ageing.any() {
             ageing.renew_later(scope, names, &keys.document);
@@ -80,8 +98,9 @@ impl Documents {
             status_list: Some(list.document),
             features: Some(features.document),
             source: Source::Memory,
-            origin_unreachable: false,
+            origin: OriginState::Answering,
             incomplete: false,
+            given_back: false,
         };
         Some((token, documents))
     }
@@ -95,53 +114,68 @@ impl Documents {
     ) -> Self {
         let names = Names::of(token);
         let signers = &keys.document;
-        let (list, features) = join(
-            obtain::<StatusDocument>(scope, names.status_list, signers, max_staleness_s),
-            obtain::<FeatureSet>(scope, names.features, signers, None),
-        )
-        .await;
+        let list = || {
+            let (name, by) = (names.status_list, NamedBy::Token);
+            obtain::<StatusDocument>(scope, name, signers, max_staleness_s, by)
+        };
+        let features = obtain::<FeatureSet>(scope, names.features, signers, None, NamedBy::Token);
+        let (mut found_list, features) = join(list(), features).await;
+        scope.read_clock();
+        if grew_old(&found_list, max_staleness_s, scope.now()) {
+            found_list = list().await;
+        }
         let mut documents = Self {
-            origin_unreachable: keys.origin_unreachable,
+            origin: keys.origin,
             keys: keys.document,
             status_list: None,
             features: None,
             source: Source::Memory,
             incomplete: false,
+            given_back: false,
         };
-        if let Some(found) = documents.take_in(list) {
+        let mut asked_ms = 0;
+        if let Some(found) = documents.take_in(found_list, scope) {
+            asked_ms = found.asked_ms;
             documents.source = found.source;
             documents.status_list = Some(found.document);
         }
-        documents.features = documents.take_in(features).map(|found| found.document);
+        documents.given_back = names.given_back(scope, token, asked_ms);
+        let features = documents.take_in(features, scope);
+        documents.features = features.map(|found| found.document);
         documents
     }
 
-    /// Asks the origin for the status list, to learn whether it can be reached at all.
+    /// Asks the origin for the status list, to learn whether it can be reached at all; and when the
+    /// list alone can't say so, for the keys.
     pub(crate) async fn ask_the_origin(&mut self, scope: &Rc<Scope>, token: &LicenseToken) {
         let name = Names::of(token).status_list;
         wait_for_another(scope, name).await;
         if scope.isolate.origin.answered_recently(clock::now_ms()) {
             return;
         }
-        match renew::<StatusDocument>(scope, name, &self.keys, None).await {
-            Renewal::Current(held) => {
-                self.source = Source::Origin;
-                self.status_list = Some(held.document);
-            }
-            Renewal::Unknown => {}
-            Renewal::Failed => self.origin_unreachable = true,
+        let health = &scope.isolate.origin;
+        if let Renewal::Current(held) = renew(scope, name, &self.keys, None).await {
+            self.source = Source::Origin;
+            self.given_back &= Names::of(token).given_back(scope, token, held.asked_ms);
+            self.status_list = Some(held.document);
+            return;
         }
+        if !health.answered_recently(clock::now_ms()) {
+            let (name, platform) = (Name::keys(token.org()), &scope.isolate.config.platform);
+            renew::<OrgKeys>(scope, name, platform, None).await;
+        }
+        self.origin = self.origin.max(health.state());
     }
 
-    fn take_in<D>(&mut self, obtained: Obtained<D>) -> Option<Found<D>> {
+    fn take_in<D>(&mut self, obtained: Obtained<D>, scope: &Scope) -> Option<Found<D>> {
         match obtained {
             Obtained::Found(found) => {
-                self.origin_unreachable |= found.origin_unreachable;
+                self.origin = self.origin.max(found.origin);
                 Some(found)
             }
             Obtained::Unknown => None,
-            Obtained::Unreachable => {
-                self.origin_unreachable = true;
+            Obtained::Missing | Obtained::Rationed => {
+                self.origin = self.origin.max(scope.isolate.origin.state());
                 self.incomplete = true;
                 None
             }
@@ -165,6 +199,26 @@ impl Names {
             features: Name::features(org, token.claims().fs),
         }
     }
+
+    /// Whether the token's activation was given back, and the list asked for at `asked_ms` may
+    /// not show it.
+    fn given_back(self, scope: &Scope, token: &LicenseToken, asked_ms: u64) -> bool {
+        let index = token.claims().status.status_list.idx;
+        let mut notes = scope.isolate.given_back.borrow_mut();
+        notes.unknown_to(self.status_list, index, asked_ms)
+    }
+}
+
+/// Whether a list that was fresh when it was found is so no more, for the features have taken
+/// their time.
+fn grew_old(list: &Obtained<StatusDocument>, max_age_s: Option<u32>, now: Timestamp) -> bool {
+    let Obtained::Found(found) = list else {
+        return false;
+    };
+    let at_hand = found.origin == OriginState::Answering && found.source != Source::Origin;
+    let age = now.since(found.document.times().issued_at);
+    let limit = found.document.ttl().seconds();
+    at_hand && age > max_age_s.map_or(limit, |max| limit.min(i64::from(max)))
 }
 
 fn usable<D: Document>(
@@ -175,8 +229,8 @@ fn usable<D: Document>(
     scope: &Scope,
 ) -> Option<Held<D>> {
     memory
-        .look(name, signers, scope.now)
-        .filter(|held| held.serves(max_age_s, scope.now))
+        .look(name, signers, scope.now())
+        .filter(|held| held.serves(max_age_s, scope.now()))
 }
 
 /// Which of the documents are to be renewed after the response.
@@ -195,9 +249,9 @@ impl Ageing {
         features: &Held<FeatureSet>,
     ) -> Self {
         Self {
-            keys: keys.freshness(scope.now) == Freshness::Ageing,
-            status_list: list.freshness(scope.now) == Freshness::Ageing,
-            features: features.freshness(scope.now) == Freshness::Ageing,
+            keys: keys.freshness(scope.now()) == Freshness::Ageing,
+            status_list: list.freshness(scope.now()) == Freshness::Ageing,
+            features: features.freshness(scope.now()) == Freshness::Ageing,
         }
     }
 

@@ -2,17 +2,18 @@
 
 use std::rc::Rc;
 
-use licet_shared::{documents::OrgKeys, id::OrgTag};
+use licet_shared::{decision::OriginState, documents::OrgKeys, id::OrgTag};
 
 use super::{
-    Found, Name, Obtained, obtain,
+    Found, Name, NamedBy, Obtained, obtain,
     renew::{Renewal, renew},
 };
 use crate::{clock, isolate::Scope};
 
-/// An organization's keys.
+/// An organization's keys. Its tag stands in a text that nobody has verified yet.
 pub(crate) async fn obtain_keys(scope: &Rc<Scope>, org: OrgTag) -> Obtained<OrgKeys> {
-    obtain(scope, Name::keys(org), &scope.isolate.config.platform, None).await
+    let platform = &scope.isolate.config.platform;
+    obtain(scope, Name::keys(org), platform, None, NamedBy::Stranger).await
 }
 
 /// What a look for keys newer than those at hand came to.
@@ -21,14 +22,14 @@ pub(crate) enum Newer {
     Found(Rc<OrgKeys>),
     /// The origin was asked a moment ago.
     No,
-    /// The origin can't be asked.
-    Unreachable,
+    /// The origin could not be asked, or did not send them.
+    Missing,
 }
 
 /// Asks the origin for an organization's keys, unless it was asked a moment ago.
 pub(crate) async fn look_for_newer(scope: &Rc<Scope>, keys: &Found<OrgKeys>) -> Newer {
-    if keys.origin_unreachable {
-        return Newer::Unreachable;
+    if keys.origin != OriginState::Answering {
+        return Newer::Missing;
     }
     let name = Name::keys(keys.document.tag());
     let now_ms = clock::now_ms();
@@ -43,7 +44,7 @@ pub(crate) async fn look_for_newer(scope: &Rc<Scope>, keys: &Found<OrgKeys>) -> 
     match renew::<OrgKeys>(scope, name, &scope.isolate.config.platform, None).await {
         Renewal::Current(held) => Newer::Found(held.document),
         Renewal::Unknown => Newer::No,
-        Renewal::Failed => Newer::Unreachable,
+        Renewal::Failed => Newer::Missing,
     }
 }
 
@@ -54,6 +55,6 @@ pub(super) async fn newer(scope: &Rc<Scope>, org: OrgTag) -> Option<Rc<OrgKeys>>
     };
     match look_for_newer(scope, &keys).await {
         Newer::Found(keys) => Some(keys),
-        Newer::No | Newer::Unreachable => None,
+        Newer::No | Newer::Missing => None,
     }
 }

@@ -52,7 +52,7 @@ pub(super) async fn write<D: Document>(scope: &Scope, name: Name, held: &Held<D>
     };
     let key = name.kv_key(&scope.isolate.config.platform.issuer);
     let end = held.document.times().expires_at.plus(KEEP_AFTER_END_S);
-    let life = end.since(scope.now).max(SHORTEST_LIFE_S);
+    let life = end.since(scope.now()).max(SHORTEST_LIFE_S);
     let options = Object::new();
     // A plain object takes any property.
     let _ = Reflect::set(
@@ -70,21 +70,6 @@ pub(super) async fn write<D: Document>(scope: &Scope, name: Name, held: &Held<D>
         );
     }
     written.is_ok()
-}
-
-/// Removes a copy of what the origin does not have any more.
-pub(super) async fn delete(scope: &Scope, name: Name) {
-    let Some(namespace) = namespace(scope) else {
-        return;
-    };
-    let key = name.kv_key(&scope.isolate.config.platform.issuer);
-    if let Err(error) = namespace.erase(&key).await {
-        scope.log(
-            Level::Warn,
-            "the key-value store can't be written",
-            &thrown(&error),
-        );
-    }
 }
 
 fn namespace(scope: &Scope) -> Option<KvNamespace> {

@@ -89,6 +89,11 @@ impl<D: Document> Held<D> {
         }
     }
 
+    /// Whether it has not come to its own signed end.
+    pub(super) fn holds(&self, now: Timestamp) -> bool {
+        now < self.document.times().expires_at
+    }
+
     /// Whether it may be used as it is by a caller who accepts no copy older than `max_age_s`.
     ///
     /// Signed times are whole seconds, so a copy may be up to one older than it says; and no copy
@@ -149,7 +154,8 @@ impl Memory {
         }
     }
 
-    /// The document of that name, vouched for by these very signers.
+    /// The document of that name, vouched for by these very signers. A request that still has
+    /// older ones takes nothing from those that have newer.
     pub(crate) fn look<D: Document>(
         &mut self,
         name: Name,
@@ -162,15 +168,18 @@ impl Memory {
             return Some(held);
         }
         // The signers have changed: their word for it is taken anew, or it goes.
+        let newer = generation > held.generation;
         match D::verify(&held.text, name, signers, now) {
             Ok(_) => {
-                if let Some(held) = D::shelf(self).0.get_mut(&name) {
-                    held.generation = generation;
+                if newer {
+                    self.note::<D>(name, |held| held.generation = generation);
                 }
-                Some(Held { generation, ..held })
+                Some(held)
             }
             Err(_) => {
-                D::shelf(self).0.remove(&name);
+                if newer {
+                    self.forget::<D>(name);
+                }
                 None
             }
         }
@@ -219,12 +228,13 @@ impl Memory {
         }
     }
 
-    /// Forgets a document; says whether it was held.
-    pub(crate) fn forget<D: Document>(&mut self, name: Name) -> bool {
-        D::shelf(self).0.remove(&name).is_some()
+    /// Forgets a document.
+    pub(crate) fn forget<D: Document>(&mut self, name: Name) {
+        D::shelf(self).0.remove(&name);
     }
 
-    /// Notes that a document can't be had until `until_ms`.
+    /// Notes that a document can't be had until `until_ms`. From then on one caller at a time may
+    /// try, see [`Memory::begin_retry`], until [`Memory::end_setback`].
     pub(crate) fn set_back(&mut self, name: Name, setback: Setback, until_ms: u64) {
         self.setbacks.insert(name, (setback, until_ms), NOTE_BYTES);
     }
@@ -233,6 +243,19 @@ impl Memory {
     pub(crate) fn setback(&mut self, name: Name, now_ms: u64) -> Option<Setback> {
         let (setback, until_ms) = self.setbacks.get(&name)?;
         (now_ms < until_ms).then_some(setback)
+    }
+
+    /// Notes that a document is asked for after a setback, if there was one: until `until_ms`
+    /// nobody else does.
+    pub(crate) fn begin_retry(&mut self, name: Name, until_ms: u64) {
+        if let Some((_, end_ms)) = self.setbacks.get_mut(&name) {
+            *end_ms = until_ms;
+        }
+    }
+
+    /// Notes that a document was had.
+    pub(crate) fn end_setback(&mut self, name: Name) {
+        self.setbacks.remove(&name);
     }
 
     /// Whether a document may be asked for ahead of its time, because something refers to a newer

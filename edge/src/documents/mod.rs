@@ -11,17 +11,22 @@
 mod cache_api;
 mod document;
 mod gather;
+mod given_back;
 pub(crate) mod keys;
 mod kv;
 mod memory;
 mod name;
 mod obtain;
+mod ration;
 mod renew;
+mod stored;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use document::{Document, Edition, Freshness};
 pub(crate) use gather::Documents;
+pub(crate) use given_back::GivenBack;
 pub(crate) use memory::{Held, Memory};
 pub(crate) use name::{Name, Part};
-pub(crate) use obtain::{Found, Obtained, obtain, supersede};
+pub(crate) use obtain::{Found, NamedBy, Obtained, obtain, supersede};
+pub(crate) use ration::Ration;

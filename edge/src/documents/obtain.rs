@@ -2,18 +2,24 @@
 
 use std::rc::Rc;
 
-use licet_shared::{decision::Source, time::Timestamp};
+use licet_shared::{
+    decision::{OriginState, Source},
+    time::Timestamp,
+};
 
 use super::{
-    Document, Freshness, Held, Name, cache_api, kv,
+    Document, Freshness, Held, Name, cache_api,
     memory::Setback,
-    renew::{Renewal, renew, renew_later, wait_for_another},
+    renew::{Renewal, renew, renew_later, unusable, wait_for_another},
+    stored::{from_cache, from_kv},
 };
-use crate::{clock, isolate::Scope, log::Level};
+use crate::{clock, isolate::Scope};
 
 /// Seconds after which the lower tiers are searched again for a newer copy while the origin can't
 /// be asked: another isolate may have left one there.
 const SEARCH_AGAIN_S: i64 = 10;
+/// How long "the origin has no such document" is believed.
+const UNKNOWN_MS: u64 = 5_000;
 
 /// A document that was found, and in what circumstances.
 #[derive(Debug)]
@@ -23,8 +29,10 @@ pub(crate) struct Found<D> {
     pub(crate) text: Rc<str>,
     /// The tier it came from.
     pub(crate) source: Source,
-    /// It is the last known good one: the origin should have been asked, and could not.
-    pub(crate) origin_unreachable: bool,
+    /// How the origin did, if it should have been asked: then this is the last known good copy.
+    pub(crate) origin: OriginState,
+    /// When the origin was asked for this copy; 0 where it came from elsewhere.
+    pub(crate) asked_ms: u64,
 }
 
 /// What the search for a document came to.
@@ -34,8 +42,20 @@ pub(crate) enum Obtained<D> {
     Found(Found<D>),
     /// The origin says that there is none.
     Unknown,
-    /// The origin can't be asked, and no tier has a copy.
-    Unreachable,
+    /// The origin could not be asked, or did not send it, and no tier has a copy.
+    Missing,
+    /// No tier has a copy, and too many names are being tried that do not exist: see
+    /// [`Ration`](super::Ration).
+    Rationed,
+}
+
+/// Whose word it is that there should be such a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NamedBy {
+    /// A token whose signature holds.
+    Token,
+    /// Anybody's.
+    Stranger,
 }
 
 /// Looks for a document. With `max_age_s` one that was signed longer ago is not fresh enough.
@@ -44,6 +64,7 @@ pub(crate) async fn obtain<D: Document>(
     name: Name,
     signers: &Rc<D::Signers>,
     max_age_s: Option<u32>,
+    named_by: NamedBy,
 ) -> Obtained<D> {
     let mut newest = Newest::default();
     match from_memory(scope, name, signers, max_age_s) {
@@ -52,17 +73,17 @@ pub(crate) async fn obtain<D: Document>(
         FromMemory::Overdue(held) => newest.or(held, Source::Memory),
     }
     if let Some(held) = newest.settled(scope, name) {
-        return Obtained::Found(found(held, Source::Memory, true));
+        return Obtained::Found(found(held, Source::Memory, scope.isolate.origin.state()));
     }
     // Another isolate's copy won't do for who demands one of this moment, or knows of a newer.
     let stored_will_do = max_age_s != Some(0) && !newest.is_superseded();
     if stored_will_do {
         newest.or(from_cache(scope, name, signers).await, Source::Cache);
-        if let Some((copy, source)) = newest.serving(max_age_s, scope.now) {
-            if copy.freshness(scope.now) == Freshness::Ageing {
+        if let Some((copy, source)) = newest.serving(max_age_s, scope.now()) {
+            if copy.freshness(scope.now()) == Freshness::Ageing {
                 renew_later::<D>(scope, name, signers);
             }
-            return Obtained::Found(found(copy, source, false));
+            return Obtained::Found(found(copy, source, OriginState::Answering));
         }
     }
     if max_age_s != Some(0) {
@@ -73,17 +94,34 @@ pub(crate) async fn obtain<D: Document>(
         FromMemory::Unknown => return Obtained::Unknown,
         FromMemory::Overdue(held) => newest.or(held, Source::Memory),
     }
-    match renew::<D>(scope, name, signers, max_age_s).await {
-        Renewal::Current(held) => Obtained::Found(found(held, Source::Origin, false)),
-        Renewal::Unknown => Obtained::Unknown,
-        Renewal::Failed => {
-            if !stored_will_do {
-                newest.or(from_cache(scope, name, signers).await, Source::Cache);
-            }
-            newest.or(from_kv(scope, name, signers).await, Source::Kv);
-            last_known_good(scope, name, newest)
+    let made_up = named_by == NamedBy::Stranger && newest.0.is_none() && would_ask(scope, name);
+    let renewal = if made_up && !scope.isolate.strangers.take(clock::now_ms()) {
+        None
+    } else {
+        Some(renew::<D>(scope, name, signers, max_age_s).await)
+    };
+    if let Some(Renewal::Current(held)) = renewal {
+        if made_up {
+            scope.isolate.strangers.give_back();
         }
+        return Obtained::Found(found(held, Source::Origin, OriginState::Answering));
     }
+    if !stored_will_do {
+        newest.or(from_cache(scope, name, signers).await, Source::Cache);
+    }
+    newest.or(from_kv(scope, name, signers).await, Source::Kv);
+    match renewal {
+        None if newest.0.is_none() => Obtained::Rationed,
+        Some(Renewal::Unknown) => unknown(scope, name, newest),
+        _ => last_known_good(scope, name, newest),
+    }
+}
+
+/// Whether a renewal would come to a call.
+fn would_ask(scope: &Scope, name: Name) -> bool {
+    let now_ms = clock::now_ms();
+    let mut memory = scope.isolate.documents.borrow_mut();
+    memory.setback(name, now_ms).is_none() && scope.isolate.origin.paused_until(now_ms).is_none()
 }
 
 /// The newest copy met on the way through the tiers, and the tier that had it.
@@ -132,7 +170,7 @@ impl<D: Document> Newest<D> {
                 .borrow_mut()
                 .setback(name, now_ms)
                 .is_some();
-        let looked = scope.now.since(held.searched_at) < SEARCH_AGAIN_S;
+        let looked = scope.now().since(held.searched_at) < SEARCH_AGAIN_S;
         (paused && looked).then(|| held.clone())
     }
 }
@@ -162,84 +200,52 @@ fn from_memory<D: Document>(
     max_age_s: Option<u32>,
 ) -> FromMemory<D> {
     let mut memory = scope.isolate.documents.borrow_mut();
-    let Some(held) = memory.look::<D>(name, signers, scope.now) else {
+    let Some(held) = memory.look::<D>(name, signers, scope.now()) else {
         return match memory.setback(name, clock::now_ms()) {
             Some(Setback::Unknown) => FromMemory::Unknown,
             Some(Setback::Unusable) | None => FromMemory::Overdue(None),
         };
     };
     drop(memory);
-    if !held.serves(max_age_s, scope.now) {
+    if !held.serves(max_age_s, scope.now()) {
         return FromMemory::Overdue(Some(held));
     }
-    if held.freshness(scope.now) == Freshness::Ageing {
+    if held.freshness(scope.now()) == Freshness::Ageing {
         renew_later::<D>(scope, name, signers);
     }
-    FromMemory::Usable(found(held, Source::Memory, false))
+    FromMemory::Usable(found(held, Source::Memory, OriginState::Answering))
 }
 
-fn found<D>(held: Held<D>, source: Source, origin_unreachable: bool) -> Found<D> {
-    let Held { document, text, .. } = held;
+fn found<D>(held: Held<D>, source: Source, origin: OriginState) -> Found<D> {
     Found {
-        document,
-        text,
+        document: held.document,
+        text: held.text,
         source,
-        origin_unreachable,
+        origin,
+        asked_ms: held.asked_ms,
     }
 }
 
-/// The cached copy, kept in memory when it verifies; the newer one where memory had one already.
-async fn from_cache<D: Document>(
-    scope: &Scope,
-    name: Name,
-    signers: &Rc<D::Signers>,
-) -> Option<Held<D>> {
-    let copy = cache_api::read(scope, name).await?;
-    let mut held = verified::<D>(scope, name, signers, copy.text, "cache")?;
-    held.etag = copy.etag.map(Into::into);
-    held.checked_at = copy.checked_at;
-    held.in_kv = copy.in_kv;
-    Some(scope.isolate.documents.borrow_mut().keep_stored(name, held))
-}
-
-async fn from_kv<D: Document>(
-    scope: &Scope,
-    name: Name,
-    signers: &Rc<D::Signers>,
-) -> Option<Held<D>> {
-    let text = kv::read(scope, name).await?;
-    let mut held = verified::<D>(scope, name, signers, text, "key-value store")?;
-    held.in_kv = Some(held.document.edition());
-    Some(scope.isolate.documents.borrow_mut().keep_stored(name, held))
-}
-
-/// A copy that its signers vouch for. Others are as good as none, but worth a look by somebody.
-fn verified<D: Document>(
-    scope: &Scope,
-    name: Name,
-    signers: &D::Signers,
-    text: String,
-    tier: &str,
-) -> Option<Held<D>> {
-    match D::verify(&text, name, signers, scope.now) {
-        Ok(document) => {
-            let generation = D::generation(signers);
-            Some(Held::stored(Rc::new(document), text, generation))
-        }
-        Err(error) => {
-            let detail = format!("{tier}, {}: {error}", name.origin_path());
-            scope.log(Level::Error, "a stored document does not verify", &detail);
-            None
-        }
+/// The origin says that there is none. That is believed unless some tier has a copy that still
+/// holds: it is signed, and the origin's word is not.
+fn unknown<D: Document>(scope: &Scope, name: Name, newest: Newest<D>) -> Obtained<D> {
+    let held = newest.0.as_ref().map(|(held, _)| held);
+    if held.is_some_and(|held| held.holds(scope.now())) {
+        let _: Renewal<D> = unusable(scope, name, "not found, though a copy of it still holds");
+        return last_known_good(scope, name, newest);
     }
+    let mut memory = scope.isolate.documents.borrow_mut();
+    memory.forget::<D>(name);
+    memory.set_back(name, Setback::Unknown, clock::now_ms() + UNKNOWN_MS);
+    Obtained::Unknown
 }
 
-/// The newest copy that any tier has, when the origin can't be asked.
+/// The newest copy that any tier has, when the origin did not send one.
 fn last_known_good<D: Document>(scope: &Scope, name: Name, newest: Newest<D>) -> Obtained<D> {
     let mut memory = scope.isolate.documents.borrow_mut();
     if let Some((held, source)) = newest.0 {
-        memory.note::<D>(name, |held| held.searched_at = scope.now);
-        return Obtained::Found(found(held, source, true));
+        memory.note::<D>(name, |held| held.searched_at = scope.now());
+        return Obtained::Found(found(held, source, scope.isolate.origin.state()));
     }
     // The tiers are not searched again before the origin may be asked again. An answer of the
     // origin's that could not be used has left a note of its own, which this must not prolong.
@@ -247,5 +253,5 @@ fn last_known_good<D: Document>(scope: &Scope, name: Name, newest: Newest<D>) ->
     if let Some(until_ms) = scope.isolate.origin.paused_until(now_ms) {
         memory.set_back(name, Setback::Unusable, until_ms);
     }
-    Obtained::Unreachable
+    Obtained::Missing
 }

@@ -3,12 +3,9 @@
 
 use std::rc::Rc;
 
-use licet_shared::{
-    documents::DocumentError,
-    problem::{MEDIA_TYPE, Problem, ProblemCode},
-};
+use licet_shared::{documents::DocumentError, problem::ProblemCode};
 
-use super::{Document, Held, Name, cache_api, kv, memory::Setback};
+use super::{Document, Held, Name, memory::Setback, stored::pass_down};
 use crate::{
     bindings, clock,
     isolate::Scope,
@@ -16,8 +13,9 @@ use crate::{
     origin::{self, Call, CallError, Reply},
 };
 
-/// How long "the origin has no such document" is believed.
-const UNKNOWN_MS: u64 = 5_000;
+/// How long a document is left alone when the origin does not take this edge's calls. Short: that is
+/// a fault of ours, and no reason to leave anybody waiting for what a good call would get.
+const REFUSED_MS: u64 = 1_000;
 /// First and longest pause between two looks at whether another request is done.
 const LOOK_AGAIN_MS: (u32, u32) = (4, 64);
 /// How long to look. Not as long as a call may take: the other request may have been cancelled.
@@ -27,9 +25,10 @@ const PATIENCE_MS: u32 = 500;
 pub(super) enum Renewal<D> {
     /// With the newest copy there is.
     Current(Held<D>),
-    /// The origin has no such document.
+    /// The origin says that it has no such document, and memory has none that says otherwise.
     Unknown,
-    /// The origin can't be asked, or its answer can't be used.
+    /// The origin can't be asked, or its answer can't be used: which of them,
+    /// [`Health::state`](origin::Health::state) knows.
     Failed,
 }
 
@@ -53,7 +52,12 @@ pub(super) async fn renew<D: Document>(
     {
         return Renewal::Failed;
     }
-    isolate.documents.borrow_mut().begin_renewal(name, now_ms);
+    {
+        let mut memory = isolate.documents.borrow_mut();
+        memory.begin_renewal(name, now_ms);
+        let attempt_ms = u64::from(isolate.config.origin_timeout_ms);
+        memory.begin_retry(name, now_ms + attempt_ms);
+    }
     let renewal = ask(scope, name, signers, max_age_s).await;
     isolate.documents.borrow_mut().end_renewal(name);
     renewal
@@ -88,6 +92,7 @@ pub(super) async fn wait_for_another(scope: &Scope, name: Name) {
             .being_renewed(name, clock::now_ms())
     {
         bindings::sleep(pause_ms).await;
+        scope.read_clock();
         waited_ms += pause_ms;
         pause_ms = (pause_ms * 2).min(longest_ms);
     }
@@ -103,7 +108,7 @@ async fn ask<D: Document>(
         .isolate
         .documents
         .borrow_mut()
-        .look::<D>(name, signers, scope.now);
+        .look::<D>(name, signers, scope.now());
     let confirmable = held.filter(|held| may_be_confirmed(scope, held));
     let sent_tag = confirmable.as_ref().and_then(|held| held.etag.clone());
     let path = name.origin_path();
@@ -116,17 +121,41 @@ async fn ask<D: Document>(
         ..Call::default()
     };
     let asked_ms = clock::now_ms();
-    let reply = match origin::call(scope, call).await {
+    let mut result = origin::call(scope, call).await;
+    if result.as_ref().is_ok_and(is_refusal) {
+        // Once more with a new proof: this one may have been held up on its way.
+        result = origin::call(scope, call).await;
+    }
+    let reply = match result {
         Ok(reply) => reply,
-        Err(CallError::Unreachable) => return Renewal::Failed,
         Err(CallError::Unusable) => return unusable(scope, name, "too large or broken"),
+        // A matter of this document alone, for all that is known; the rest is up to `Health`.
+        Err(CallError::TimedOut | CallError::Busy { .. }) => {
+            set_back(scope, name, origin::pause_ms());
+            return Renewal::Failed;
+        }
+        Err(CallError::Unreachable | CallError::BusyGateway { .. }) => return Renewal::Failed,
     };
     match (reply.status, confirmable) {
         (200, _) => accept(scope, name, signers, reply, asked_ms).await,
-        (304, Some(held)) if sent_tag.is_some() => confirm(scope, name, held),
-        (404, _) if says_not_found(&reply) => gone::<D>(scope, name),
+        (304, Some(held)) if sent_tag.is_some() => confirm(scope, name, held, signers),
+        (404, _) if reply.problem() == Some(ProblemCode::NotFound) => {
+            not_found::<D>(scope, name, signers)
+        }
+        (401 | 403, _) => {
+            let message = "the origin does not take this edge's calls";
+            scope.log(Level::Error, message, &name.origin_path());
+            set_back(scope, name, REFUSED_MS);
+            Renewal::Failed
+        }
         (status, _) => unusable(scope, name, &format!("status {status}")),
     }
+}
+
+/// Whether the origin did not take the call for an edge's. Nothing in a call for a document is a
+/// client's, so neither is the fault.
+fn is_refusal(reply: &Reply) -> bool {
+    matches!(reply.status, 401 | 403)
 }
 
 /// Whether the origin's word that a copy is current will do in place of a new one: where only
@@ -134,7 +163,7 @@ async fn ask<D: Document>(
 fn may_be_confirmed<D: Document>(scope: &Scope, held: &Held<D>) -> bool {
     let times = held.document.times();
     let half = times.expires_at.since(times.issued_at) / 2;
-    D::CONFIRMED_BY_304 && held.superseded_ms.is_none() && scope.now < times.issued_at.plus(half)
+    D::CONFIRMED_BY_304 && held.superseded_ms.is_none() && scope.now() < times.issued_at.plus(half)
 }
 
 async fn accept<D: Document>(
@@ -148,11 +177,11 @@ async fn accept<D: Document>(
         return unusable(scope, name, "not text");
     };
     let mut signers = Rc::clone(signers);
-    let mut verified = D::verify(&text, name, &signers, scope.now);
+    let mut verified = D::verify(&text, name, &signers, scope.now());
     if matches!(verified, Err(DocumentError::UnknownKey))
         && let Some(newer) = D::newer_signers(scope, name).await
     {
-        verified = D::verify(&text, name, &newer, scope.now);
+        verified = D::verify(&text, name, &newer, scope.now());
         signers = newer;
     }
     let document = match verified {
@@ -161,77 +190,68 @@ async fn accept<D: Document>(
     };
     let copy = Held {
         etag: reply.etag.map(Into::into),
-        checked_at: scope.now,
+        checked_at: scope.now(),
         asked_ms,
         ..Held::stored(document, text, D::generation(&signers))
     };
     let version = copy.document.version();
-    let held = scope.isolate.documents.borrow_mut().keep(name, copy);
+    let held = kept(scope, name, copy);
     // A fresh one of a higher version came by a faster answer to another request.
-    if held.document.version() > version && !held.serves(None, scope.now) {
+    if held.document.version() > version && !held.serves(None, scope.now()) {
         return unusable(scope, name, "a version lower than the one held");
     }
-    pass_down(scope, name, &held);
+    pass_down(scope, name, &held, &signers);
     Renewal::Current(held)
+}
+
+fn kept<D: Document>(scope: &Scope, name: Name, copy: Held<D>) -> Held<D> {
+    let mut memory = scope.isolate.documents.borrow_mut();
+    memory.end_setback(name);
+    memory.keep(name, copy)
 }
 
 /// The origin has nothing newer.
-fn confirm<D: Document>(scope: &Rc<Scope>, name: Name, held: Held<D>) -> Renewal<D> {
+fn confirm<D: Document>(
+    scope: &Rc<Scope>,
+    name: Name,
+    held: Held<D>,
+    signers: &Rc<D::Signers>,
+) -> Renewal<D> {
     let held = Held {
-        checked_at: scope.now,
+        checked_at: scope.now(),
         ..held
     };
-    let held = scope.isolate.documents.borrow_mut().keep(name, held);
-    pass_down(scope, name, &held);
+    let held = kept(scope, name, held);
+    pass_down(scope, name, &held, signers);
     Renewal::Current(held)
 }
 
-fn says_not_found(reply: &Reply) -> bool {
-    // Any proxy can say 404; only the origin says it like this.
-    reply.media_type == MEDIA_TYPE
-        && serde_json::from_slice::<Problem>(&reply.body)
-            .is_ok_and(|problem| problem.code == ProblemCode::NotFound)
-}
-
-/// The origin has no such document, or has it no more: then no tier may bring it back.
-fn gone<D: Document>(scope: &Rc<Scope>, name: Name) -> Renewal<D> {
+/// Says nothing against a signed document that still holds: anybody in between can say it, and an
+/// origin that was set up anew, too.
+fn not_found<D: Document>(scope: &Scope, name: Name, signers: &D::Signers) -> Renewal<D> {
     let mut memory = scope.isolate.documents.borrow_mut();
-    let was_held = memory.forget::<D>(name);
-    memory.set_back(name, Setback::Unknown, clock::now_ms() + UNKNOWN_MS);
-    if was_held {
-        let later = Rc::clone(scope);
-        scope.after_response(async move {
-            cache_api::delete(&later, name).await;
-            kv::delete(&later, name).await;
-        });
+    let held = memory.look::<D>(name, signers, scope.now());
+    drop(memory);
+    if held.is_some_and(|held| held.holds(scope.now())) {
+        return unusable(scope, name, "not found, though a copy of it still holds");
     }
     Renewal::Unknown
 }
 
 /// The origin answered, but not with the document. Only this document is left alone for a while:
 /// what goes wrong for one organization must not put all of them on stale documents.
-fn unusable<D>(scope: &Scope, name: Name, why: &str) -> Renewal<D> {
+pub(super) fn unusable<D>(scope: &Scope, name: Name, why: &str) -> Renewal<D> {
     let detail = format!("{}: {why}", name.origin_path());
     scope.log(Level::Error, "the origin's document can't be used", &detail);
-    let until_ms = clock::now_ms() + origin::pause_ms();
+    set_back(scope, name, origin::pause_ms());
+    Renewal::Failed
+}
+
+fn set_back(scope: &Scope, name: Name, pause_ms: u64) {
+    let until_ms = clock::now_ms() + pause_ms;
     scope
         .isolate
         .documents
         .borrow_mut()
         .set_back(name, Setback::Unusable, until_ms);
-    Renewal::Failed
-}
-
-/// Hands a copy to the lower tiers, after the response.
-fn pass_down<D: Document>(scope: &Rc<Scope>, name: Name, held: &Held<D>) {
-    let (later, mut held) = (Rc::clone(scope), held.clone());
-    scope.after_response(async move {
-        let edition = held.document.edition();
-        if kv::is_due(held.in_kv, edition) && kv::write(&later, name, &held).await {
-            held.in_kv = Some(edition);
-            let mut memory = later.isolate.documents.borrow_mut();
-            memory.note::<D>(name, |held| held.in_kv = held.in_kv.max(Some(edition)));
-        }
-        cache_api::write(&later, name, &held).await;
-    });
 }

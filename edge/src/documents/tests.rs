@@ -2,7 +2,11 @@
 
 use std::rc::Rc;
 
-use licet_shared::{id::FeatureSetId, status_list::status};
+use licet_shared::{
+    documents::{OrgKeys, StatusDocument},
+    id::FeatureSetId,
+    status_list::status,
+};
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -339,8 +343,175 @@ async fn only_a_signed_time_makes_a_status_list_fresh() {
     let (code, freshness) = ask(&world.scope_in(31), &token).await;
     assert_eq!(
         (code.as_str(), &freshness["degraded"]),
+        ("VALID", &json!("origin_unusable"))
+    );
+}
+
+/// The problem by which the origin says something about a document.
+fn problem(code: &str) -> String {
+    json!({"type": "t", "title": "t", "status": 400, "detail": "d", "code": code, "request_id": "r"})
+        .to_string()
+}
+
+const PROBLEM: &str = "application/problem+json";
+
+/// Where the origin has keys, status list and features.
+fn paths() -> [String; 3] {
+    let features = format!("feature-sets/{}", Org::features_id());
+    ["keys", "statuslists/0", &features].map(|part| format!("/edge/v1/orgs/{}/{part}", Org::tag()))
+}
+
+fn list_path() -> String {
+    format!("/edge/v1/orgs/{}/statuslists/0", Org::tag())
+}
+
+#[wasm_bindgen_test]
+async fn an_origin_that_answers_badly_is_no_reason_for_grace() {
+    for (status, media_type, body) in [
+        (500, PROBLEM, problem("INTERNAL")),
+        (401, PROBLEM, problem("UNAUTHORIZED")),
+        (403, "text/plain", "go away".into()),
+        (429, PROBLEM, problem("RATE_LIMITED")),
+        (404, PROBLEM, problem("NOT_FOUND")),
+        (503, PROBLEM, problem("UNAVAILABLE")),
+        (200, "text/html", "welcome".into()),
+    ] {
+        let org = Org::default();
+        let world = World::new(&org);
+        let (token, ending) = (org.token(DAY_S), org.token(20));
+        assert_eq!(code(&world.scope(), &ending).await, "VALID");
+        world.answer(&list_path(), status, media_type, &body);
+        for _ in 0..2 {
+            let (verdict, freshness) = ask(&world.scope_in(31), &token).await;
+            assert_eq!(
+                (verdict.as_str(), &freshness["degraded"]),
+                ("VALID", &json!("origin_unusable")),
+                "{status} {body}"
+            );
+            let verdict = code(&world.scope_in(31), &ending).await;
+            assert_eq!(verdict, "TOKEN_EXPIRED", "{status} {body}");
+        }
+        let scope = world.scope_in(2 * DAY_S);
+        assert_ne!(
+            code(&scope, &token).await,
+            "VALID",
+            "held longer than signed for"
+        );
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_gateway_without_an_origin_is_an_outage() {
+    for status in [502, 503, 504, 520, 522, 523, 530] {
+        let org = Org::default();
+        let world = World::new(&org);
+        let (token, ending) = (org.token(DAY_S), org.token(20));
+        assert_eq!(code(&world.scope(), &token).await, "VALID");
+        world.calls();
+        for path in paths() {
+            world.answer(&path, status, "text/html", "<h1>error</h1>");
+        }
+        let (verdict, freshness) = ask(&world.scope_in(31), &ending).await;
+        assert_eq!(
+            (verdict.as_str(), &freshness["degraded"]),
+            ("VALID", &json!("origin_unreachable")),
+            "{status}"
+        );
+        // Nobody asks for anything now.
+        world.settle().await;
+        world.calls();
+        assert_eq!(code(&world.scope_in(61), &token).await, "VALID");
+        assert_eq!(world.calls().len(), 0, "{status}");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn one_document_that_does_not_come_is_not_an_outage_but_two_are() {
+    let org = Org::default();
+    let world = World::new(&org);
+    let (token, ending) = (org.token(DAY_S), org.token(20));
+    assert_eq!(code(&world.scope(), &token).await, "VALID");
+    world.set_silent(&list_path(), true);
+    let (verdict, freshness) = ask(&world.scope_in(31), &token).await;
+    assert_eq!(
+        (verdict.as_str(), &freshness["degraded"]),
+        ("VALID", &json!("origin_unusable"))
+    );
+    // The list is left alone, other documents are not.
+    world.calls();
+    assert_eq!(code(&world.scope_in(61), &token).await, "VALID");
+    assert_eq!(world.calls().len(), 2, "keys and features");
+    assert_eq!(code(&world.scope_in(61), &ending).await, "TOKEN_EXPIRED");
+
+    // Who needs its grace has the keys asked for, too: then it is known that nothing comes.
+    let keys = format!("/edge/v1/orgs/{}/keys", Org::tag());
+    world.set_silent(&keys, true);
+    bindings::sleep(5_100).await;
+    let (verdict, freshness) = ask(&world.scope_in(61), &ending).await;
+    assert_eq!(
+        (verdict.as_str(), &freshness["degraded"]),
         ("VALID", &json!("origin_unreachable"))
     );
+    world.calls();
+    assert_eq!(code(&world.scope_in(200), &token).await, "VALID");
+    assert_eq!(world.calls().len(), 0, "nobody asks for a while");
+}
+
+#[wasm_bindgen_test]
+async fn a_call_that_was_refused_is_tried_once_more() {
+    let org = Org::default();
+    let world = World::new(&org);
+    let token = org.token(DAY_S);
+    code(&world.scope(), &token).await;
+    world.calls();
+    world.answer(&list_path(), 401, PROBLEM, &problem("UNAUTHORIZED"));
+    assert_eq!(code(&world.scope_in(31), &token).await, "VALID");
+    let calls = world.calls();
+    let lists = calls.iter().filter(|call| call.path() == list_path());
+    assert_eq!(lists.count(), 2);
+    world.publish(&org);
+    bindings::sleep(1_100).await;
+    let (verdict, freshness) = ask(&world.scope_in(31), &token).await;
+    assert_eq!(
+        (
+            verdict.as_str(),
+            &freshness["source"],
+            &freshness["degraded"]
+        ),
+        ("VALID", &json!("origin"), &Value::Null),
+        "soon nobody is affected"
+    );
+}
+
+#[wasm_bindgen_test]
+async fn a_document_that_grew_old_while_others_were_waited_for_is_renewed() {
+    // Signed just before its end of freshness, when the features are fetched.
+    let org = Org {
+        ago: 29,
+        ..Org::default()
+    };
+    let mut world = World::new(&org);
+    let token = org.token(DAY_S);
+    code(&world.scope(), &token).await;
+    world.settle().await;
+    world.restart();
+    world
+        .tamper("cache", |key, text| {
+            if key.contains("feature-sets") {
+                "gone".into()
+            } else {
+                text
+            }
+        })
+        .await;
+    let features = format!(
+        "/edge/v1/orgs/{}/feature-sets/{}",
+        Org::tag(),
+        Org::features_id()
+    );
+    world.set_slow(&features, 2_100);
+    let (verdict, _) = ask(&world.scope(), &token).await;
+    assert_eq!(verdict, "VALID");
 }
 
 #[wasm_bindgen_test]
@@ -416,21 +587,125 @@ async fn a_new_key_is_believed_at_once_and_a_removed_one_no_more() {
 }
 
 #[wasm_bindgen_test]
-async fn what_the_origin_has_no_more_is_forgotten_everywhere() {
+async fn not_found_takes_nothing_away_that_still_holds() {
     let org = Org::default();
     let mut world = World::new(&org);
     let token = org.token(DAY_S);
     code(&world.scope(), &token).await;
     world.settle().await;
-    let keys = format!("/edge/v1/orgs/{}/keys", Org::tag());
-    let gone =
-        r#"{"type":"t","title":"t","status":404,"detail":"d","code":"NOT_FOUND","request_id":"r"}"#;
-    world.answer(&keys, 404, "application/problem+json", gone);
-    assert_eq!(code(&world.scope_in(61), &token).await, "UNKNOWN_KEY");
-    world.settle().await;
+    for what in ["keys", "statuslists/0"] {
+        let path = format!("/edge/v1/orgs/{}/{what}", Org::tag());
+        world.answer(&path, 404, PROBLEM, &problem("NOT_FOUND"));
+    }
+    for source in ["memory", "cache", "kv"] {
+        if source != "memory" {
+            world.restart();
+        }
+        if source == "kv" {
+            world.clear("cache");
+        }
+        let (verdict, freshness) = ask(&world.scope_in(61), &token).await;
+        assert_eq!(
+            (
+                verdict.as_str(),
+                &freshness["source"],
+                &freshness["degraded"]
+            ),
+            ("VALID", &json!(source), &json!("origin_unusable"))
+        );
+        world.settle().await;
+        assert_eq!((world.count("kv"), world.count("cache") >= 1), (3, true));
+    }
+    // Once the copies have come to their own end, there is nothing to say against it.
     world.restart();
-    world.set_down(true);
-    assert_eq!(code(&world.scope(), &token).await, "ORIGIN_UNREACHABLE");
+    assert_eq!(
+        code(&world.scope_in(2 * DAY_S), &token).await,
+        "UNKNOWN_KEY"
+    );
+}
+
+#[wasm_bindgen_test]
+async fn a_request_with_older_keys_takes_nothing_from_those_with_newer() {
+    let org = Org::default();
+    let world = World::new(&org);
+    let scope = world.scope();
+    let platform = &scope.isolate.config.platform.keys;
+    let keys = |org: &Org| {
+        OrgKeys::verify(&org.keys(), &org.issuer, Org::tag(), platform, scope.now()).unwrap()
+    };
+    let rotated = Org {
+        key: 2,
+        keys_version: 2,
+        ..org.clone()
+    };
+    let (older, newer) = (keys(&org), keys(&rotated));
+    let name = Name::status_list(Org::tag(), 0);
+    let verify = <StatusDocument as Document>::verify;
+    let list = Rc::new(verify(&rotated.list(), name, &newer, scope.now()).unwrap());
+    let mut memory = Memory::new();
+    memory.keep(name, Held::stored(list, rotated.list(), 2));
+    let seen = memory.look::<StatusDocument>(name, &older, scope.now());
+    assert!(seen.is_none(), "they do not vouch for it");
+    assert!(
+        memory
+            .look::<StatusDocument>(name, &newer, scope.now())
+            .is_some()
+    );
+
+    let list = Rc::new(verify(&org.list(), name, &older, scope.now()).unwrap());
+    let mut memory = Memory::new();
+    memory.keep(name, Held::stored(list, org.list(), 1));
+    assert!(
+        memory
+            .look::<StatusDocument>(name, &newer, scope.now())
+            .is_none()
+    );
+    let after = memory.look::<StatusDocument>(name, &older, scope.now());
+    assert!(after.is_none(), "withdrawn for good");
+}
+
+#[wasm_bindgen_test]
+async fn a_newer_copy_in_the_lower_tiers_is_not_overwritten() {
+    let org = Org::default();
+    let world = World::new(&org);
+    let token = org.token(DAY_S);
+    code(&world.scope(), &token).await;
+    world.settle().await;
+    let newer = Org {
+        status: status::REVOKED,
+        list_version: 9,
+        ..org.clone()
+    };
+    let put = |key: &str, text: String| {
+        if key.contains("statuslists") {
+            newer.list()
+        } else {
+            text
+        }
+    };
+    world.tamper("cache", put).await;
+    world.tamper("kv", put).await;
+    world.publish(&Org {
+        list_version: 2,
+        ..org.clone()
+    });
+    let demand = json!({"max_staleness_s": 0});
+    ask_with(&world.scope(), &token, demand).await;
+    world.settle().await;
+    for tier in ["cache", "kv"] {
+        let kept = |key: &str, text: String| {
+            if key.contains("statuslists") {
+                assert_eq!(text, newer.list(), "{tier}");
+            }
+            text
+        };
+        world.tamper(tier, kept).await;
+    }
+    assert_eq!(
+        code(&world.scope(), &token).await,
+        "REVOKED",
+        "and learnt from"
+    );
 }
 
 #[wasm_bindgen_test]
@@ -463,12 +738,12 @@ async fn memory_stays_within_its_bounds() {
     let org = Org::default();
     let world = World::new(&org);
     let scope = world.scope();
-    let keys = licet_shared::documents::OrgKeys::verify(
+    let keys = OrgKeys::verify(
         &org.keys(),
         &org.issuer,
         Org::tag(),
         &scope.isolate.config.platform.keys,
-        scope.now,
+        scope.now(),
     )
     .unwrap();
     let text = org.features();
@@ -482,7 +757,7 @@ async fn memory_stays_within_its_bounds() {
         &text,
         Name::features(Org::tag(), Org::features_id()),
         &keys,
-        scope.now,
+        scope.now(),
     );
     let set = Rc::new(set.unwrap());
     for n in 0..20_000 {
@@ -492,7 +767,7 @@ async fn memory_stays_within_its_bounds() {
     let kept = (0..20_000)
         .filter(|n| {
             memory
-                .look::<licet_shared::documents::FeatureSet>(name(*n), &keys, scope.now)
+                .look::<licet_shared::documents::FeatureSet>(name(*n), &keys, scope.now())
                 .is_some()
         })
         .count();

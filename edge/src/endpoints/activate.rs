@@ -15,7 +15,7 @@ const PATH: &str = "/edge/v1/activations";
 /// Answers what the origin answered.
 ///
 /// # Errors
-/// 400, 413, 415 for a body that can't be taken; 422 for a mistyped key; else as
+/// 400, 408, 413, 415 for a body that can't be taken; 422 for a mistyped key; else as
 /// [`forward`](forward::forward).
 pub(crate) async fn handle(scope: &Scope, request: &Incoming) -> Result<Answer, Fault> {
     let asked: ActivateRequest = request.json().await?;

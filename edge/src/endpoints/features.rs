@@ -7,7 +7,10 @@
 
 use std::rc::Rc;
 
-use licet_shared::decision::{Verdict, decide_standing};
+use licet_shared::{
+    decision::{LicenseToken, Verdict, decide_standing},
+    time::Timestamp,
+};
 
 use super::validate::{Gathered, conclude, gather, grace_may_apply};
 use crate::{
@@ -19,7 +22,7 @@ use crate::{
 /// Answers a verdict with features, or 304.
 ///
 /// # Errors
-/// 401 without a bearer token; 503 when what the decision needs can't be had.
+/// 401 without a bearer token; else as [`validate`](super::validate::handle).
 pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answer, Fault> {
     let text = request.bearer()?;
     let known = request.header("if-none-match");
@@ -34,11 +37,11 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
             }
         },
     };
-    let code = decide_standing(&token, &documents.state(), scope.now).code;
+    let code = decide(&token, &documents, scope.now()).code;
     if grace_may_apply(scope, &token, &documents, code) {
         documents.ask_the_origin(scope, &token).await;
     }
-    let verdict = decide_standing(&token, &documents.state(), scope.now);
+    let verdict = decide(&token, &documents, scope.now());
     let Some(tag) = tag(&verdict) else {
         return conclude(scope, &documents, verdict);
     };
@@ -48,6 +51,10 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
     // `no-store` of other verdicts would keep a client from sending the tag back.
     let answer = conclude(scope, &documents, verdict)?;
     Ok(for_revalidation(answer.without("cache-control"), tag))
+}
+
+fn decide<'a>(token: &LicenseToken, documents: &'a Documents, now: Timestamp) -> Verdict<'a> {
+    documents.conclude(decide_standing(token, &documents.state(), now))
 }
 
 fn for_revalidation(answer: Answer, tag: String) -> Answer {

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use licet_shared::{
-    documents::{Jwk, StatusDocument},
+    documents::{Jwk, OrgKeys, StatusDocument},
     id::OrgTag,
     time::Timestamp,
 };
@@ -12,13 +12,16 @@ use serde::Serialize;
 
 use super::features::names;
 use crate::{
-    documents::{Name, Obtained, keys::obtain_keys, obtain},
+    documents::{Name, NamedBy, Obtained, keys::obtain_keys, obtain},
     http::{Answer, Fault, Incoming, answer},
     isolate::Scope,
 };
 
 /// Seconds for which others may keep a key set: as long as this edge itself does.
 const JWKS_CACHE: &str = "public, max-age=60";
+
+/// Numbers above this are not looked for: hundreds of millions of activations fit below it.
+const HIGHEST_LIST: u32 = 4096;
 
 /// A JWK Set (RFC 7517 §5).
 #[derive(Serialize)]
@@ -29,18 +32,15 @@ struct JwkSet {
 /// `jwks.json`: the organization's public keys.
 ///
 /// # Errors
-/// 404 for an organization that the origin does not know, 503 when it can't be asked.
+/// 404 for an organization that the origin does not know, 503 when it can't be asked, 429 when too
+/// many are being asked for that do not exist.
 pub(crate) async fn jwks(
     scope: &Rc<Scope>,
     request: &Incoming,
     org: OrgTag,
 ) -> Result<Answer, Fault> {
-    let keys = match obtain_keys(scope, org).await {
-        Obtained::Found(found) => found.document,
-        Obtained::Unknown => return Err(no_such_org()),
-        Obtained::Unreachable => return Err(out_of_reach()),
-    };
-    holds(keys.times().expires_at, scope.now)?;
+    let keys = keys_of(scope, org).await?;
+    holds(keys.times().expires_at, scope.now())?;
     let tag = format!("\"{}\"", keys.version());
     if request
         .header("if-none-match")
@@ -61,34 +61,30 @@ pub(crate) async fn jwks(
 /// `statuslists/{n}`: the signed list as the origin made it.
 ///
 /// # Errors
-/// 404 for a list that the origin does not know, 503 when it can't be asked.
+/// As [`jwks`], for a list.
 pub(crate) async fn status_list(
     scope: &Rc<Scope>,
     request: &Incoming,
     org: OrgTag,
     number: u32,
 ) -> Result<Answer, Fault> {
-    let keys = match obtain_keys(scope, org).await {
-        Obtained::Found(found) => found.document,
-        Obtained::Unknown => return Err(no_such_org()),
-        Obtained::Unreachable => return Err(out_of_reach()),
-    };
+    if number > HIGHEST_LIST {
+        return Err(no_such_list());
+    }
+    let keys = keys_of(scope, org).await?;
     let name = Name::status_list(org, number);
-    let list = match obtain::<StatusDocument>(scope, name, &keys, None).await {
+    let list = match obtain::<StatusDocument>(scope, name, &keys, None, NamedBy::Stranger).await {
         Obtained::Found(found) => found,
-        Obtained::Unknown => {
-            return Err(Fault::not_found(
-                "The organization has no status list of this number.",
-            ));
-        }
-        Obtained::Unreachable => return Err(out_of_reach()),
+        Obtained::Unknown => return Err(no_such_list()),
+        Obtained::Missing => return Err(out_of_reach()),
+        Obtained::Rationed => return Err(Fault::rationed()),
     };
     let times = list.document.times();
-    holds(times.expires_at, scope.now)?;
+    holds(times.expires_at, scope.now())?;
     let fresh_s = times
         .issued_at
         .plus(list.document.ttl().seconds())
-        .since(scope.now)
+        .since(scope.now())
         .max(0);
     let cache = format!("public, max-age={fresh_s}");
     let tag = format!("\"{}.{}\"", list.document.version(), times.issued_at.unix());
@@ -104,8 +100,17 @@ pub(crate) async fn status_list(
         .header("etag", tag))
 }
 
-fn no_such_org() -> Fault {
-    Fault::not_found("No organization has this tag.")
+async fn keys_of(scope: &Rc<Scope>, org: OrgTag) -> Result<Rc<OrgKeys>, Fault> {
+    match obtain_keys(scope, org).await {
+        Obtained::Found(found) => Ok(found.document),
+        Obtained::Unknown => Err(Fault::not_found("No organization has this tag.")),
+        Obtained::Missing => Err(out_of_reach()),
+        Obtained::Rationed => Err(Fault::rationed()),
+    }
+}
+
+fn no_such_list() -> Fault {
+    Fault::not_found("The organization has no status list of this number.")
 }
 
 fn out_of_reach() -> Fault {

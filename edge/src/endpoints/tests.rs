@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use licet_shared::{
-    api::ActivationAnswer, decision::Code, documents::EdgeClaims, jws::Untrusted,
+    api::ActivationAnswer, decision::Code, documents::EdgeClaims, id::OrgTag, jws::Untrusted,
     license_key::LicenseKey, problem::ProblemCode, status_list::status,
 };
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use wasm_bindgen_test::wasm_bindgen_test;
 
 use super::{activate, deactivate, features, orgs, refresh, validate};
 use crate::{
+    bindings, clock,
     http::{Answer, Incoming},
     testing::{DEVICE, Org, SeenCall, World, edge_key, post, request},
 };
@@ -33,6 +34,11 @@ fn yes() -> String {
 
 fn read(answer: &Answer) -> Value {
     serde_json::from_slice(&answer.body).unwrap()
+}
+
+fn header(answer: &Answer, name: &str) -> Option<String> {
+    let found = answer.headers.iter().find(|(present, _)| *present == name);
+    found.map(|(_, value)| value.clone().into_owned())
 }
 
 fn with_bearer(token: &str) -> Incoming {
@@ -127,7 +133,7 @@ async fn a_write_carries_our_headers_and_no_others() {
 #[wasm_bindgen_test]
 async fn a_retry_has_the_same_key_and_a_new_proof() {
     let world = World::new(&Org::default());
-    world.answer(ACTIVATIONS, 503, "text/plain", "busy");
+    world.answer(ACTIVATIONS, 502, "text/plain", "bad gateway");
     let request = post("/x", &[JSON], &activation(&license_key()));
     let fault = activate::handle(&world.scope(), &request)
         .await
@@ -197,6 +203,27 @@ async fn the_origins_answers_are_told_apart() {
             ProblemCode::OriginUnreachable,
             2,
         ),
+        (
+            522,
+            "text/html",
+            "connection timed out".into(),
+            ProblemCode::OriginUnreachable,
+            2,
+        ),
+        (
+            503,
+            "text/plain",
+            "busy".into(),
+            ProblemCode::OriginUnreachable,
+            1,
+        ),
+        (
+            503,
+            "application/problem+json",
+            problem("UNAVAILABLE"),
+            ProblemCode::Unavailable,
+            1,
+        ),
     ] {
         world.answer(ACTIVATIONS, status, media_type, &body);
         let request = post("/x", &[JSON], &activation(&license_key()));
@@ -209,6 +236,33 @@ async fn the_origins_answers_are_told_apart() {
             "{status} {media_type}"
         );
     }
+}
+
+#[wasm_bindgen_test]
+async fn who_is_busy_is_not_asked_again_at_once_and_says_when() {
+    let world = World::new(&Org::default());
+    let problem = json!({"type": "t", "title": "t", "status": 503, "detail": "d", "code": "UNAVAILABLE", "request_id": "r"});
+    for (media_type, body, code) in [
+        (
+            "application/problem+json",
+            problem.to_string(),
+            "UNAVAILABLE",
+        ),
+        ("text/html", "busy".into(), "ORIGIN_UNREACHABLE"),
+    ] {
+        world.answer(ACTIVATIONS, 503, media_type, &body);
+        world.answer_header(ACTIVATIONS, "retry-after", "17");
+        let scope = world.scope();
+        let request = post("/x", &[JSON], &activation(&license_key()));
+        let fault = activate::handle(&scope, &request).await.unwrap_err();
+        let answer = fault.into_answer(scope.request_id);
+        assert_eq!((answer.status, &read(&answer)["code"]), (503, &json!(code)));
+        assert_eq!(header(&answer, "retry-after").as_deref(), Some("17"));
+        assert_eq!(world.calls().len(), 1);
+    }
+    // A busy origin is no reason to use old documents, or not to ask it for one.
+    let verdict = verdict(&world, &Org::default().token(DAY_S)).await;
+    assert_eq!(verdict["code"], "UNKNOWN_KEY", "{verdict}");
 }
 
 #[wasm_bindgen_test]
@@ -275,6 +329,103 @@ async fn after_a_deactivation_the_old_list_says_yes_no_more() {
 }
 
 #[wasm_bindgen_test]
+async fn what_was_given_back_stays_so_while_the_list_can_not_be_renewed() {
+    let org = Org::default();
+    let world = World::new(&org);
+    let token = org.token(DAY_S);
+    assert_eq!(verdict(&world, &token).await["code"], "VALID");
+    world.settle().await;
+    let path = "/edge/v1/activations/deactivate";
+    world.answer(path, 200, "application/json", &yes());
+    let answer = deactivate::handle(&world.scope(), &with_bearer(&token)).await;
+    assert_eq!(read(&answer.unwrap())["code"], "VALID");
+    world.set_down(true);
+    for _ in 0..3 {
+        let no = verdict(&world, &token).await;
+        assert_eq!(
+            (&no["valid"], &no["code"]),
+            (&json!(false), &json!("DEACTIVATED"))
+        );
+        assert_eq!(
+            (&no["features"], no["license"].is_object()),
+            (&Value::Null, true)
+        );
+    }
+    let bearer = format!("Bearer {token}");
+    let get = request("GET", "/x", &[("authorization", bearer.as_str())], None);
+    let no = features::handle(&world.scope(), &get).await.unwrap();
+    assert_eq!(read(&no)["code"], "DEACTIVATED");
+    // A list that was asked for since then is what counts.
+    world.set_down(false);
+    world.publish(&Org {
+        list_version: 2,
+        ..org.clone()
+    });
+    let begin_ms = clock::now_ms();
+    while verdict(&world, &token).await["code"] != "VALID" {
+        assert!(clock::now_ms() < begin_ms + 6_000, "the note stays");
+        bindings::sleep(100).await;
+    }
+}
+
+#[wasm_bindgen_test]
+async fn made_up_names_are_rationed_and_known_ones_served() {
+    let org = Org::default();
+    let mut world = World::new(&org);
+    let token = org.token(DAY_S);
+    verdict(&world, &token).await;
+    world.settle().await;
+    let get = request("GET", "/x", &[], None);
+    let none = orgs::status_list(&world.scope(), &get, Org::tag(), 4_097).await;
+    assert_eq!(none.unwrap_err().code, ProblemCode::NotFound);
+    world.restart();
+    world.calls();
+    let made_up = |n: u32| OrgTag::new([9, 9, 9, 9, n as u8]);
+    let mut codes = Vec::new();
+    for n in 0..130 {
+        let fault = orgs::jwks(&world.scope(), &get, made_up(n))
+            .await
+            .unwrap_err();
+        codes.push(fault.code);
+    }
+    let calls = world.calls().len();
+    assert!((100..=115).contains(&calls), "{calls}");
+    let refused = codes
+        .iter()
+        .filter(|code| **code == ProblemCode::RateLimited)
+        .count();
+    assert_eq!(refused + calls, 130);
+    let list = orgs::status_list(&world.scope(), &get, Org::tag(), 1).await;
+    assert_eq!(list.unwrap_err().code, ProblemCode::RateLimited);
+    // An isolate that has nothing left to try has the cached copies still, and without them the store.
+    assert_eq!(verdict(&world, &token).await["code"], "VALID");
+    let header = "eyJhbGciOiJFZERTQSIsImtpZCI6IlpaWlpaWlpaLjEiLCJ0eXAiOiJsaWNlbnNlK2p3dCJ9";
+    let (_, rest) = token.split_once('.').unwrap();
+    let body = json!({"token": format!("{header}.{rest}"), "product": "local_cli"}).to_string();
+    let unknown = validate::handle(&world.scope(), &post("/x", &[JSON], &body)).await;
+    assert_eq!(unknown.unwrap_err().code, ProblemCode::RateLimited);
+}
+
+#[wasm_bindgen_test]
+async fn a_slow_sender_is_judged_by_the_time_its_body_was_in() {
+    let org = Org::default();
+    let world = World::new(&org);
+    let body = json!({"token": org.token(DAY_S), "product": "local_cli", "fingerprint": DEVICE});
+    let request = post("/x", &[JSON], &body.to_string());
+    let answer = validate::handle(&world.scope_since(100), &request).await;
+    assert_eq!(read(&answer.unwrap())["code"], "VALID");
+    let calls = world.calls();
+    assert_eq!(calls.len(), 3);
+    for call in &calls {
+        let header = call.header("authorization").unwrap();
+        let token = header.strip_prefix("Bearer ").unwrap();
+        let times = Untrusted::<EdgeClaims>::parse(token, org.now()).unwrap();
+        let times = times.verify(&edge_key().verifying_key()).unwrap().times();
+        assert!(org.now().since(times.issued_at) < 5, "{times:?}");
+    }
+}
+
+#[wasm_bindgen_test]
 async fn features_are_tagged_by_their_revision_while_the_license_stands() {
     let org = Org::default();
     let mut world = World::new(&org);
@@ -283,10 +434,6 @@ async fn features_are_tagged_by_their_revision_while_the_license_stands() {
         let mut headers = vec![("authorization", bearer.as_str())];
         headers.extend(known.map(|tag| ("if-none-match", tag)));
         request("GET", "/api/v1/licenses/features", &headers, None)
-    };
-    let header = |answer: &Answer, name: &str| {
-        let found = answer.headers.iter().find(|(present, _)| *present == name);
-        found.map(|(_, value)| value.clone().into_owned())
     };
     let answer = features::handle(&world.scope(), &get(None)).await.unwrap();
     assert_eq!(read(&answer)["features"], json!({"export.pdf": true}));

@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use licet_shared::{
     api::ValidateRequest,
-    decision::{Code, Context, LicenseToken, Verdict, decide_verified},
+    decision::{Code, Context, LicenseToken, OriginState, Verdict, decide_verified},
+    time::Timestamp,
 };
 
 use crate::{
@@ -21,9 +22,12 @@ use crate::{
 /// Answers a verdict, also when it is a no.
 ///
 /// # Errors
-/// 400, 413, 415 for a body that can't be taken; 503 when what the decision needs can't be had.
+/// 400, 408, 413, 415 for a body that can't be taken; 503 when what the decision needs can't be
+/// had, 429 when that is because too many made-up organizations are being asked about.
 pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answer, Fault> {
     let asked: ValidateRequest = request.json().await?;
+    // The sender may have taken its time.
+    scope.read_clock();
     let context = Context {
         product: &asked.product,
         fingerprint: asked.fingerprint.as_deref(),
@@ -38,13 +42,22 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
             Gathered::Refused(code) => return Ok(answer(scope, Verdict::refused(code))),
         },
     };
-    let verdict = decide_verified(&token, &context, &documents.state(), scope.now);
+    let verdict = decide(&token, &context, &documents, scope.now());
     if !grace_may_apply(scope, &token, &documents, verdict.code) {
         return conclude(scope, &documents, verdict);
     }
     documents.ask_the_origin(scope, &token).await;
-    let verdict = decide_verified(&token, &context, &documents.state(), scope.now);
+    let verdict = decide(&token, &context, &documents, scope.now());
     conclude(scope, &documents, verdict)
+}
+
+fn decide<'a>(
+    token: &LicenseToken,
+    context: &Context<'_>,
+    documents: &'a Documents,
+    now: Timestamp,
+) -> Verdict<'a> {
+    documents.conclude(decide_verified(token, context, &documents.state(), now))
 }
 
 /// A token and its documents, or why there are none.
@@ -83,8 +96,8 @@ pub(super) fn grace_may_apply(
         .expires_at
         .plus(i64::from(token.claims().grace));
     code == Code::TokenExpired
-        && scope.now < grace_end
-        && !documents.origin_unreachable
+        && scope.now() < grace_end
+        && documents.origin != OriginState::Unreachable
         && !scope.isolate.origin.answered_recently(clock::now_ms())
 }
 

@@ -69,10 +69,33 @@ impl Fault {
         Self::new(ProblemCode::UnsupportedMediaType, detail)
     }
 
-    /// 429 from the origin, with the time it named.
-    pub(crate) fn rate_limited(detail: String, retry_after: Option<String>) -> Self {
-        let retry_after = retry_after.map_or(Cow::Borrowed("1"), Cow::Owned);
-        Self::new(ProblemCode::RateLimited, detail).with("retry-after", retry_after)
+    /// 429, with the seconds that the origin named.
+    pub(crate) fn rate_limited(
+        detail: impl Into<Cow<'static, str>>,
+        retry_after_s: Option<u32>,
+    ) -> Self {
+        Self::new(ProblemCode::RateLimited, detail).retry_after(retry_after_s.or(Some(1)))
+    }
+
+    /// 429 of our own, for names that may not exist.
+    pub(crate) fn rationed() -> Self {
+        let detail = "This organization or list is not known here, and too many that do not exist are being asked for. Ask again in a moment.";
+        Self::rate_limited(detail, None)
+    }
+
+    /// 503 of an origin that is busy, with the seconds that it named.
+    pub(crate) fn busy(retry_after_s: Option<u32>) -> Self {
+        let detail = "The origin is busy. Ask again in a moment, with the same idempotency key.";
+        Self::new(ProblemCode::Unavailable, detail)
+            .retry_after(retry_after_s.or(Some(RETRY_AFTER_S)))
+    }
+
+    /// With the seconds after which to ask again, where they are known.
+    pub(crate) fn retry_after(self, seconds: Option<u32>) -> Self {
+        match seconds {
+            Some(seconds) => self.with("retry-after", seconds.to_string()),
+            None => self,
+        }
     }
 
     /// 500 for settings that can't be used; the log says which.
@@ -95,8 +118,7 @@ impl Fault {
 
     /// 503 with `Retry-After`, for lack of `what`.
     pub(crate) fn origin_unreachable(detail: &'static str) -> Self {
-        Self::new(ProblemCode::OriginUnreachable, detail)
-            .with("retry-after", RETRY_AFTER_S.to_string())
+        Self::new(ProblemCode::OriginUnreachable, detail).retry_after(Some(RETRY_AFTER_S))
     }
 
     /// The problem as an answer to the request of that name.
@@ -116,6 +138,10 @@ impl Fault {
     pub(crate) fn unreadable(error: ReadError, limit: usize) -> Self {
         match error {
             ReadError::TooLarge => Self::too_large(limit),
+            ReadError::TooSlow => Self::new(
+                ProblemCode::RequestTimeout,
+                "The body did not arrive in time. Send it again, all at once.",
+            ),
             ReadError::Broken => Self::bad_request("The body broke off before its end."),
         }
     }
@@ -147,9 +173,22 @@ mod tests {
             (Fault::too_large(7), 413, None),
             (Fault::not_json(), 415, None),
             (
-                Fault::rate_limited("x".into(), Some("17".into())),
+                Fault::rate_limited("x", Some(17)),
                 429,
                 Some(("retry-after", "17")),
+            ),
+            (Fault::rationed(), 429, Some(("retry-after", "1"))),
+            (Fault::busy(Some(17)), 503, Some(("retry-after", "17"))),
+            (Fault::busy(None), 503, Some(("retry-after", "5"))),
+            (
+                Fault::origin_unreachable("x").retry_after(Some(17)),
+                503,
+                Some(("retry-after", "17")),
+            ),
+            (
+                Fault::unreadable(crate::http::ReadError::TooSlow, 7),
+                408,
+                None,
             ),
             (Fault::internal(), 500, None),
             (Fault::misconfigured(), 500, None),

@@ -2,10 +2,17 @@
 
 use js_sys::Uint8Array;
 use licet_shared::api::{self, Body, MAX_BODY_BYTES};
-use wasm_bindgen_futures::JsFuture;
 use worker::web_sys;
 
-use super::{Fault, ReadError, answer::JSON, read_at_most};
+use super::{
+    Fault, ReadError,
+    answer::JSON,
+    body::{in_time, read_at_most},
+};
+use crate::clock;
+
+/// Milliseconds within which a body must have come in.
+const BODY_MS: u64 = 10_000;
 
 /// A request that came in.
 #[derive(Debug)]
@@ -43,7 +50,7 @@ impl Incoming {
     /// The JSON body.
     ///
     /// # Errors
-    /// 415 unless it is declared as JSON, 413 above [`MAX_BODY_BYTES`], 400 when it is not what
+    /// 415 unless it is declared as JSON, 413 above [`MAX_BODY_BYTES`], 408 when it does not come, 400 when it is not what
     /// `T` wants, naming the field.
     pub(crate) async fn json<T: Body>(&self) -> Result<T, Fault> {
         if !self
@@ -71,6 +78,7 @@ impl Incoming {
     }
 
     async fn bytes(&self) -> Result<Vec<u8>, ReadError> {
+        let until_ms = clock::now_ms() + BODY_MS;
         let declared = self
             .header("content-length")
             .and_then(|text| text.parse::<usize>().ok());
@@ -78,10 +86,10 @@ impl Incoming {
             Some(length) if length > MAX_BODY_BYTES => Err(ReadError::TooLarge),
             // The runtime hands on no more than was declared, so all of it may be taken at once.
             Some(_) => {
-                let buffer = JsFuture::from(self.request.array_buffer()?).await?;
+                let buffer = in_time(&self.request.array_buffer()?, until_ms).await?;
                 Ok(Uint8Array::new(&buffer).to_vec())
             }
-            None => read_at_most(self.request.body(), MAX_BODY_BYTES).await,
+            None => read_at_most(self.request.body(), MAX_BODY_BYTES, until_ms).await,
         }
     }
 }

@@ -23,7 +23,7 @@ const MAX_IDEMPOTENCY_KEY_CHARS: usize = 255;
 ///
 /// # Errors
 /// 400 for an idempotency key that is none; the origin's problem when it is the caller's to
-/// mend; else 502 or 503.
+/// mend; else 502, or 503 with `Retry-After`.
 pub(crate) async fn forward(
     scope: &Scope,
     request: &Incoming,
@@ -43,16 +43,18 @@ pub(crate) async fn forward(
     };
     let mut retried = false;
     let mut result = call(scope, write).await;
-    if result
-        .as_ref()
-        .is_err_and(|error| *error == CallError::Unreachable)
-    {
+    // Who says that it is busy is not asked again at once.
+    if matches!(result, Err(CallError::Unreachable | CallError::TimedOut)) {
         retried = true;
         result = call(scope, write).await;
     }
     match result {
         Ok(reply) => understand(scope, &reply, retried),
-        Err(CallError::Unreachable) => Err(unreachable()),
+        Err(CallError::Unreachable | CallError::TimedOut) => Err(unreachable()),
+        Err(CallError::Busy { retry_after_s }) => Err(Fault::busy(retry_after_s)),
+        Err(CallError::BusyGateway { retry_after_s }) => {
+            Err(unreachable().retry_after(retry_after_s))
+        }
         Err(CallError::Unusable) => Err(Fault::origin_error()),
     }
 }
@@ -92,7 +94,7 @@ fn understand(scope: &Scope, reply: &Reply, retried: bool) -> Result<ActivationA
         }
     } else if reply.media_type == problem::MEDIA_TYPE
         && let Ok(problem) = serde_json::from_slice::<Problem>(&reply.body)
-        && let Some(fault) = callers_fault(problem, reply.retry_after.as_deref(), retried)
+        && let Some(fault) = callers_fault(problem, reply.retry_after_s, retried)
     {
         return Err(fault);
     }
@@ -106,14 +108,11 @@ fn understand(scope: &Scope, reply: &Reply, retried: bool) -> Result<ActivationA
 }
 
 /// A problem of the origin's that the caller can mend. One with the edge's own call is not.
-fn callers_fault(problem: Problem, retry_after: Option<&str>, retried: bool) -> Option<Fault> {
+fn callers_fault(problem: Problem, retry_after_s: Option<u32>, retried: bool) -> Option<Fault> {
     match problem.code {
         // Our own first attempt is still at work there.
         ProblemCode::IdempotencyInFlight if retried => Some(unreachable()),
-        ProblemCode::RateLimited => Some(Fault::rate_limited(
-            problem.detail,
-            retry_after.map(str::to_owned),
-        )),
+        ProblemCode::RateLimited => Some(Fault::rate_limited(problem.detail, retry_after_s)),
         ProblemCode::BadRequest
         | ProblemCode::IdempotencyInFlight
         | ProblemCode::IdempotencyKeyReused

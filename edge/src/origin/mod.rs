@@ -6,6 +6,7 @@ mod signing;
 
 pub(crate) use health::{Health, pause_ms};
 
+use licet_shared::problem::{MEDIA_TYPE, Problem, ProblemCode};
 use worker::{
     wasm_bindgen::{JsCast, JsValue},
     web_sys::{AbortSignal, Headers, RequestInit, RequestRedirect, Response},
@@ -40,46 +41,49 @@ pub(crate) struct Call<'a> {
     pub(crate) max_answer_bytes: usize,
 }
 
-/// What the origin answered; below 500 or exactly 500.
+/// What the origin answered, other than that it can't.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) media_type: String,
     pub(crate) etag: Option<String>,
-    pub(crate) retry_after: Option<String>,
+    pub(crate) retry_after_s: Option<u32>,
     pub(crate) body: Vec<u8>,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallError {
-    /// No connection, no answer in time, or a gateway that says as much. Worth one more try.
+    /// No connection, or a gateway that has none.
     Unreachable,
+    /// No whole answer in time, or one that broke off.
+    TimedOut,
+    /// It can't now (503), says the origin itself.
+    Busy { retry_after_s: Option<u32> },
+    /// It can't now (503), says something in between.
+    BusyGateway { retry_after_s: Option<u32> },
     /// An answer too large or broken, or a call that could not even be made.
     Unusable,
 }
 
 /// A [`CallError`] with its cause, for the log.
-enum Failure {
-    Unreachable(String),
-    Unusable(String),
-}
+type Failure = (CallError, String);
 
-/// Makes one call, and notes in [`Health`] how it went.
+/// Makes one call, and notes in [`Health`] how it went. Takes its time, so the clock is read again.
 pub(crate) async fn call(scope: &Scope, call: Call<'_>) -> Result<Reply, CallError> {
     let result = attempt(scope, call).await;
-    let health = &scope.isolate.origin;
+    scope.read_clock();
+    let (health, now_ms) = (&scope.isolate.origin, clock::now_ms());
     match &result {
-        Ok(_) | Err(Failure::Unusable(_)) => health.answered(clock::now_ms()),
+        Ok(_) | Err((CallError::Unusable, _)) => health.answered(now_ms),
         // A write may take long for reasons of its own, and must not make others use old documents.
-        Err(Failure::Unreachable(_)) if call.body.is_none() => health.failed(clock::now_ms()),
-        Err(Failure::Unreachable(_)) => {}
+        Err(_) if call.body.is_some() => {}
+        Err((CallError::Unreachable | CallError::BusyGateway { .. }, _)) => health.failed(now_ms),
+        Err((CallError::TimedOut | CallError::Busy { .. }, _)) => {
+            health.left_unanswered(call.path, now_ms);
+        }
     }
-    result.map_err(|failure| {
-        let (error, why) = match failure {
-            Failure::Unreachable(why) => (CallError::Unreachable, why),
-            Failure::Unusable(why) => (CallError::Unusable, why),
-        };
+    result.map_err(|(error, why)| {
         let detail = format!("{} {}: {why}", call.method, call.path);
         scope.log(Level::Warn, "a call to the origin failed", &detail);
         error
@@ -89,16 +93,23 @@ pub(crate) async fn call(scope: &Scope, call: Call<'_>) -> Result<Reply, CallErr
 async fn attempt(scope: &Scope, call: Call<'_>) -> Result<Reply, Failure> {
     let config = &scope.isolate.config;
     let url = format!("{}{}", config.origin_url, call.path);
-    let init = request_init(scope, call).map_err(|error| Failure::Unusable(thrown(&error)))?;
-    let answer = bindings::fetch(&url, &init)
-        .await
-        .map_err(|error| Failure::Unreachable(thrown(&error)))?;
-    let response: Response = answer
-        .dyn_into()
-        .map_err(|_| Failure::Unusable("not a response".into()))?;
+    // Covers the body too.
+    let limit = AbortSignal::timeout_with_u32(config.origin_timeout_ms);
+    let unusable = |why: &str| (CallError::Unusable, why.to_owned());
+    let init = request_init(scope, call, &limit).map_err(|error| unusable(&thrown(&error)))?;
+    let answer = bindings::fetch(&url, &init).await.map_err(|error| {
+        let in_vain = if limit.aborted() {
+            CallError::TimedOut
+        } else {
+            CallError::Unreachable
+        };
+        (in_vain, thrown(&error))
+    })?;
+    let response: Response = answer.dyn_into().map_err(|_| unusable("not a response"))?;
     let status = response.status();
-    if matches!(status, 502..=504) {
-        return Err(Failure::Unreachable(format!("status {status}")));
+    // A dead origin behind Cloudflare is a status of its own making, 520 to 530.
+    if matches!(status, 502 | 504 | 520..=530) {
+        return Err((CallError::Unreachable, format!("status {status}")));
     }
     let header = |name| response.headers().get(name).ok().flatten();
     let media_type = header("content-type").unwrap_or_default();
@@ -108,24 +119,53 @@ async fn attempt(scope: &Scope, call: Call<'_>) -> Result<Reply, Failure> {
         .unwrap_or_default()
         .trim()
         .to_ascii_lowercase();
-    let (etag, retry_after) = (header("etag"), header("retry-after"));
-    let body = read_at_most(response.body(), call.max_answer_bytes);
+    let etag = header("etag");
+    let retry_after_s = header("retry-after").and_then(|text| text.parse().ok());
+    // The signal would end it, too; but not a body that stands still elsewhere.
+    let until_ms = clock::now_ms() + u64::from(config.origin_timeout_ms);
+    let body = read_at_most(response.body(), call.max_answer_bytes, until_ms);
     let body = body.await.map_err(|error| match error {
-        ReadError::TooLarge => Failure::Unusable("too large".into()),
-        ReadError::Broken => Failure::Unreachable("broke off".into()),
+        ReadError::TooLarge => unusable("too large"),
+        ReadError::Broken => (CallError::TimedOut, "broke off".into()),
+        ReadError::TooSlow => (CallError::TimedOut, "too slow".into()),
     })?;
-    Ok(Reply {
+    let reply = Reply {
         status,
         media_type,
         etag,
-        retry_after,
+        retry_after_s,
         body,
-    })
+    };
+    match status {
+        503 if reply.problem() == Some(ProblemCode::Unavailable) => {
+            Err((CallError::Busy { retry_after_s }, "busy".into()))
+        }
+        503 => Err((
+            CallError::BusyGateway { retry_after_s },
+            "status 503".into(),
+        )),
+        _ => Ok(reply),
+    }
 }
 
-fn request_init(scope: &Scope, call: Call<'_>) -> Result<RequestInit, JsValue> {
+impl Reply {
+    /// The code of the problem it is, if it is one: anybody in between can send a status, but only
+    /// the origin says it like this.
+    pub(crate) fn problem(&self) -> Option<ProblemCode> {
+        (self.media_type == MEDIA_TYPE)
+            .then(|| serde_json::from_slice::<Problem>(&self.body).ok())
+            .flatten()
+            .map(|problem| problem.code)
+    }
+}
+
+fn request_init(
+    scope: &Scope,
+    call: Call<'_>,
+    limit: &AbortSignal,
+) -> Result<RequestInit, JsValue> {
     let config = &scope.isolate.config;
-    let token = signing::edge_token(&config.edge_key, call, scope.now)
+    let token = signing::edge_token(&config.edge_key, call)
         .map_err(|error| JsValue::from_str(&error.to_string()))?;
 
     let headers = Headers::new()?;
@@ -153,9 +193,6 @@ fn request_init(scope: &Scope, call: Call<'_>) -> Result<RequestInit, JsValue> {
     init.set_headers_headers(&headers);
     // A redirect would carry the signed call elsewhere.
     init.set_redirect(RequestRedirect::Manual);
-    // Covers the body too.
-    init.set_signal(Some(&AbortSignal::timeout_with_u32(
-        config.origin_timeout_ms,
-    )));
+    init.set_signal(Some(limit));
     Ok(init)
 }

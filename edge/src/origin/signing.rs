@@ -4,18 +4,15 @@ use licet_shared::{
     documents::EdgeClaims,
     id::EventId,
     jws::{self, SignError, Signer, Times},
-    time::Timestamp,
 };
 
 use super::Call;
 use crate::{clock, random};
 
-/// A token for one attempt at a call: the origin takes each only once.
-pub(super) fn edge_token(
-    key: &impl Signer,
-    call: Call<'_>,
-    now: Timestamp,
-) -> Result<String, SignError> {
+/// A token for one attempt at a call: the origin takes each only once, and only for a minute. So it
+/// is made of the time it is sent at, however long the request has been waiting.
+pub(super) fn edge_token(key: &impl Signer, call: Call<'_>) -> Result<String, SignError> {
+    let now_ms = clock::now_ms();
     let claims = EdgeClaims {
         iss: key.kid().into(),
         aud: EdgeClaims::AUDIENCE.into(),
@@ -23,9 +20,10 @@ pub(super) fn edge_token(
         htu: call.path.into(),
         bh: EdgeClaims::body_hash(call.body.unwrap_or_default().as_bytes()),
         idk: call.idempotency_key.map(Into::into),
-        jti: EventId::new(clock::now_ms(), random::bytes()).to_string(),
+        jti: EventId::new(now_ms, random::bytes()).to_string(),
     };
-    jws::sign(&claims, Times::starting(now, EdgeClaims::LIFE_S), key)
+    let times = Times::starting(clock::timestamp(now_ms), EdgeClaims::LIFE_S);
+    jws::sign(&claims, times, key)
 }
 
 #[cfg(test)]
@@ -33,18 +31,15 @@ mod tests {
     use licet_shared::{
         documents::EdgeClaims,
         jws::{Untrusted, Verified},
-        time::Timestamp,
     };
     use wasm_bindgen_test::wasm_bindgen_test;
 
     use super::{Call, edge_token};
-    use crate::testing::edge_key;
-
-    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+    use crate::{clock, testing::edge_key};
 
     fn token(call: Call<'_>) -> Verified<EdgeClaims> {
-        let text = edge_token(&edge_key(), call, NOW).unwrap();
-        Untrusted::parse(&text, NOW)
+        let text = edge_token(&edge_key(), call).unwrap();
+        Untrusted::parse(&text, clock::timestamp(clock::now_ms()))
             .unwrap()
             .verify(&edge_key().verifying_key())
             .unwrap()
@@ -76,7 +71,9 @@ mod tests {
         assert_eq!(bh, "RBNvo1WzZ4oRRq0W9-hknpT7T8If536DEMBg9hyq_4o");
         assert_eq!(idk.as_deref(), Some("k"));
         let times = token.times();
-        assert_eq!((times.issued_at, times.expires_at), (NOW, NOW.plus(60)));
+        let now = clock::timestamp(clock::now_ms());
+        assert!((0..=1).contains(&now.since(times.issued_at)), "{times:?}");
+        assert_eq!(times.expires_at, times.issued_at.plus(60));
     }
 
     #[wasm_bindgen_test]

@@ -81,12 +81,13 @@ problems! {
     Unauthorized = "`UNAUTHORIZED`: no bearer token.";
     NotFound = "`NOT_FOUND`.";
     IdempotencyInFlight = "`IDEMPOTENCY_IN_FLIGHT`: the same request is still being answered.";
+    RequestTimeout = "`REQUEST_TIMEOUT`: the body did not arrive in time.";
     BodyTooLarge = "`BODY_TOO_LARGE`: more than 65536 bytes.";
     UnsupportedMediaType = "`UNSUPPORTED_MEDIA_TYPE`: the body must be `application/json`.";
     Unprocessable = "`LICENSE_KEY_MALFORMED`: the license key has a typo. `IDEMPOTENCY_KEY_REUSED`: the key belongs to another request.";
-    RateLimited = "`RATE_LIMITED`: wait for as long as `Retry-After` says.";
+    RateLimited = "`RATE_LIMITED`: wait for as long as `Retry-After` says. Also where organizations or lists that are not known here can't be looked for, since too many made-up ones are being asked for.";
     OriginError = "`ORIGIN_ERROR`: the origin gave no usable answer.";
-    OriginUnreachable = "`ORIGIN_UNREACHABLE`: what is needed is not known here and the origin did not answer. Try again after `Retry-After` seconds.";
+    OriginUnreachable = "`ORIGIN_UNREACHABLE`: what is needed is not known here and the origin did not answer; or `UNAVAILABLE`: the origin is busy. Try again after `Retry-After` seconds.";
     NotReady = "`UNAVAILABLE`: a setting is missing or wrong.";
 }
 
@@ -124,8 +125,10 @@ impl Modify for Common {
     responses(
         (status = 200, description = "A verdict, also when it is a no.", body = Verdict<'static>),
         (status = 400, response = BadRequest),
+        (status = 408, response = RequestTimeout),
         (status = 413, response = BodyTooLarge),
         (status = 415, response = UnsupportedMediaType),
+        (status = 429, response = RateLimited),
         (status = 503, response = OriginUnreachable),
     )
 )]
@@ -144,6 +147,7 @@ fn validate() {}
          headers(("ETag" = String, description = "Names the feature set's revision. Absent from a no."))),
         (status = 304, description = "The license stands, and its features are those of the tag."),
         (status = 401, response = Unauthorized),
+        (status = 429, response = RateLimited),
         (status = 503, response = OriginUnreachable),
     )
 )]
@@ -160,6 +164,7 @@ fn features() {}
     responses(
         (status = 200, description = "The activation, also when it is a no.", body = ActivationAnswer),
         (status = 400, response = BadRequest),
+        (status = 408, response = RequestTimeout),
         (status = 409, response = IdempotencyInFlight),
         (status = 413, response = BodyTooLarge),
         (status = 415, response = UnsupportedMediaType),
@@ -216,6 +221,7 @@ fn deactivate() {}
         (status = 200, description = "The keys that verify its tokens.", body = JwkSet, content_type = "application/jwk-set+json"),
         (status = 304, description = "The keys are those of the tag sent in `If-None-Match`."),
         (status = 404, response = NotFound),
+        (status = 429, response = RateLimited),
         (status = 503, response = OriginUnreachable),
     )
 )]
@@ -235,6 +241,7 @@ fn jwks() {}
         (status = 200, description = "A compact JWS of type `statuslist+jwt`.", body = String, content_type = "application/statuslist+jwt"),
         (status = 304, description = "The list is that of the tag sent in `If-None-Match`."),
         (status = 404, response = NotFound),
+        (status = 429, response = RateLimited),
         (status = 503, response = OriginUnreachable),
     )
 )]

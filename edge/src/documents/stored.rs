@@ -1,0 +1,84 @@
+//! Copies in the lower tiers: read when memory has none, written after the response.
+
+use std::rc::Rc;
+
+use super::{Document, Held, Name, cache_api, kv};
+use crate::{isolate::Scope, log::Level};
+
+/// The cached copy, kept in memory when it verifies; the newer one where memory had one already.
+pub(super) async fn from_cache<D: Document>(
+    scope: &Scope,
+    name: Name,
+    signers: &Rc<D::Signers>,
+) -> Option<Held<D>> {
+    let copy = cache_api::read(scope, name).await?;
+    let mut held = verified::<D>(scope, name, signers, copy.text, "cache")?;
+    held.etag = copy.etag.map(Into::into);
+    held.checked_at = copy.checked_at;
+    held.in_kv = copy.in_kv;
+    Some(scope.isolate.documents.borrow_mut().keep_stored(name, held))
+}
+
+/// Likewise, from the key-value store.
+pub(super) async fn from_kv<D: Document>(
+    scope: &Scope,
+    name: Name,
+    signers: &Rc<D::Signers>,
+) -> Option<Held<D>> {
+    let text = kv::read(scope, name).await?;
+    let mut held = verified::<D>(scope, name, signers, text, "key-value store")?;
+    held.in_kv = Some(held.document.edition());
+    Some(scope.isolate.documents.borrow_mut().keep_stored(name, held))
+}
+
+/// Hands a copy to the lower tiers, after the response.
+///
+/// Another isolate's newer copy is left where it is. Neither tier can compare and write in one
+/// step, so two isolates may still overwrite each other: an older copy then stays there until
+/// the next renewal, and is as fresh as it says.
+pub(super) fn pass_down<D: Document>(
+    scope: &Rc<Scope>,
+    name: Name,
+    held: &Held<D>,
+    signers: &Rc<D::Signers>,
+) {
+    let (later, signers, mut held) = (Rc::clone(scope), Rc::clone(signers), held.clone());
+    scope.after_response(async move {
+        let edition = held.document.edition();
+        let outdone = |stored: Option<Held<D>>| {
+            stored.is_some_and(|stored| stored.document.edition() > edition)
+        };
+        if kv::is_due(held.in_kv, edition)
+            && !outdone(from_kv(&later, name, &signers).await)
+            && kv::write(&later, name, &held).await
+        {
+            held.in_kv = Some(edition);
+            let mut memory = later.isolate.documents.borrow_mut();
+            memory.note::<D>(name, |held| held.in_kv = held.in_kv.max(Some(edition)));
+        }
+        if !outdone(from_cache(&later, name, &signers).await) {
+            cache_api::write(&later, name, &held).await;
+        }
+    });
+}
+
+/// A copy that its signers vouch for. Others are as good as none, but worth a look by somebody.
+fn verified<D: Document>(
+    scope: &Scope,
+    name: Name,
+    signers: &D::Signers,
+    text: String,
+    tier: &str,
+) -> Option<Held<D>> {
+    match D::verify(&text, name, signers, scope.now()) {
+        Ok(document) => {
+            let generation = D::generation(signers);
+            Some(Held::stored(Rc::new(document), text, generation))
+        }
+        Err(error) => {
+            let detail = format!("{tier}, {}: {error}", name.origin_path());
+            scope.log(Level::Error, "a stored document does not verify", &detail);
+            None
+        }
+    }
+}
