@@ -9,7 +9,7 @@ use licet_shared::{
 use serde::Serialize;
 use tokio_postgres::types::Type;
 
-use super::{Error, Tx};
+use super::{Error, Tx, catalogue::check_count};
 use crate::{clock, random::RowId};
 
 /// Where a license stands.
@@ -51,6 +51,9 @@ pub(crate) struct NewLicense {
 }
 
 /// Issues a license that covers the products of its policy.
+///
+/// # Errors
+/// [`Error::TooManyProducts`].
 pub(crate) async fn insert(tx: &Tx<'_>, license: &NewLicense) -> Result<(), Error> {
     tx.execute(
         "INSERT INTO licet.licenses
@@ -70,18 +73,19 @@ pub(crate) async fn insert(tx: &Tx<'_>, license: &NewLicense) -> Result<(), Erro
         ],
     )
     .await?;
-    tx.execute(
-        "INSERT INTO licet.license_products (org_id, license_id, product_id)
+    let covered = tx
+        .execute(
+            "INSERT INTO licet.license_products (org_id, license_id, product_id)
          SELECT p.org_id, $2, p.product_id FROM licet.policy_products p
          WHERE p.org_id = $1 AND p.policy_id = $3",
-        &[
-            (&tx.org(), Type::UUID),
-            (&license.id.uuid(), Type::UUID),
-            (&license.policy.uuid(), Type::UUID),
-        ],
-    )
-    .await?;
-    Ok(())
+            &[
+                (&tx.org(), Type::UUID),
+                (&license.id.uuid(), Type::UUID),
+                (&license.policy.uuid(), Type::UUID),
+            ],
+        )
+        .await?;
+    check_count(i64::try_from(covered).unwrap_or(i64::MAX))
 }
 
 /// Locks a license and tells its status.

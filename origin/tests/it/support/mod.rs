@@ -11,6 +11,7 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use axum::Router;
@@ -232,8 +233,23 @@ pub struct BedOptions {
 }
 
 impl Bed {
+    /// One that waits longer than the usual one would: the machine may have other work.
     pub fn new() -> Self {
-        Self::with(TestDatabase::migrated(), &BedOptions::default())
+        let patient = Duration::from_secs(30);
+        let options = BedOptions {
+            database: DatabaseSettings {
+                pool_wait: patient,
+                statement_timeout: patient,
+                lock_timeout: patient,
+                ..DatabaseSettings::default()
+            },
+            state: StateSettings {
+                request_timeout: 2 * patient,
+                ..StateSettings::default()
+            },
+            ..BedOptions::default()
+        };
+        Self::with(TestDatabase::migrated(), &options)
     }
 
     pub fn with(database: TestDatabase, options: &BedOptions) -> Self {
