@@ -4,6 +4,7 @@ mod keygen;
 mod license;
 mod migrate;
 mod operator;
+mod republish;
 mod seed;
 mod serve;
 
@@ -39,6 +40,8 @@ enum Command {
     Seed(seed::Seed),
     /// Issue and manage licenses
     License(license::License),
+    /// Publish everything under higher versions: for use after the database was restored
+    Republish(republish::Republish),
 }
 
 /// The database, for commands that act as licet_app.
@@ -140,6 +143,7 @@ pub fn run() -> ExitCode {
             Command::Serve(command) => command.run().await,
             Command::Seed(command) => command.run().await,
             Command::License(command) => command.run().await,
+            Command::Republish(command) => command.run().await,
         }
     }))
 }

@@ -19,6 +19,7 @@ mod tenant;
 mod tests;
 mod tx;
 
+pub(crate) use directory::all_slugs;
 pub use error::{Error, describe};
 pub use pool::{Database, DatabaseSettings};
 pub use startup::{Refusal, SchemaState};

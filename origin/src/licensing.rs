@@ -7,6 +7,7 @@ pub(crate) mod deactivate;
 pub(crate) mod demo;
 pub(crate) mod issue;
 pub(crate) mod refresh;
+pub(crate) mod republish;
 mod token;
 
 pub(crate) use token::verify_token;

@@ -19,6 +19,7 @@ mod limits;
 mod load;
 mod migrations;
 mod process;
+mod restore;
 mod round_trips;
 mod startup;
 mod status;

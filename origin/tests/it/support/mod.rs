@@ -17,7 +17,7 @@ use std::{
 use axum::Router;
 use licet_origin::{
     db::{Database, DatabaseSettings},
-    http::{AppState, EdgeAuthenticator, StateSettings, app},
+    http::{AppState, EdgeAuthenticator, ReplayCapacity, StateSettings, app},
     keys::{Keyrings, MasterKey},
     metrics::Metrics,
 };
@@ -227,7 +227,7 @@ pub struct Bed {
 pub struct BedOptions {
     pub database: DatabaseSettings,
     pub state: StateSettings,
-    pub replay_capacity: Option<usize>,
+    pub replay_capacity: ReplayCapacity,
     /// Where the database is reached, if not directly.
     pub url: Option<String>,
 }
@@ -262,8 +262,8 @@ impl Bed {
         );
         let keyrings =
             Keyrings::new(MasterKey::new(MASTER_SEED), platform(), ISSUER.into()).unwrap();
-        let capacity = options.replay_capacity.unwrap_or(100_000);
-        let edges = EdgeAuthenticator::new(vec![edge_key().verifying_key()], capacity);
+        let edge_keys = vec![edge_key().verifying_key()];
+        let edges = EdgeAuthenticator::new(edge_keys, options.replay_capacity);
         let state = AppState::new(pool.unwrap(), keyrings, edges, metrics, options.state);
         Self {
             database,
