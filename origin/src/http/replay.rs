@@ -30,7 +30,7 @@ pub enum WhenFull {
 }
 
 /// How many calls are remembered, by what they do: reading can't keep anybody from acting.
-/// About 50 bytes each, and only while there are so many.
+/// 40 to 50 bytes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplayCapacity {
     /// Calls that read a document.

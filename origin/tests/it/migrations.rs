@@ -187,7 +187,25 @@ fn a_role_that_may_create_roles_is_enough() {
     migrate(&["--down", "9"]);
     migrate(&[]);
     assert_eq!(catalogue(&database), as_superuser);
-    database.seed("alpha", 5);
+    let seeded = database.seed("alpha", 5);
+    let listed = database
+        .command(&["republish", "--all"])
+        .env("LICET_ADMIN_DATABASE_URL", &url)
+        .json();
+    assert_eq!(listed[0]["org"], "alpha");
+
+    // Nor does row-level security hide from it what a step has to carry over.
+    database.admin(
+        "INSERT INTO licet.activations (org_id, id, license_id, fingerprint_hash, status_list, status_index)
+         SELECT org_id, id, id, repeat('x', 43), 0, 0 FROM licet.licenses",
+    );
+    let id = seeded.license.to_string();
+    let revoke = ["license", "revoke", "--org", "alpha", &id];
+    database.command(&revoke).succeed();
+    migrate(&["--down", "1"]);
+    migrate(&[]);
+    let carried = database.admin("SELECT status FROM licet.withdrawals");
+    assert_eq!(carried, [[Some("REVOKED".to_owned())]]);
 }
 
 #[test]

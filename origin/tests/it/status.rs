@@ -119,7 +119,7 @@ async fn a_list_speaks_of_entries_that_are_taken_after_it_was_read() {
     let bed = Bed::new();
     let seeded = bed.database.seed("alpha", 5000);
     bed.database
-        .admin("UPDATE licet.status_versions SET next_index = 1023");
+        .admin("UPDATE licet.status_versions SET next_index = 2046");
     let held = bed.status(&seeded).await;
     for device in ["one", "two", "three"] {
         let token = bed.activate(&seeded.key, device).await.license_token;
