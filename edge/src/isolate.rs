@@ -28,6 +28,7 @@ pub(crate) struct Isolate {
     pub(crate) documents: RefCell<Memory>,
     pub(crate) tokens: RefCell<VerifiedTokens>,
     pub(crate) given_back: RefCell<GivenBack>,
+    /// What strangers may have this isolate look for.
     pub(crate) strangers: Ration,
     pub(crate) origin: Health,
 }

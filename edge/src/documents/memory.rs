@@ -114,7 +114,7 @@ pub(crate) struct Shelf<D>(Generations<Name, Held<D>>);
 pub(crate) enum Setback {
     /// The origin has none of that name.
     Unknown,
-    /// The origin's answer could not be used, or no tier had one.
+    /// The origin's answer did not come or could not be used, or no tier had one.
     Unusable,
 }
 
