@@ -12,7 +12,6 @@ use wasm_bindgen_test::wasm_bindgen_test;
 
 use super::{Document, Freshness, Held, Memory, Name, kv};
 use crate::{
-    bindings, clock,
     endpoints::validate,
     http::Answer,
     isolate::Scope,
