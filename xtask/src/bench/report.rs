@@ -40,7 +40,12 @@ impl Spread {
 
 /// Prints the tables and puts them in the place of the former ones.
 pub(super) fn write(measured: &[Measured], build: &Path) -> Result<()> {
-    let text = format!("{}\n\n{}\n{}", conditions()?, tables(measured), sizes(build)?);
+    let text = format!(
+        "{}\n\n{}\n{}",
+        conditions()?,
+        tables(measured),
+        sizes(build)?
+    );
     println!("\n{text}");
     let file = paths::workspace().join("docs/BENCHMARKS.md");
     let old = fs::read_to_string(&file).context("docs/BENCHMARKS.md is missing")?;
