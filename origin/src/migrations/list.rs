@@ -43,6 +43,8 @@ migrations! {
     2 "0002_catalogue" "catalogue";
     3 "0003_licenses" "licenses";
     4 "0004_idempotency_keys" "idempotency_keys";
+    5 "0005_people" "people";
+    6 "0006_audit_chain" "audit_chain";
 }
 
 #[cfg(test)]
