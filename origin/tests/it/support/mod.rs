@@ -1,5 +1,6 @@
 //! A database of its own for each test, and an edge that calls an origin in this process.
 
+pub mod account;
 pub mod edge;
 pub mod http;
 pub mod proxy;
