@@ -1,16 +1,20 @@
 //! `/api/v1`: for people and API keys. One file per resource; each lists its operations, and the
 //! router, the checks before a handler, the description and the tests all read that list.
 
+mod api_keys;
 mod auth;
 mod call;
 mod description;
 mod fields;
+mod invitations;
 mod list;
 mod once;
 mod operation;
+mod organization;
 mod products;
 mod reply;
 mod settings;
+mod users;
 mod versions;
 
 pub(crate) use call::{Call, OpenCall};
@@ -29,7 +33,17 @@ use crate::http::AppState;
 
 /// Every operation. A new resource is added here.
 pub(crate) fn operations() -> Vec<Operation> {
-    [auth::operations(), products::operations()].into_iter().flatten().collect()
+    [
+        auth::operations(),
+        organization::operations(),
+        users::operations(),
+        invitations::operations(),
+        api_keys::operations(),
+        products::operations(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The routes, with everything that comes before a handler in front of each.

@@ -9,6 +9,7 @@ mod directory;
 mod error;
 pub(crate) mod grants;
 pub(crate) mod idempotency;
+pub(crate) mod invitations;
 pub(crate) mod licenses;
 pub(crate) mod organizations;
 mod pool;

@@ -10,13 +10,20 @@ use super::{
     login::Tokens,
     permissions::Role,
     principal::Claimant,
+    secrets::OrgSecret,
     sessions::{self, Session},
 };
 use crate::{
-    db::{Database, Error, Tx, audit, users::{self, NewUser}},
+    db::{
+        Database, Error, Tx, audit, invitations, organizations,
+        users::{self, NewUser},
+    },
     http::HandlerError,
     keys::Keyrings,
-    licensing::{Origin, found::{Founding, found}},
+    licensing::{
+        Origin,
+        found::{Founding, found},
+    },
     random::{self, RowId},
     rejection::Rejection,
 };
@@ -74,6 +81,34 @@ pub(crate) async fn sign_up(
                 return Err(Rejection::conflict("Another organization has this slug. Choose another.").into());
             }
             join(tx, keyrings, tag, newcomer, Role::Owner, request_id, now).await
+        })
+    });
+    Ok(Tokens::of(keyrings, tenant.org(), session.await?, now)?)
+}
+
+/// Has the person join whom an invitation was made for, in its role.
+pub(crate) async fn accept_invitation(
+    database: &Database,
+    keyrings: &Keyrings,
+    token: &OrgSecret,
+    newcomer: Newcomer<'_>,
+    request_id: &str,
+    now: Timestamp,
+) -> Result<Tokens, HandlerError> {
+    let tenant = database.tenant_by_tag(&Claimant, token.tag()).await?;
+    let tenant = tenant.ok_or_else(Rejection::not_found)?;
+    let hash = token.hash();
+    let Newcomer { name, password_hash, .. } = newcomer;
+    let session = tenant.run_tx("accept_invitation", |tx| {
+        Box::pin(async move {
+            let profile = organizations::lock_profile(tx).await?;
+            let invitation = invitations::lock_by_token(tx, &hash).await?;
+            let invitation = invitation.filter(|invitation| invitation.is_open(now));
+            let invitation = invitation.ok_or_else(Rejection::not_found)?;
+            users::check_quota(tx, &profile).await?;
+            let newcomer = Newcomer { email: &invitation.email, name, password_hash };
+            invitations::accept(tx, invitation.id, now).await?;
+            join(tx, keyrings, profile.tag, &newcomer, invitation.role, request_id, now).await
         })
     });
     Ok(Tokens::of(keyrings, tenant.org(), session.await?, now)?)

@@ -132,11 +132,10 @@ impl Sent {
 
     /// The path's `{id}`. What is no id of this kind is not there.
     pub(crate) fn id<T: FromStr>(&self) -> Result<T, HandlerError> {
-        let (_, text) = self.path.first().ok_or_else(Rejection::not_found)?;
-        text.parse().map_err(|_| Rejection::not_found().into())
+        self.segment("id")
     }
 
-    /// A segment of the path by its name.
+    /// A segment of the path by its name. What can't be read is not there.
     pub(crate) fn segment<T: FromStr>(&self, name: &str) -> Result<T, HandlerError> {
         let found = self.path.iter().find(|(key, _)| key == name);
         let (_, text) = found.ok_or_else(Rejection::not_found)?;

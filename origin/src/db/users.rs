@@ -4,16 +4,18 @@ use std::time::SystemTime;
 
 use licet_shared::{
     id::{OrgId, UserId},
+    problem::ProblemCode,
     time::Timestamp,
 };
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
-use super::{Database, Error, Tx};
+use super::{Database, Error, Tx, organizations::Profile};
 use crate::{
     accounts::permissions::Role,
     clock::{self, system_time},
     random::RowId,
+    rejection::Rejection,
 };
 
 /// A person of the tenant. Names and e-mails are never logged.
@@ -28,14 +30,13 @@ pub(crate) struct User {
     pub(crate) updated_at: Timestamp,
     pub(crate) last_login_at: Option<Timestamp>,
     pub(crate) disabled_at: Option<Timestamp>,
-    pub(crate) deleted_at: Option<Timestamp>,
 }
 
 macro_rules! columns {
     ($rest:literal) => {
         concat!(
             "SELECT id, email, name, role, version, created_at, updated_at, last_login_at,
-                 disabled_at, deleted_at FROM licet.users ",
+                 disabled_at FROM licet.users ",
             $rest
         )
     };
@@ -59,7 +60,6 @@ fn user(row: &Row) -> Result<User, Error> {
         updated_at: clock::timestamp(row.try_get(6)?),
         last_login_at: time(7)?,
         disabled_at: time(8)?,
-        deleted_at: time(9)?,
     })
 }
 
@@ -161,15 +161,31 @@ pub(crate) async fn list(
     rows.iter().map(user).collect()
 }
 
-/// How many people belong to the tenant. Exact only while its row is locked.
-pub(crate) async fn count(tx: &Tx<'_>) -> Result<i64, Error> {
+/// Refuses one person more than the plan allows. Sure only while the tenant's row is locked.
+pub(crate) async fn check_quota(tx: &Tx<'_>, profile: &Profile) -> Result<(), Error> {
     let row = tx
         .query_opt(
             "SELECT count(*) FROM licet.users WHERE org_id = $1 AND deleted_at IS NULL",
             &[(&tx.org(), Type::UUID)],
         )
         .await?;
-    row.map_or(Ok(0), |row| Ok(row.try_get(0)?))
+    let count: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
+    if count < i64::from(profile.max_users) {
+        return Ok(());
+    }
+    let detail = format!("Your plan allows {} people.", profile.max_users);
+    Err(Rejection::new(ProblemCode::QuotaExceeded, detail).into())
+}
+
+/// Whether somebody of the tenant has this e-mail.
+pub(crate) async fn is_member(tx: &Tx<'_>, email: &str) -> Result<bool, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT true FROM licet.users WHERE org_id = $1 AND email = $2 AND deleted_at IS NULL",
+            &[(&tx.org(), Type::UUID), (&email, Type::TEXT)],
+        )
+        .await?;
+    Ok(row.is_some())
 }
 
 /// Locks all owners who count, in one order for all, and hands back who they are: whether the
