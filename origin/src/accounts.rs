@@ -2,11 +2,11 @@
 //! they show it.
 
 pub mod access;
+pub(crate) mod join;
 pub mod limits;
+pub(crate) mod login;
 pub mod passwords;
 pub mod permissions;
-pub(crate) mod join;
-pub(crate) mod login;
 pub(crate) mod principal;
 pub mod secrets;
 pub(crate) mod sessions;

@@ -59,5 +59,9 @@ pub(crate) fn routes() -> Router<AppState> {
         let methods = paths.remove(path).unwrap_or_default();
         paths.insert(path, methods.on(filter, handler));
     }
-    paths.into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+    paths
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| {
+            router.route(path, methods)
+        })
 }

@@ -54,7 +54,9 @@ impl<K: Hash + Eq> Buckets<K> {
     /// Remembers as many keys.
     #[must_use]
     pub fn new(keys: NonZeroUsize) -> Self {
-        Self { full_at: Mutex::new(LruCache::new(keys)) }
+        Self {
+            full_at: Mutex::new(LruCache::new(keys)),
+        }
     }
 
     /// Takes one from the key's bucket, if one is left.
@@ -66,13 +68,21 @@ impl<K: Hash + Eq> Buckets<K> {
         let missing = since - now_ms;
         if missing + step > depth {
             let wait = missing + step - depth;
-            return Level { allowed: false, remaining: 0, next_s: seconds(wait) };
+            return Level {
+                allowed: false,
+                remaining: 0,
+                next_s: seconds(wait),
+            };
         }
         full_at.put(key, since + step);
         let left = depth - missing - step;
         let remaining = u32::try_from(left / step).unwrap_or(u32::MAX);
         let next = step - left % step;
-        Level { allowed: true, remaining, next_s: seconds(next) }
+        Level {
+            allowed: true,
+            remaining,
+            next_s: seconds(next),
+        }
     }
 
     /// Puts one back, as after a login that succeeded.
@@ -92,7 +102,10 @@ fn seconds(ms: u64) -> u32 {
 mod tests {
     use super::*;
 
-    const QUOTA: Quota = Quota { capacity: 3, window_s: 30 };
+    const QUOTA: Quota = Quota {
+        capacity: 3,
+        window_s: 30,
+    };
     const NOW: u64 = 1_795_250_208_000;
 
     fn buckets() -> Buckets<&'static str> {
@@ -103,8 +116,17 @@ mod tests {
     fn gives_its_capacity_then_one_at_a_time() {
         let buckets = buckets();
         let levels: Vec<_> = (0..4).map(|_| buckets.take("a", QUOTA, NOW)).collect();
-        assert_eq!(levels.iter().map(|level| level.allowed).collect::<Vec<_>>(), [true, true, true, false]);
-        assert_eq!(levels.iter().map(|level| level.remaining).collect::<Vec<_>>(), [2, 1, 0, 0]);
+        assert_eq!(
+            levels.iter().map(|level| level.allowed).collect::<Vec<_>>(),
+            [true, true, true, false]
+        );
+        assert_eq!(
+            levels
+                .iter()
+                .map(|level| level.remaining)
+                .collect::<Vec<_>>(),
+            [2, 1, 0, 0]
+        );
         assert_eq!(levels[3].next_s, 10);
         assert!(!buckets.take("a", QUOTA, NOW + 9_999).allowed);
         assert!(buckets.take("a", QUOTA, NOW + 10_000).allowed);

@@ -48,7 +48,12 @@ enum Command {
 #[derive(Debug, Args)]
 struct DatabaseArgs {
     /// Postgres URL, as the role licet_app
-    #[arg(long, env = "LICET_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "LICET_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     database_url: Option<Secret>,
 }
 
@@ -56,7 +61,12 @@ struct DatabaseArgs {
 #[derive(Debug, Args)]
 struct MasterKeyArgs {
     /// The key that signing keys are sealed under: 32 bytes in base64url
-    #[arg(long, env = "LICET_MASTER_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(
+        long,
+        env = "LICET_MASTER_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
     master_key: Option<Secret>,
 }
 
@@ -119,7 +129,10 @@ pub fn run() -> ExitCode {
             None => error.exit(),
         },
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return finish(Err(CliError::failed(error))),
     };
@@ -148,8 +161,12 @@ fn finish(result: Result<(), CliError>) -> ExitCode {
 /// The variable behind a value that clap refuses, which itself names only the flag. Values that
 /// clap checks are no secrets.
 fn wrong_variable(error: &clap::Error) -> Option<ConfigError> {
-    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
-    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return None };
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else {
+        return None;
+    };
     let long = flag.strip_prefix("--")?.split([' ', '=']).next()?;
     let mut command = Cli::command();
     let variable = command
@@ -159,8 +176,13 @@ fn wrong_variable(error: &clap::Error) -> Option<ConfigError> {
         .get_env()?
         .to_str()?
         .to_owned();
-    let why = std::error::Error::source(error).map(|why| format!(": {why}")).unwrap_or_default();
-    Some(ConfigError::new(variable, format!("(or --{long}) can't be {value:?}{why}")))
+    let why = std::error::Error::source(error)
+        .map(|why| format!(": {why}"))
+        .unwrap_or_default();
+    Some(ConfigError::new(
+        variable,
+        format!("(or --{long}) can't be {value:?}{why}"),
+    ))
 }
 
 /// Prints a command's result, one JSON document on a line.
@@ -187,6 +209,8 @@ mod tests {
             error.to_string(),
             "LICET_STATUS_TTL_S (or --status-ttl-s) can't be \"0\": 0 is not in 1..=86400"
         );
-        assert!(wrong_variable(&Cli::try_parse_from(["licet-origin", "fly"]).unwrap_err()).is_none());
+        assert!(
+            wrong_variable(&Cli::try_parse_from(["licet-origin", "fly"]).unwrap_err()).is_none()
+        );
     }
 }

@@ -13,7 +13,9 @@ pub fn now() -> Timestamp {
 /// Milliseconds since the epoch, for ids.
 #[must_use]
 pub fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -55,7 +57,11 @@ pub fn timestamp(time: SystemTime) -> Timestamp {
 #[must_use]
 pub fn system_time(time: Timestamp) -> SystemTime {
     let span = std::time::Duration::from_secs(time.unix().unsigned_abs());
-    if time.unix() < 0 { UNIX_EPOCH - span } else { UNIX_EPOCH + span }
+    if time.unix() < 0 {
+        UNIX_EPOCH - span
+    } else {
+        UNIX_EPOCH + span
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,10 @@ pub struct ConfigError {
 
 impl ConfigError {
     pub(crate) fn new(variable: impl Into<Cow<'static, str>>, why: impl Into<String>) -> Self {
-        Self { variable: variable.into(), why: why.into() }
+        Self {
+            variable: variable.into(),
+            why: why.into(),
+        }
     }
 }
 
@@ -59,7 +62,10 @@ fn required<'a>(
 ) -> Result<&'a str, ConfigError> {
     match value.map(Secret::reveal).map(str::trim) {
         Some(text) if !text.is_empty() => Ok(text),
-        _ => Err(ConfigError::new(variable, format!("is not set: it must be {what}"))),
+        _ => Err(ConfigError::new(
+            variable,
+            format!("is not set: it must be {what}"),
+        )),
     }
 }
 
@@ -77,7 +83,10 @@ pub fn database(
         .parse()
         .map_err(|_| ConfigError::new(variable, format!("can't be read: it must be {FORM}")))?;
     if config.get_hosts().is_empty() || config.get_user().is_none() {
-        return Err(ConfigError::new(variable, format!("names no host or no role: it must be {FORM}")));
+        return Err(ConfigError::new(
+            variable,
+            format!("names no host or no role: it must be {FORM}"),
+        ));
     }
     if config.get_ssl_mode() == tokio_postgres::config::SslMode::Require {
         return Err(ConfigError::new(
@@ -119,19 +128,28 @@ pub fn platform_key(value: Option<&Secret>) -> Result<LocalSigner, ConfigError> 
 /// have been put here by mistake.
 pub fn edge_keys(value: Option<&str>) -> Result<Vec<VerifyingKey>, ConfigError> {
     const VARIABLE: &str = "LICET_EDGE_KEYS";
-    let text = value.map(str::trim).filter(|text| !text.is_empty()).ok_or_else(|| {
-        ConfigError::new(
-            VARIABLE,
-            "is not set: it must be <kid>:<public key>, or several with commas between",
-        )
-    })?;
+    let text = value
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| {
+            ConfigError::new(
+                VARIABLE,
+                "is not set: it must be <kid>:<public key>, or several with commas between",
+            )
+        })?;
     let mut keys: Vec<VerifyingKey> = Vec::new();
     for (position, key) in text.split(',').enumerate() {
         let key: VerifyingKey = key.trim().parse().map_err(|error| {
-            ConfigError::new(VARIABLE, format!("has a key {} that can't be read: {error}", position + 1))
+            ConfigError::new(
+                VARIABLE,
+                format!("has a key {} that can't be read: {error}", position + 1),
+            )
         })?;
         if keys.iter().any(|earlier| earlier.kid() == key.kid()) {
-            return Err(ConfigError::new(VARIABLE, format!("names the kid {} twice", key.kid())));
+            return Err(ConfigError::new(
+                VARIABLE,
+                format!("names the kid {} twice", key.kid()),
+            ));
         }
         keys.push(key);
     }
@@ -145,10 +163,13 @@ pub fn edge_keys(value: Option<&str>) -> Result<Vec<VerifyingKey>, ConfigError> 
 pub fn issuer(value: Option<&str>) -> Result<String, ConfigError> {
     const VARIABLE: &str = "LICET_ISSUER";
     const FORM: &str = "the edge's public base URL, such as https://licenses.example.com";
-    let text = value.map(str::trim).filter(|text| !text.is_empty()).ok_or_else(|| {
-        ConfigError::new(VARIABLE, format!("is not set: it must be {FORM}"))
-    })?;
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let text = value
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| ConfigError::new(VARIABLE, format!("is not set: it must be {FORM}")))?;
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
     let sound = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['?', '#', ' ']));
     if !sound || text.ends_with('/') {
         let why = format!("is {text:?}: it must be {FORM}, without a slash at its end");
@@ -172,7 +193,11 @@ mod tests {
         let errors = [
             database("LICET_DATABASE_URL", secret(&url).as_ref()).unwrap_err(),
             database("LICET_DATABASE_URL", None).unwrap_err(),
-            database("LICET_DATABASE_URL", secret(&format!("mysql://{hush}")).as_ref()).unwrap_err(),
+            database(
+                "LICET_DATABASE_URL",
+                secret(&format!("mysql://{hush}")).as_ref(),
+            )
+            .unwrap_err(),
             master_key(secret(hush).as_ref()).unwrap_err(),
             platform_key(secret(&format!("platform.1:{hush}")).as_ref()).unwrap_err(),
             edge_keys(Some(&format!("edge.1:{hush}"))).unwrap_err(),
@@ -189,8 +214,17 @@ mod tests {
 
     #[test]
     fn sound_values_are_taken() {
-        assert!(database("X", secret("postgres://licet_app:p@127.0.0.1:5432/licet").as_ref()).is_ok());
-        assert_eq!(issuer(Some("http://127.0.0.1:8787")).unwrap(), "http://127.0.0.1:8787");
+        assert!(
+            database(
+                "X",
+                secret("postgres://licet_app:p@127.0.0.1:5432/licet").as_ref()
+            )
+            .is_ok()
+        );
+        assert_eq!(
+            issuer(Some("http://127.0.0.1:8787")).unwrap(),
+            "http://127.0.0.1:8787"
+        );
         let pair = LocalSigner::from_seed("edge.1", [7; 32]);
         let key = pair.verifying_key().to_string();
         assert_eq!(edge_keys(Some(&key)).unwrap().len(), 1);

@@ -27,6 +27,6 @@ pub(crate) mod users;
 pub use error::{Error, describe};
 pub use pool::{Database, DatabaseSettings};
 pub use startup::{Refusal, SchemaState};
-pub use tenant::{Caller, Tenant};
 pub(crate) use tenant::sealed;
+pub use tenant::{Caller, Tenant};
 pub use tx::{Tx, Work};

@@ -20,8 +20,14 @@ use crate::http::AppState;
 pub(crate) fn routes() -> Router<AppState> {
     Router::new()
         .route("/edge/v1/orgs/{tag}/keys", get(keys::handle))
-        .route("/edge/v1/orgs/{tag}/statuslists/{number}", get(status_lists::handle))
-        .route("/edge/v1/orgs/{tag}/feature-sets/{id}", get(feature_sets::handle))
+        .route(
+            "/edge/v1/orgs/{tag}/statuslists/{number}",
+            get(status_lists::handle),
+        )
+        .route(
+            "/edge/v1/orgs/{tag}/feature-sets/{id}",
+            get(feature_sets::handle),
+        )
         .route("/edge/v1/activations", post(activate::handle))
         .route("/edge/v1/activations/refresh", post(refresh::handle))
         .route("/edge/v1/activations/deactivate", post(deactivate::handle))

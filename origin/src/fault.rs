@@ -25,18 +25,30 @@ pub enum FaultKind {
 impl Fault {
     /// A fault that no retry will mend.
     pub fn internal(what: &'static str, cause: impl Into<Cause>) -> Self {
-        Self { kind: FaultKind::Internal, what, cause: Some(cause.into()) }
+        Self {
+            kind: FaultKind::Internal,
+            what,
+            cause: Some(cause.into()),
+        }
     }
 
     /// A fault that may pass.
     pub fn unavailable(what: &'static str, cause: impl Into<Cause>) -> Self {
-        Self { kind: FaultKind::Unavailable, what, cause: Some(cause.into()) }
+        Self {
+            kind: FaultKind::Unavailable,
+            what,
+            cause: Some(cause.into()),
+        }
     }
 
     /// A fault that may pass and has no cause below it.
     #[must_use]
     pub const fn busy(what: &'static str) -> Self {
-        Self { kind: FaultKind::Unavailable, what, cause: None }
+        Self {
+            kind: FaultKind::Unavailable,
+            what,
+            cause: None,
+        }
     }
 
     /// What a caller may do about it.

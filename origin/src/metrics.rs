@@ -95,26 +95,50 @@ impl Metrics {
             registry: Registry::default(),
         };
         let seconds = Unit::Seconds;
-        registry.register("http_requests", "Requests answered", metrics.requests.clone());
+        registry.register(
+            "http_requests",
+            "Requests answered",
+            metrics.requests.clone(),
+        );
         registry.register_with_unit(
             "http_request_duration",
             "Time from a request's head to its answer",
             seconds.clone(),
             metrics.request_seconds.clone(),
         );
-        registry.register("http_in_flight", "Requests at work", metrics.in_flight.clone());
-        registry.register("http_shed", "Requests refused for load", metrics.shed.clone());
+        registry.register(
+            "http_in_flight",
+            "Requests at work",
+            metrics.in_flight.clone(),
+        );
+        registry.register(
+            "http_shed",
+            "Requests refused for load",
+            metrics.shed.clone(),
+        );
         registry.register_with_unit(
             "tx_duration",
             "Time of a named transaction, retries included",
             seconds,
             metrics.tx_seconds.clone(),
         );
-        registry.register("tx_retries", "Transactions begun again", metrics.tx_retries.clone());
-        registry.register("tx_failures", "Transactions given up", metrics.tx_failures.clone());
+        registry.register(
+            "tx_retries",
+            "Transactions begun again",
+            metrics.tx_retries.clone(),
+        );
+        registry.register(
+            "tx_failures",
+            "Transactions given up",
+            metrics.tx_failures.clone(),
+        );
         registry.register("answers", "Answers by code", metrics.answers.clone());
         registry.register("documents", "Documents served", metrics.documents.clone());
-        registry.register("pool_connections", "Open connections", metrics.pool_size.clone());
+        registry.register(
+            "pool_connections",
+            "Open connections",
+            metrics.pool_size.clone(),
+        );
         registry.register("pool_idle", "Idle connections", metrics.pool_idle.clone());
         registry.register(
             "replay_memory_entries",
@@ -127,16 +151,27 @@ impl Metrics {
             Unit::Bytes,
             metrics.resident_bytes.clone(),
         );
-        Self { registry, ..metrics }
+        Self {
+            registry,
+            ..metrics
+        }
     }
 
     /// Counts a request that has been answered. `route` is a pattern, never a path.
     pub fn request_ended(&self, route: &str, method: &'static str, status: u16, time: Duration) {
         let route = route.to_owned();
         self.request_seconds
-            .get_or_create(&RouteLabels { route: route.clone() })
+            .get_or_create(&RouteLabels {
+                route: route.clone(),
+            })
             .observe(time.as_secs_f64());
-        self.requests.get_or_create(&RequestLabels { route, method, status }).inc();
+        self.requests
+            .get_or_create(&RequestLabels {
+                route,
+                method,
+                status,
+            })
+            .inc();
     }
 
     /// Counts a request as at work for as long as the guard lives.
@@ -153,7 +188,9 @@ impl Metrics {
 
     pub(crate) fn tx_ended(&self, name: &'static str, time: Duration, well: bool) {
         let labels = TxLabels { name };
-        self.tx_seconds.get_or_create(&labels).observe(time.as_secs_f64());
+        self.tx_seconds
+            .get_or_create(&labels)
+            .observe(time.as_secs_f64());
         if !well {
             self.tx_failures.get_or_create(&labels).inc();
         }
@@ -164,12 +201,16 @@ impl Metrics {
     }
 
     pub(crate) fn answered(&self, operation: &'static str, code: &'static str) {
-        self.answers.get_or_create(&AnswerLabels { operation, code }).inc();
+        self.answers
+            .get_or_create(&AnswerLabels { operation, code })
+            .inc();
     }
 
     pub(crate) fn document_served(&self, kind: &'static str, from_memory: bool) {
         let source = if from_memory { "memory" } else { "signed" };
-        self.documents.get_or_create(&DocumentLabels { kind, source }).inc();
+        self.documents
+            .get_or_create(&DocumentLabels { kind, source })
+            .inc();
     }
 
     /// Everything in the OpenMetrics text format. What is only read when asked for is handed in.

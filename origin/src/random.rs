@@ -50,6 +50,16 @@ macro_rules! row_ids {
 }
 
 row_ids!(
-    ActivationId, ApiKeyId, EventId, FeatureSetId, InvitationId, LicenseId, OrgId, PolicyId,
-    ProductId, ProjectId, RequestId, UserId
+    ActivationId,
+    ApiKeyId,
+    EventId,
+    FeatureSetId,
+    InvitationId,
+    LicenseId,
+    OrgId,
+    PolicyId,
+    ProductId,
+    ProjectId,
+    RequestId,
+    UserId
 );

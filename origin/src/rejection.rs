@@ -16,7 +16,11 @@ pub struct Rejection {
 impl Rejection {
     /// With what happened and what to do about it.
     pub(crate) fn new(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), retry_after_s: None }
+        Self {
+            code,
+            detail: detail.into(),
+            retry_after_s: None,
+        }
     }
 
     /// A field, header or parameter that can't be taken.

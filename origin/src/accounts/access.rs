@@ -45,7 +45,10 @@ pub(crate) fn mint(
     let times = Times::starting(now, LIFE_S.min(session_ends.since(now)));
     let text = sign(&claims, times, keyrings.platform_signer())
         .map_err(|error| Fault::internal("the platform key", error))?;
-    Ok(AccessToken { text, expires_at: times.expires_at })
+    Ok(AccessToken {
+        text,
+        expires_at: times.expires_at,
+    })
 }
 
 /// The claims of a token that is ours and in its time; none for any other text. Whether its
@@ -57,7 +60,9 @@ pub(crate) fn verify(keyrings: &Keyrings, text: &str, now: Timestamp) -> Option<
     let in_time = times.issued_at <= now.plus(CLOCK_SKEW_S)
         && times.expires_at > now
         && times.expires_at.since(times.issued_at) <= LIFE_S
-        && times.not_before.is_none_or(|start| start <= now.plus(CLOCK_SKEW_S));
+        && times
+            .not_before
+            .is_none_or(|start| start <= now.plus(CLOCK_SKEW_S));
     let claims = token.into_claims();
     let ours = claims.iss == keyrings.issuer() && claims.aud == AUDIENCE;
     (in_time && ours).then_some(claims)
@@ -77,7 +82,15 @@ mod tests {
 
     fn token(keyrings: &Keyrings, now: Timestamp) -> AccessToken {
         let (org, user) = (OrgId::new(1, [1; 10]), UserId::new(1, [2; 10]));
-        mint(keyrings, org, user, EventId::new(1, [3; 10]), now.plus(86_400), now).unwrap()
+        mint(
+            keyrings,
+            org,
+            user,
+            EventId::new(1, [3; 10]),
+            now.plus(86_400),
+            now,
+        )
+        .unwrap()
     }
 
     #[test]

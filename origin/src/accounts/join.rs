@@ -46,15 +46,39 @@ pub(crate) async fn join(
     now: Timestamp,
 ) -> Result<Session, Error> {
     let id = UserId::generate()?;
-    let Newcomer { email, name, password_hash } = *newcomer;
-    if !users::insert(tx, &NewUser { id, email, name, role, password_hash }).await? {
-        return Err(Rejection::conflict("The organization knows this e-mail already. Log in instead.").into());
+    let Newcomer {
+        email,
+        name,
+        password_hash,
+    } = *newcomer;
+    if !users::insert(
+        tx,
+        &NewUser {
+            id,
+            email,
+            name,
+            role,
+            password_hash,
+        },
+    )
+    .await?
+    {
+        return Err(Rejection::conflict(
+            "The organization knows this e-mail already. Log in instead.",
+        )
+        .into());
     }
     let session = sessions::begin(tx, keyrings.master(), tag, id, now).await?;
     let actor = id.to_string();
-    let event = audit::Event::new(Origin { actor: &actor, request_id: Some(request_id) }, "user.joined")
-        .after(&json!({ "id": id, "role": role }))
-        .personal(id, json!({ "email": email, "name": name }));
+    let event = audit::Event::new(
+        Origin {
+            actor: &actor,
+            request_id: Some(request_id),
+        },
+        "user.joined",
+    )
+    .after(&json!({ "id": id, "role": role }))
+    .personal(id, json!({ "email": email, "name": name }));
     audit::write(tx, &id, &event).await?;
     Ok(session)
 }
@@ -75,10 +99,20 @@ pub(crate) async fn sign_up(
             // Anew in each attempt: it may be the tag that was taken.
             let tag = OrgTag::new(random::bytes()?);
             let actor = tx.org_id().to_string();
-            let origin = Origin { actor: &actor, request_id: Some(request_id) };
-            let founding = Founding { slug, name: organization, tag };
+            let origin = Origin {
+                actor: &actor,
+                request_id: Some(request_id),
+            };
+            let founding = Founding {
+                slug,
+                name: organization,
+                tag,
+            };
             if !found(tx, keyrings.master(), &founding, origin).await? {
-                return Err(Rejection::conflict("Another organization has this slug. Choose another.").into());
+                return Err(Rejection::conflict(
+                    "Another organization has this slug. Choose another.",
+                )
+                .into());
             }
             join(tx, keyrings, tag, newcomer, Role::Owner, request_id, now).await
         })
@@ -98,7 +132,11 @@ pub(crate) async fn accept_invitation(
     let tenant = database.tenant_by_tag(&Claimant, token.tag()).await?;
     let tenant = tenant.ok_or_else(Rejection::not_found)?;
     let hash = token.hash();
-    let Newcomer { name, password_hash, .. } = newcomer;
+    let Newcomer {
+        name,
+        password_hash,
+        ..
+    } = newcomer;
     let session = tenant.run_tx("accept_invitation", |tx| {
         Box::pin(async move {
             let profile = organizations::lock_profile(tx).await?;
@@ -106,9 +144,22 @@ pub(crate) async fn accept_invitation(
             let invitation = invitation.filter(|invitation| invitation.is_open(now));
             let invitation = invitation.ok_or_else(Rejection::not_found)?;
             users::check_quota(tx, &profile).await?;
-            let newcomer = Newcomer { email: &invitation.email, name, password_hash };
+            let newcomer = Newcomer {
+                email: &invitation.email,
+                name,
+                password_hash,
+            };
             invitations::accept(tx, invitation.id, now).await?;
-            join(tx, keyrings, profile.tag, &newcomer, invitation.role, request_id, now).await
+            join(
+                tx,
+                keyrings,
+                profile.tag,
+                &newcomer,
+                invitation.role,
+                request_id,
+                now,
+            )
+            .await
         })
     });
     Ok(Tokens::of(keyrings, tenant.org(), session.await?, now)?)

@@ -24,15 +24,30 @@ use licet_shared::problem::ProblemCode;
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
 /// From one address at one account.
-const PAIR: Quota = Quota { capacity: 5, window_s: 300 };
+const PAIR: Quota = Quota {
+    capacity: 5,
+    window_s: 300,
+};
 /// The same while the account is being guessed at from many addresses.
-const STRANGER: Quota = Quota { capacity: 1, window_s: 600 };
+const STRANGER: Quota = Quota {
+    capacity: 1,
+    window_s: 600,
+};
 /// From one address, at accounts that it has never got into.
-const ADDRESS: Quota = Quota { capacity: 30, window_s: 300 };
+const ADDRESS: Quota = Quota {
+    capacity: 30,
+    window_s: 300,
+};
 /// At one account, from addresses that have never got into it.
-const ACCOUNT: Quota = Quota { capacity: 100, window_s: 3600 };
+const ACCOUNT: Quota = Quota {
+    capacity: 100,
+    window_s: 3600,
+};
 /// New organizations and accepted invitations from one address.
-const NEWCOMERS: Quota = Quota { capacity: 20, window_s: 3600 };
+const NEWCOMERS: Quota = Quota {
+    capacity: 20,
+    window_s: 3600,
+};
 
 /// An account by the hash of its e-mail: the address itself need not lie about in memory.
 type Account = [u8; 32];
@@ -94,8 +109,12 @@ impl LoginLimits {
     ) -> Result<Attempt<'_>, Rejection> {
         let network = Network::from(address);
         let pair = (network, Sha256::digest(email.as_bytes()).into());
-        let known =
-            self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&pair).is_some();
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&pair)
+            .is_some();
         let level = self.pairs.take(pair, PAIR, now_ms);
         if !level.allowed {
             return Err(refuse(level.next_s));
@@ -112,32 +131,53 @@ impl LoginLimits {
                 }
             }
         }
-        Ok(Attempt { limits: self, pair, known })
+        Ok(Attempt {
+            limits: self,
+            pair,
+            known,
+        })
     }
 
     /// Counts a newcomer: somebody who signs up or accepts an invitation.
     pub(crate) fn newcomer(&self, address: IpAddr, now_ms: u64) -> Result<(), Rejection> {
-        let level = self.newcomers.take(Network::from(address), NEWCOMERS, now_ms);
-        if level.allowed { Ok(()) } else { Err(refuse(level.next_s)) }
+        let level = self
+            .newcomers
+            .take(Network::from(address), NEWCOMERS, now_ms);
+        if level.allowed {
+            Ok(())
+        } else {
+            Err(refuse(level.next_s))
+        }
     }
 }
 
 impl Attempt<'_> {
     /// The password was right: nothing was guessed.
     pub(crate) fn succeeded(self) {
-        let Self { limits, pair, known } = self;
+        let Self {
+            limits,
+            pair,
+            known,
+        } = self;
         limits.pairs.give_back(&pair, PAIR);
         if !known {
             limits.addresses.give_back(&pair.0, ADDRESS);
             limits.accounts.give_back(&pair.1, ACCOUNT);
         }
-        limits.known.lock().unwrap_or_else(PoisonError::into_inner).put(pair, ());
+        limits
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put(pair, ());
     }
 }
 
 fn refuse(seconds: u32) -> Rejection {
-    Rejection::new(ProblemCode::RateLimited, "Too many attempts. Wait for as long as Retry-After says.")
-        .retry_after(seconds)
+    Rejection::new(
+        ProblemCode::RateLimited,
+        "Too many attempts. Wait for as long as Retry-After says.",
+    )
+    .retry_after(seconds)
 }
 
 #[cfg(test)]
@@ -158,7 +198,11 @@ mod tests {
             assert!(limits.attempt(attacker(1), "a@x.test", NOW).is_ok());
         }
         assert!(limits.attempt(attacker(1), "a@x.test", NOW).is_err());
-        assert!(limits.attempt(attacker(1), "a@x.test", NOW + 60_000).is_ok());
+        assert!(
+            limits
+                .attempt(attacker(1), "a@x.test", NOW + 60_000)
+                .is_ok()
+        );
         for _ in 0..100 {
             limits.attempt(OWNER, "a@x.test", NOW).unwrap().succeeded();
         }
@@ -168,7 +212,11 @@ mod tests {
     fn one_address_can_not_try_account_after_account() {
         let limits = LoginLimits::default();
         let tried = (0..100)
-            .filter(|n| limits.attempt(attacker(1), &format!("{n}@x.test"), NOW).is_ok())
+            .filter(|n| {
+                limits
+                    .attempt(attacker(1), &format!("{n}@x.test"), NOW)
+                    .is_ok()
+            })
             .count();
         assert_eq!(tried, 30);
         // And another address is not touched by it.
@@ -189,7 +237,10 @@ mod tests {
         }
         // From a new place there is at least one attempt.
         let new_place = IpAddr::from([198, 51, 100, 7]);
-        limits.attempt(new_place, "a@x.test", NOW).unwrap().succeeded();
+        limits
+            .attempt(new_place, "a@x.test", NOW)
+            .unwrap()
+            .succeeded();
         assert!(limits.attempt(new_place, "a@x.test", NOW).is_ok());
     }
 

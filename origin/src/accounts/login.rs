@@ -39,8 +39,19 @@ impl Tokens {
         session: Session,
         now: Timestamp,
     ) -> Result<Self, Fault> {
-        let access = access::mint(keyrings, org, session.user, session.id, session.ends_at, now)?;
-        Ok(Self { access, session, org })
+        let access = access::mint(
+            keyrings,
+            org,
+            session.user,
+            session.id,
+            session.ends_at,
+            now,
+        )?;
+        Ok(Self {
+            access,
+            session,
+            org,
+        })
     }
 }
 
@@ -68,20 +79,29 @@ pub(crate) async fn login(
     request_id: &str,
     now: Timestamp,
 ) -> Result<Tokens, HandlerError> {
-    let found = database.find_login(credentials.email, credentials.organization).await?;
+    let found = database
+        .find_login(credentials.email, credentials.organization)
+        .await?;
     let (org, user) = match found {
         Some(found) => found,
         // Nobody's: what follows finds nothing there.
         None => (OrgId::generate()?, UserId::generate()?),
     };
     let tenant = database.tenant_to_be(&Claimant, org);
-    let login = tenant.run_tx("find_login", |tx| Box::pin(users::login(tx, user))).await?;
+    let login = tenant
+        .run_tx("find_login", |tx| Box::pin(users::login(tx, user)))
+        .await?;
     let stored = login.as_ref().map(|login| login.password_hash.as_str());
     let right = passwords.verify(credentials.password, stored).await?;
-    let Some(login) = login.filter(|_| right) else { return Err(wrong().into()) };
+    let Some(login) = login.filter(|_| right) else {
+        return Err(wrong().into());
+    };
 
     let actor = user.to_string();
-    let origin = Origin { actor: &actor, request_id: Some(request_id) };
+    let origin = Origin {
+        actor: &actor,
+        request_id: Some(request_id),
+    };
     let master = keyrings.master();
     let session = tenant.run_tx("login", |tx| {
         let login = &login;
@@ -92,7 +112,12 @@ pub(crate) async fn login(
             let tag = organizations::profile(tx).await?.tag;
             let session = sessions::begin(tx, master, tag, login.user, now).await?;
             let event = audit::Event::new(origin, "session.begun");
-            audit::write(tx, &login.user, &event.details(json!({ "session": session.id }))).await?;
+            audit::write(
+                tx,
+                &login.user,
+                &event.details(json!({ "session": session.id })),
+            )
+            .await?;
             Ok(session)
         })
     });
@@ -100,7 +125,10 @@ pub(crate) async fn login(
 }
 
 fn ended() -> Rejection {
-    Rejection::new(ProblemCode::Unauthorized, "This refresh token is no longer good. Log in again.")
+    Rejection::new(
+        ProblemCode::Unauthorized,
+        "This refresh token is no longer good. Log in again.",
+    )
 }
 
 /// The organization that a refresh token says it is of.
@@ -126,7 +154,10 @@ pub(crate) async fn renew(
             let renewal = sessions::renew(tx, master, token, now).await?;
             if let Renewal::Reused { session, user } = &renewal {
                 let actor = user.to_string();
-                let origin = Origin { actor: &actor, request_id: Some(request_id) };
+                let origin = Origin {
+                    actor: &actor,
+                    request_id: Some(request_id),
+                };
                 let event = audit::Event::new(origin, "session.reused");
                 audit::write(tx, user, &event.details(json!({ "session": session }))).await?;
             }

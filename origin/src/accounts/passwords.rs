@@ -76,10 +76,17 @@ impl PasswordPool {
         Ok(bool::from(computed.ct_eq(&expected)) && stored.is_some())
     }
 
-    async fn compute(&self, password: Zeroizing<String>, salt: [u8; 16]) -> Result<[u8; 32], Fault> {
+    async fn compute(
+        &self,
+        password: Zeroizing<String>,
+        salt: [u8; 16],
+    ) -> Result<[u8; 32], Fault> {
         let full = || Fault::busy("too many passwords at once");
         let _admitted = self.admitted.try_acquire().map_err(|_| full())?;
-        let working = Arc::clone(&self.working).acquire_owned().await.map_err(|_| full())?;
+        let working = Arc::clone(&self.working)
+            .acquire_owned()
+            .await
+            .map_err(|_| full())?;
         // The permit goes along: a caller who gave up must not free a thread that still computes.
         tokio::task::spawn_blocking(move || {
             let _working = working;
@@ -121,8 +128,17 @@ mod tests {
         let pool = PasswordPool::new(2, 4);
         let stored = pool.hash(secret("correct horse")).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        assert!(pool.verify(secret("correct horse"), Some(&stored)).await.unwrap());
-        assert!(!pool.verify(secret("correct horsf"), Some(&stored)).await.unwrap());
+        assert!(
+            pool.verify(secret("correct horse"), Some(&stored))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !pool
+                .verify(secret("correct horsf"), Some(&stored))
+                .await
+                .unwrap()
+        );
         assert!(!pool.verify(secret("correct horse"), None).await.unwrap());
         assert_ne!(pool.hash(secret("correct horse")).await.unwrap(), stored);
         assert!(pool.verify(secret("x"), Some("plain")).await.is_err());

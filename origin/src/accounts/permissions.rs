@@ -47,7 +47,10 @@ impl FromStr for Role {
     type Err = UnknownName;
 
     fn from_str(text: &str) -> Result<Self, UnknownName> {
-        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownName)
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or(UnknownName)
     }
 }
 
@@ -147,7 +150,11 @@ impl FromStr for Permission {
     type Err = UnknownName;
 
     fn from_str(text: &str) -> Result<Self, UnknownName> {
-        Self::ALL.iter().copied().find(|it| it.as_str() == text).ok_or(UnknownName)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|it| it.as_str() == text)
+            .ok_or(UnknownName)
     }
 }
 
@@ -165,7 +172,10 @@ mod tests {
     fn a_higher_role_may_all_that_a_lower_one_may() {
         for permission in Permission::ALL {
             for pair in Role::ALL.windows(2) {
-                assert!(!pair[0].may(*permission) || pair[1].may(*permission), "{permission}");
+                assert!(
+                    !pair[0].may(*permission) || pair[1].may(*permission),
+                    "{permission}"
+                );
             }
             assert!(Role::Owner.may(*permission));
             assert_eq!(permission.as_str().parse(), Ok(*permission));
@@ -174,7 +184,10 @@ mod tests {
 
     #[test]
     fn a_guest_changes_nothing_and_people_are_for_admins() {
-        for permission in Permission::ALL.iter().filter(|it| !it.as_str().ends_with(":read")) {
+        for permission in Permission::ALL
+            .iter()
+            .filter(|it| !it.as_str().ends_with(":read"))
+        {
             assert!(!Role::Guest.may(*permission), "{permission}");
         }
         assert!(!Role::Member.may(Permission::UsersWrite));

@@ -30,9 +30,16 @@ impl Authenticated for Principal {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Actor {
     /// With an access token.
-    Person { user: UserId, session: EventId, role: Role },
+    Person {
+        user: UserId,
+        session: EventId,
+        role: Role,
+    },
     /// With an API key.
-    Machine { key: ApiKeyId, scopes: Vec<Permission> },
+    Machine {
+        key: ApiKeyId,
+        scopes: Vec<Permission>,
+    },
 }
 
 impl Actor {
@@ -102,10 +109,22 @@ async fn person(
     now: Timestamp,
 ) -> Result<Option<Principal>, Error> {
     let live = tenant
-        .run_tx("authenticate_person", |tx| Box::pin(sessions::live(tx, session, user, now)))
+        .run_tx("authenticate_person", |tx| {
+            Box::pin(sessions::live(tx, session, user, now))
+        })
         .await?;
-    let Some((role, plan)) = live else { return Ok(None) };
-    Ok(Some(Principal { actor: Actor::Person { user, session, role }, plan, tenant }))
+    let Some((role, plan)) = live else {
+        return Ok(None);
+    };
+    Ok(Some(Principal {
+        actor: Actor::Person {
+            user,
+            session,
+            role,
+        },
+        plan,
+        tenant,
+    }))
 }
 
 async fn machine(
@@ -118,16 +137,26 @@ async fn machine(
     };
     let hash = key.hash();
     let live = tenant
-        .run_tx("authenticate_machine", |tx| Box::pin(api_keys::live(tx, hash, now)))
+        .run_tx("authenticate_machine", |tx| {
+            Box::pin(api_keys::live(tx, hash, now))
+        })
         .await?;
-    let Some((key, scopes, plan)) = live else { return Ok(None) };
-    Ok(Some(Principal { actor: Actor::Machine { key, scopes }, plan, tenant }))
+    let Some((key, scopes, plan)) = live else {
+        return Ok(None);
+    };
+    Ok(Some(Principal {
+        actor: Actor::Machine { key, scopes },
+        plan,
+        tenant,
+    }))
 }
 
 /// The bearer token of a request; none where there is none, or more than one.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(axum::http::header::AUTHORIZATION).iter();
-    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (value, None) = (values.next()?, values.next()) else {
+        return None;
+    };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("Bearer").then_some(token)
 }

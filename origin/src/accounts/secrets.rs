@@ -79,7 +79,10 @@ impl OrgSecret {
             return None;
         }
         let tag = rest.get(..OrgTag::LEN)?.parse().ok()?;
-        Some(Self { text: text.to_owned(), tag })
+        Some(Self {
+            text: text.to_owned(),
+            tag,
+        })
     }
 
     /// The organization that it says it is of.
@@ -154,7 +157,10 @@ mod tests {
         assert_eq!((read.tag(), read.hash()), (tag(), secret.hash()));
         assert!(text.ends_with(read.hint()));
         assert!(!format!("{secret:?}").contains(&text[17..]));
-        assert_ne!(OrgSecret::generate(SecretKind::ApiKey, tag()).unwrap(), secret);
+        assert_ne!(
+            OrgSecret::generate(SecretKind::ApiKey, tag()).unwrap(),
+            secret
+        );
     }
 
     #[test]
@@ -165,11 +171,21 @@ mod tests {
             let mut bytes = text.as_bytes().to_vec();
             bytes[position] = if bytes[position] == b'x' { b'y' } else { b'x' };
             let altered = String::from_utf8(bytes).unwrap();
-            assert_eq!(OrgSecret::parse(SecretKind::ApiKey, &altered), None, "{position}");
-            assert_eq!(OrgSecret::parse(SecretKind::ApiKey, &text[..position]), None);
+            assert_eq!(
+                OrgSecret::parse(SecretKind::ApiKey, &altered),
+                None,
+                "{position}"
+            );
+            assert_eq!(
+                OrgSecret::parse(SecretKind::ApiKey, &text[..position]),
+                None
+            );
         }
         assert_eq!(OrgSecret::parse(SecretKind::RefreshToken, text), None);
-        assert_eq!(OrgSecret::parse(SecretKind::ApiKey, &"licet_sk_é".repeat(7)), None);
+        assert_eq!(
+            OrgSecret::parse(SecretKind::ApiKey, &"licet_sk_é".repeat(7)),
+            None
+        );
     }
 
     /// The form is a promise to secret scanners: pinned.

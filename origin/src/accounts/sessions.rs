@@ -48,9 +48,15 @@ impl RefreshToken {
         if mac.len() != 32 {
             return None;
         }
-        let (session, generation) =
-            (EventId::from_uuid_bytes(*session), u32::from_be_bytes(*generation));
-        Some(Self { secret, session, generation })
+        let (session, generation) = (
+            EventId::from_uuid_bytes(*session),
+            u32::from_be_bytes(*generation),
+        );
+        Some(Self {
+            secret,
+            session,
+            generation,
+        })
     }
 
     /// The one token of a session's generation.
@@ -70,13 +76,27 @@ impl RefreshToken {
         body[..20].copy_from_slice(&input[16..]);
         body[20..].copy_from_slice(&mac[..]);
         let secret = OrgSecret::with_body(KIND, tag, &Base64UrlUnpadded::encode_string(&body));
-        Self { secret, session, generation }
+        Self {
+            secret,
+            session,
+            generation,
+        }
     }
 
     /// Whether it was made here, ever.
     fn is_ours(&self, master: &MasterKey, org: OrgId) -> bool {
-        let ours = Self::derive(master, org, self.secret.tag(), self.session, self.generation);
-        self.secret.reveal().as_bytes().ct_eq(ours.secret.reveal().as_bytes()).into()
+        let ours = Self::derive(
+            master,
+            org,
+            self.secret.tag(),
+            self.session,
+            self.generation,
+        );
+        self.secret
+            .reveal()
+            .as_bytes()
+            .ct_eq(ours.secret.reveal().as_bytes())
+            .into()
     }
 
     pub(crate) const fn tag(&self) -> OrgTag {
@@ -134,7 +154,10 @@ pub(crate) enum Renewal {
     /// The session is over, or was never there.
     Refused,
     /// It was spent before: whoever shows it or whoever spent it stole it. The session is over.
-    Reused { session: EventId, user: UserId },
+    Reused {
+        session: EventId,
+        user: UserId,
+    },
 }
 
 /// Spends a refresh token for the next one.
@@ -144,8 +167,11 @@ pub(crate) async fn renew(
     token: &RefreshToken,
     now: Timestamp,
 ) -> Result<Renewal, Error> {
-    let Some(row) = sessions::lock(tx, token.session).await? else { return Ok(Renewal::Refused) };
-    let alive = row.ended_at.is_none() && row.expires_at > now && row.ends_at > now && row.user_active;
+    let Some(row) = sessions::lock(tx, token.session).await? else {
+        return Ok(Renewal::Refused);
+    };
+    let alive =
+        row.ended_at.is_none() && row.expires_at > now && row.ends_at > now && row.user_active;
     if !alive || !token.is_ours(master, tx.org_id()) || token.generation > row.generation {
         return Ok(Renewal::Refused);
     }
@@ -162,14 +188,24 @@ pub(crate) async fn renew(
             return Ok(Renewal::Renewed(next(row.generation, row.expires_at)));
         }
         sessions::end(tx, token.session, sessions::Why::Reused, now).await?;
-        return Ok(Renewal::Reused { session: token.session, user: row.user });
+        return Ok(Renewal::Reused {
+            session: token.session,
+            user: row.user,
+        });
     }
     if !bool::from(token.secret.hash().ct_eq(&row.token_hash)) {
         return Err(Fault::internal("a session's token hash", "is not that of its token").into());
     }
     let expires_at = now.plus(SLIDING_S).min(row.ends_at);
     let session = next(row.generation + 1, expires_at);
-    sessions::renew(tx, session.id, &session.token.secret.hash(), expires_at, now).await?;
+    sessions::renew(
+        tx,
+        session.id,
+        &session.token.secret.hash(),
+        expires_at,
+        now,
+    )
+    .await?;
     Ok(Renewal::Renewed(session))
 }
 
@@ -185,12 +221,26 @@ mod tests {
         let token = RefreshToken::derive(&master, org, tag, session, 7);
         assert!(token.reveal().starts_with("licet_rt_7Q2M4X9K"));
         let read = RefreshToken::parse(token.reveal()).unwrap();
-        assert_eq!((read.session, read.generation, read.tag()), (session, 7, tag));
+        assert_eq!(
+            (read.session, read.generation, read.tag()),
+            (session, 7, tag)
+        );
         assert!(read.is_ours(&master, org));
         assert!(!read.is_ours(&MasterKey::new([2; 32]), org));
         assert!(!read.is_ours(&master, OrgId::new(1, [3; 10])));
-        let made_up = OrgSecret::with_body(KIND, tag, &Base64UrlUnpadded::encode_string(&[7; BODY_BYTES]));
-        assert!(!RefreshToken::parse(made_up.reveal()).unwrap().is_ours(&master, org));
-        assert_ne!(RefreshToken::derive(&master, org, tag, session, 8).reveal(), token.reveal());
+        let made_up = OrgSecret::with_body(
+            KIND,
+            tag,
+            &Base64UrlUnpadded::encode_string(&[7; BODY_BYTES]),
+        );
+        assert!(
+            !RefreshToken::parse(made_up.reveal())
+                .unwrap()
+                .is_ours(&master, org)
+        );
+        assert_ne!(
+            RefreshToken::derive(&master, org, tag, session, 8).reveal(),
+            token.reveal()
+        );
     }
 }

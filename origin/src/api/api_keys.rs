@@ -126,7 +126,9 @@ impl Body for NewKey {
 
 async fn list(call: Call) -> Result<Reply, HandlerError> {
     let page = call.page()?;
-    let revoked = call.parsed::<Flag>("revoked")?.is_some_and(|Flag(revoked)| revoked);
+    let revoked = call
+        .parsed::<Flag>("revoked")?
+        .is_some_and(|Flag(revoked)| revoked);
     let rows = call.tenant().run_tx("list_api_keys", |tx| {
         Box::pin(api_keys::list(tx, revoked, page.before, page.fetch()))
     });
@@ -135,7 +137,10 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
 
 async fn read(call: Call) -> Result<Reply, HandlerError> {
     let id: ApiKeyId = call.id()?;
-    let found = call.tenant().run_tx("read_api_key", |tx| Box::pin(api_keys::find(tx, id))).await?;
+    let found = call
+        .tenant()
+        .run_tx("read_api_key", |tx| Box::pin(api_keys::find(tx, id)))
+        .await?;
     Reply::ok(&ApiKeyView::from(found.ok_or_else(Rejection::not_found)?))
 }
 
@@ -164,18 +169,29 @@ impl Creation for Create<'_> {
                 expires_at: self.new.expires_at,
             };
             api_keys::insert(tx, &row).await?;
-            let made = api_keys::find(tx, id).await?.ok_or(Error::Row("api_keys"))?;
+            let made = api_keys::find(tx, id)
+                .await?
+                .ok_or(Error::Row("api_keys"))?;
             let key = ApiKeyView::from(made);
             let event = audit::Event::new(self.call.origin(), "api_key.created").after(&key);
             audit::write(tx, &id, &event).await?;
-            Ok((id, ApiKeyWithSecret { key, secret: Some(secret.reveal().into()) }))
+            Ok((
+                id,
+                ApiKeyWithSecret {
+                    key,
+                    secret: Some(secret.reveal().into()),
+                },
+            ))
         })
     }
 
     fn again<'a>(&'a self, tx: &'a Tx<'_>, id: ApiKeyId) -> Work<'a, Option<ApiKeyWithSecret>> {
         Box::pin(async move {
             let found = api_keys::find(tx, id).await?;
-            Ok(found.map(|key| ApiKeyWithSecret { key: key.into(), secret: None }))
+            Ok(found.map(|key| ApiKeyWithSecret {
+                key: key.into(),
+                secret: None,
+            }))
         })
     }
 }
@@ -192,7 +208,10 @@ async fn create(call: Call) -> Result<Reply, HandlerError> {
         return Err(Rejection::field("expires_at", "lies in the past").into());
     }
     let creation = Create { call: &call, new };
-    call.create(&creation, |made| Ok(Reply::created(&made)?.location(PATH, made.key.id))).await
+    call.create(&creation, |made| {
+        Ok(Reply::created(&made)?.location(PATH, made.key.id))
+    })
+    .await
 }
 
 async fn revoke(call: Call) -> Result<Reply, HandlerError> {
@@ -201,7 +220,9 @@ async fn revoke(call: Call) -> Result<Reply, HandlerError> {
     call.tenant()
         .run_tx("revoke_api_key", |tx| {
             Box::pin(async move {
-                api_keys::find(tx, id).await?.ok_or_else(Rejection::not_found)?;
+                api_keys::find(tx, id)
+                    .await?
+                    .ok_or_else(Rejection::not_found)?;
                 if api_keys::revoke(tx, id, call.now).await? {
                     let event = audit::Event::new(call.origin(), "api_key.revoked");
                     audit::write(tx, &id, &event).await?;

@@ -13,10 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::{
-    OpenCall, Operation, Reply, fields,
-    operation::Verb::Post,
-};
+use super::{OpenCall, Operation, Reply, fields, operation::Verb::Post};
 use crate::{
     accounts::{
         join::{Newcomer, sign_up},
@@ -112,10 +109,14 @@ pub(super) fn check_password(field: &str, password: &Password) -> Result<(), Bod
 pub(super) fn check_email(field: &str, email: &str) -> Result<(), BodyError> {
     let sound = email.len() <= 254
         && !email.chars().any(|c| c.is_whitespace() || c.is_control())
-        && email
-            .split_once('@')
-            .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
-    if sound { Ok(()) } else { Err(BodyError::field(field, "is no e-mail address")) }
+        && email.split_once('@').is_some_and(|(name, host)| {
+            !name.is_empty() && !host.is_empty() && !host.contains('@')
+        });
+    if sound {
+        Ok(())
+    } else {
+        Err(BodyError::field(field, "is no e-mail address"))
+    }
 }
 
 pub(super) fn normal(email: &str) -> String {
@@ -155,7 +156,10 @@ fn check_slug(field: &str, slug: &str) -> Result<(), BodyError> {
     if sound {
         Ok(())
     } else {
-        Err(BodyError::field(field, "must be 1 to 63 of a-z, 0-9 and inner hyphens"))
+        Err(BodyError::field(
+            field,
+            "must be 1 to 63 of a-z, 0-9 and inner hyphens",
+        ))
     }
 }
 
@@ -171,15 +175,29 @@ impl Body for SignUp {
 
 async fn signup(call: OpenCall) -> Result<Reply, HandlerError> {
     let body: SignUp = call.json()?;
-    call.accounts().logins.newcomer(call.address(), clock::unix_ms())?;
+    call.accounts()
+        .logins
+        .newcomer(call.address(), clock::unix_ms())?;
     let email = normal(&body.email);
     passwords::check(body.password.reveal(), &email)?;
     let password_hash = call.accounts().passwords.hash(body.password.take()).await?;
-    let newcomer = Newcomer { email: &email, name: &body.name, password_hash: &password_hash };
+    let newcomer = Newcomer {
+        email: &email,
+        name: &body.name,
+        password_hash: &password_hash,
+    };
     let NewOrganization { name, slug } = &body.organization;
     let (database, keyrings) = (call.database(), call.keyrings());
-    let tokens =
-        sign_up(database, keyrings, slug, name, &newcomer, call.request_id(), call.now).await?;
+    let tokens = sign_up(
+        database,
+        keyrings,
+        slug,
+        name,
+        &newcomer,
+        call.request_id(),
+        call.now,
+    )
+    .await?;
     Reply::created(&Session::of(&tokens))
 }
 
@@ -200,7 +218,9 @@ impl Body for LogIn {
     fn check(&self) -> Result<(), BodyError> {
         check_email("email", &normal(&self.email))?;
         check_password("password", &self.password)?;
-        self.organization.iter().try_for_each(|slug| check_slug("organization", slug))
+        self.organization
+            .iter()
+            .try_for_each(|slug| check_slug("organization", slug))
     }
 }
 
@@ -208,7 +228,9 @@ async fn log_in(call: OpenCall) -> Result<Reply, HandlerError> {
     let body: LogIn = call.json()?;
     let email = normal(&body.email);
     let accounts = call.accounts();
-    let attempt = accounts.logins.attempt(call.address(), &email, clock::unix_ms())?;
+    let attempt = accounts
+        .logins
+        .attempt(call.address(), &email, clock::unix_ms())?;
     let credentials = Credentials {
         email: &email,
         password: body.password.take(),
@@ -216,7 +238,12 @@ async fn log_in(call: OpenCall) -> Result<Reply, HandlerError> {
     };
     let (database, keyrings) = (call.database(), call.keyrings());
     let tokens = login::login(
-        database, keyrings, &accounts.passwords, credentials, call.request_id(), call.now,
+        database,
+        keyrings,
+        &accounts.passwords,
+        credentials,
+        call.request_id(),
+        call.now,
     )
     .await?;
     attempt.succeeded();
@@ -240,8 +267,14 @@ impl Body for Refresh {
 async fn refresh(call: OpenCall) -> Result<Reply, HandlerError> {
     let body: Refresh = call.json()?;
     let (database, keyrings) = (call.database(), call.keyrings());
-    let tokens =
-        login::renew(database, keyrings, &body.refresh_token, call.request_id(), call.now).await?;
+    let tokens = login::renew(
+        database,
+        keyrings,
+        &body.refresh_token,
+        call.request_id(),
+        call.now,
+    )
+    .await?;
     Reply::ok(&Session::of(&tokens))
 }
 

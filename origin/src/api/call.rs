@@ -88,7 +88,10 @@ impl Call {
 
     /// Who asks, for the audit trail.
     pub(crate) fn origin(&self) -> Origin<'_> {
-        Origin { actor: &self.actor, request_id: Some(&self.sent.request_id) }
+        Origin {
+            actor: &self.actor,
+            request_id: Some(&self.sent.request_id),
+        }
     }
 }
 
@@ -111,7 +114,11 @@ impl Sent {
 
     /// Operation, target and body: what tells one request from another.
     pub(super) fn identity(&self) -> [&[u8]; 3] {
-        [self.operation.as_bytes(), self.target.as_bytes(), &self.body]
+        [
+            self.operation.as_bytes(),
+            self.target.as_bytes(),
+            &self.body,
+        ]
     }
 
     /// Reads the body as JSON of this form.
@@ -144,7 +151,10 @@ impl Sent {
 
     /// A query parameter that the operation declares.
     pub(crate) fn param(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.query
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The same, read as what it is.
@@ -152,7 +162,10 @@ impl Sent {
     where
         T::Err: std::fmt::Display,
     {
-        let read = |text: &str| text.parse().map_err(|error| Rejection::field(name, error).into());
+        let read = |text: &str| {
+            text.parse()
+                .map_err(|error| Rejection::field(name, error).into())
+        };
         self.param(name).map(read).transpose()
     }
 
@@ -178,7 +191,11 @@ impl Sent {
 pub(super) async fn serve(state: &AppState, operation: &Operation, request: Request) -> Response {
     let now = clock::now();
     let (mut parts, body) = request.into_parts();
-    let facts = parts.extensions.get::<RequestFacts>().cloned().unwrap_or_default();
+    let facts = parts
+        .extensions
+        .get::<RequestFacts>()
+        .cloned()
+        .unwrap_or_default();
     let handler = match operation.handler {
         Handler::Open(handler) => {
             let sent = receive(state, operation, &mut parts, body, &facts, now).await;
@@ -202,7 +219,12 @@ pub(super) async fn serve(state: &AppState, operation: &Operation, request: Requ
         }
         permit(operation.access, &principal.actor)?;
         let sent = receive(state, operation, &mut parts, body, &facts, now).await?;
-        handler(Call { sent, principal, actor }).await
+        handler(Call {
+            sent,
+            principal,
+            actor,
+        })
+        .await
     };
     let answered = answered.await;
     let mut response = finish(&parts, answered);
@@ -210,7 +232,9 @@ pub(super) async fn serve(state: &AppState, operation: &Operation, request: Requ
     let left = format!("\"plan\";r={};t={}", level.remaining, level.next_s);
     for (name, value) in [("ratelimit-policy", policy), ("ratelimit", left)] {
         if let Ok(value) = HeaderValue::from_str(&value) {
-            response.headers_mut().insert(HeaderName::from_static(name), value);
+            response
+                .headers_mut()
+                .insert(HeaderName::from_static(name), value);
         }
     }
     response
@@ -273,7 +297,10 @@ async fn receive(
     let path = RawPathParams::from_request_parts(parts, &())
         .await
         .map_err(|_| Rejection::not_found())?;
-    let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let path = path
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
     let query = read_query(operation, parts.uri.query().unwrap_or_default())?;
     let body = if operation.input.is_some() {
         body::read(body, &parts.headers).await?
@@ -283,7 +310,10 @@ async fn receive(
     Ok(Sent {
         state: state.clone(),
         operation: operation.id,
-        target: parts.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+        target: parts
+            .uri
+            .path_and_query()
+            .map_or_else(String::new, ToString::to_string),
         path,
         query,
         headers: parts.headers.clone(),
@@ -300,15 +330,25 @@ fn read_query(operation: &Operation, query: &str) -> Result<Vec<(String, String)
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         if !operation.params.iter().any(|param| param.name == name) {
             let known: Vec<_> = operation.params.iter().map(|param| param.name).collect();
-            let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+            let known = if known.is_empty() {
+                "none".into()
+            } else {
+                known.join(", ")
+            };
             let name: String = name.chars().take(64).collect();
-            return Err(Rejection::field(&name, format!("is no parameter here; there are: {known}")));
+            return Err(Rejection::field(
+                &name,
+                format!("is no parameter here; there are: {known}"),
+            ));
         }
         if found.iter().any(|(earlier, _)| *earlier == name) {
             return Err(Rejection::field(&name, "must be there once"));
         }
         if value.len() > 1024 || value.contains(['\0', char::REPLACEMENT_CHARACTER]) {
-            return Err(Rejection::field(&name, "must be UTF-8 of at most 1024 bytes, without U+0000"));
+            return Err(Rejection::field(
+                &name,
+                "must be UTF-8 of at most 1024 bytes, without U+0000",
+            ));
         }
         found.push((name.into_owned(), value.into_owned()));
     }

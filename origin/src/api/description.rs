@@ -23,8 +23,9 @@ use utoipa::{
 };
 
 use super::{
-    Access, Operation, operations,
+    Access, Operation,
     operation::{Output, Type, Verb},
+    operations,
 };
 
 const ABOUT: &str = "Where vendors run their business: people, keys, products, licenses.\n\n\
@@ -42,16 +43,30 @@ pub fn description() -> OpenApi {
     let mut paths = PathsBuilder::new();
     for operation in operations() {
         let (path, method) = (operation.path, method(operation.verb));
-        paths = paths.path(path, PathItem::new(method, describe(&operation, &mut types)));
+        paths = paths.path(
+            path,
+            PathItem::new(method, describe(&operation, &mut types)),
+        );
     }
     let bearer = |format: &str, description: &str| {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format(format);
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format(format);
         SecurityScheme::Http(scheme.description(Some(description)).build())
     };
     let components = ComponentsBuilder::new()
         .schemas_from_iter(types)
-        .security_scheme("person", bearer("at+jwt", "The access token that login or refresh gave."))
-        .security_scheme("api_key", bearer("licet_sk", "An API key with the scope that the operation needs."));
+        .security_scheme(
+            "person",
+            bearer("at+jwt", "The access token that login or refresh gave."),
+        )
+        .security_scheme(
+            "api_key",
+            bearer(
+                "licet_sk",
+                "An API key with the scope that the operation needs.",
+            ),
+        );
     let mut license = License::new("MIT OR Apache-2.0");
     license.identifier = Some("MIT OR Apache-2.0".into());
     OpenApiBuilder::new()
@@ -70,8 +85,10 @@ pub fn description() -> OpenApi {
 /// The description as it is committed, which a test keeps the same.
 pub(crate) async fn committed_description() -> Response {
     const TEXT: &str = include_str!("../../openapi.json");
-    let headers =
-        [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "public, max-age=3600")];
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "public, max-age=3600"),
+    ];
     (headers, TEXT).into_response()
 }
 
@@ -107,15 +124,26 @@ fn describe(operation: &Operation, types: &mut Schemas) -> openapi::path::Operat
             permission.least_role().as_str()
         ),
     };
-    let text = [operation.detail, &needs].into_iter().filter(|text| !text.is_empty());
+    let text = [operation.detail, &needs]
+        .into_iter()
+        .filter(|text| !text.is_empty());
     let description = text.collect::<Vec<_>>().join("\n\n");
-    let tag = operation.path.split('/').nth(3).unwrap_or_default().replace('-', "_");
+    let tag = operation
+        .path
+        .split('/')
+        .nth(3)
+        .unwrap_or_default()
+        .replace('-', "_");
     let mut built = OperationBuilder::new()
         .operation_id(Some(operation.id))
         .tag(tag)
         .summary(Some(operation.summary))
         .description(Some(description))
-        .extensions(Some(ExtensionsBuilder::new().add("x-licet-access", access(operation)).build()));
+        .extensions(Some(
+            ExtensionsBuilder::new()
+                .add("x-licet-access", access(operation))
+                .build(),
+        ));
     for requirement in security(operation.access) {
         built = built.security(requirement);
     }
@@ -123,7 +151,9 @@ fn describe(operation: &Operation, types: &mut Schemas) -> openapi::path::Operat
         built = built.parameter(parameter);
     }
     if let Some(input) = operation.input {
-        let content = ContentBuilder::new().schema(Some(add_type(input, types))).build();
+        let content = ContentBuilder::new()
+            .schema(Some(add_type(input, types)))
+            .build();
         let body = RequestBodyBuilder::new().content("application/json", content);
         built = built.request_body(Some(body.required(Some(Required::True)).build()));
     }
@@ -159,32 +189,57 @@ fn text() -> RefOr<Schema> {
 fn parameters(operation: &Operation, types: &mut Schemas) -> Vec<openapi::path::Parameter> {
     let mut parameters = Vec::new();
     let segments = operation.path.split('/').filter_map(|segment| {
-        segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'))
+        segment
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'))
     });
     for (position, name) in segments.enumerate() {
         let schema = match operation.about {
             Some(about) if position == 0 => add_type(about, types).into(),
             _ => text(),
         };
-        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path);
-        parameters.push(parameter.required(Required::True).schema(Some(schema)).build());
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Path);
+        parameters.push(
+            parameter
+                .required(Required::True)
+                .schema(Some(schema))
+                .build(),
+        );
     }
     for param in &operation.params {
-        let parameter = ParameterBuilder::new().name(param.name).parameter_in(ParameterIn::Query);
-        let parameter = parameter.required(Required::False).schema(Some((param.schema)()));
+        let parameter = ParameterBuilder::new()
+            .name(param.name)
+            .parameter_in(ParameterIn::Query);
+        let parameter = parameter
+            .required(Required::False)
+            .schema(Some((param.schema)()));
         parameters.push(parameter.description(Some(param.meaning)).build());
     }
     let header = |name: &str, meaning: &str, schema: RefOr<Schema>| {
-        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header);
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Header);
         let parameter = parameter.required(Required::False).schema(Some(schema));
         parameter.description(Some(meaning)).build()
     };
     if operation.creates {
-        let key = ObjectBuilder::new().schema_type(JsonType::String).pattern(Some("^[!-~]{1,255}$"));
-        parameters.push(header("Idempotency-Key", "The same for each try of one request.", key.into()));
+        let key = ObjectBuilder::new()
+            .schema_type(JsonType::String)
+            .pattern(Some("^[!-~]{1,255}$"));
+        parameters.push(header(
+            "Idempotency-Key",
+            "The same for each try of one request.",
+            key.into(),
+        ));
     }
     if operation.conditional {
-        parameters.push(header("If-Match", "The `ETag` of the version that is meant.", text()));
+        parameters.push(header(
+            "If-Match",
+            "The `ETag` of the version that is meant.",
+            text(),
+        ));
     }
     parameters
 }
@@ -215,7 +270,10 @@ fn success(operation: &Operation, types: &mut Schemas) -> openapi::Response {
 
 fn page(item: Ref) -> RefOr<Schema> {
     let cursor = ObjectBuilder::new()
-        .schema_type(openapi::schema::SchemaType::from_iter([JsonType::String, JsonType::Null]))
+        .schema_type(openapi::schema::SchemaType::from_iter([
+            JsonType::String,
+            JsonType::Null,
+        ]))
         .description(Some("`cursor` of the next page; null on the last."));
     ObjectBuilder::new()
         .schema_type(JsonType::Object)
@@ -235,26 +293,50 @@ pub(super) fn problems(operation: &Operation) -> Vec<(u16, Vec<ProblemCode>)> {
             codes.extend_from_slice(more);
         }
     };
-    also(operation.access != Access::Open, &[P::Unauthorized, P::Forbidden]);
+    also(
+        operation.access != Access::Open,
+        &[P::Unauthorized, P::Forbidden],
+    );
     also(operation.path.contains('{'), &[P::NotFound]);
-    also(operation.creates, &[P::Conflict, P::IdempotencyInFlight, P::IdempotencyKeyReused]);
+    also(
+        operation.creates,
+        &[P::Conflict, P::IdempotencyInFlight, P::IdempotencyKeyReused],
+    );
     also(operation.conditional, &[P::PreconditionFailed]);
-    also(operation.input.is_some(), &[P::BodyTooLarge, P::UnsupportedMediaType]);
+    also(
+        operation.input.is_some(),
+        &[P::BodyTooLarge, P::UnsupportedMediaType],
+    );
     also(true, &operation.problems);
     let statuses: BTreeSet<u16> = codes.iter().map(|code| code.status()).collect();
-    let of = |status: u16| ProblemCode::ALL.iter().copied().filter(move |code| code.status() == status);
+    let of = |status: u16| {
+        ProblemCode::ALL
+            .iter()
+            .copied()
+            .filter(move |code| code.status() == status)
+    };
     statuses
         .into_iter()
-        .map(|status| (status, of(status).filter(|code| codes.contains(code)).collect()))
+        .map(|status| {
+            (
+                status,
+                of(status).filter(|code| codes.contains(code)).collect(),
+            )
+        })
         .collect()
 }
 
 fn refusal(codes: &[ProblemCode]) -> openapi::Response {
-    let names: Vec<_> =
-        codes.iter().map(|code| format!("`{}`: {}.", code.as_str(), code.title())).collect();
+    let names: Vec<_> = codes
+        .iter()
+        .map(|code| format!("`{}`: {}.", code.as_str(), code.title()))
+        .collect();
     let schema = Ref::from_schema_name(Problem::name());
     let content = ContentBuilder::new().schema(Some(schema)).build();
-    ResponseBuilder::new().description(names.join(" ")).content(problem::MEDIA_TYPE, content).build()
+    ResponseBuilder::new()
+        .description(names.join(" "))
+        .content(problem::MEDIA_TYPE, content)
+        .build()
 }
 
 #[cfg(test)]
@@ -271,7 +353,10 @@ mod tests {
             std::fs::write(path, &current).unwrap();
         }
         let committed = std::fs::read_to_string(path).unwrap();
-        assert!(committed == current, "origin/openapi.json is out of date: see this test");
+        assert!(
+            committed == current,
+            "origin/openapi.json is out of date: see this test"
+        );
     }
 
     #[test]
@@ -282,10 +367,19 @@ mod tests {
         let places: BTreeSet<_> = operations.iter().map(|it| (it.path, it.verb)).collect();
         assert_eq!(places.len(), operations.len());
         for operation in &operations {
-            assert!(!operation.id.is_empty() && !operation.summary.is_empty(), "{}", operation.path);
+            assert!(
+                !operation.id.is_empty() && !operation.summary.is_empty(),
+                "{}",
+                operation.path
+            );
             let reads = operation.verb == Verb::Get;
             if let Access::Needs(permission) = operation.access {
-                assert_eq!(reads, permission.as_str().ends_with(":read"), "{}", operation.id);
+                assert_eq!(
+                    reads,
+                    permission.as_str().ends_with(":read"),
+                    "{}",
+                    operation.id
+                );
             }
         }
     }

@@ -35,7 +35,9 @@ pub(super) fn check_description(field: &str, text: &str) -> Result<(), BodyError
 pub(super) fn check_code(field: &str, text: &str) -> Result<(), BodyError> {
     let symbol = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let sound = (1..=64).contains(&text.len())
-        && text.bytes().all(|b| symbol(b) || matches!(b, b'_' | b'.' | b'-'))
+        && text
+            .bytes()
+            .all(|b| symbol(b) || matches!(b, b'_' | b'.' | b'-'))
         && text.bytes().next().is_some_and(symbol);
     if sound {
         Ok(())
@@ -58,7 +60,10 @@ pub(super) fn check_object(
     }
     let bytes = serde_json::to_string(object).map_or(usize::MAX, |json| json.len());
     if bytes > max_bytes {
-        return Err(BodyError::field(field, &format!("must have at most {max_bytes} bytes as JSON")));
+        return Err(BodyError::field(
+            field,
+            &format!("must have at most {max_bytes} bytes as JSON"),
+        ));
     }
     Ok(())
 }

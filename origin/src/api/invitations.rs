@@ -127,12 +127,18 @@ impl Body for NewInvitation {
 
 async fn list(call: Call) -> Result<Reply, HandlerError> {
     let page = call.page()?;
-    let closed = call.parsed::<Flag>("closed")?.is_some_and(|Flag(closed)| closed);
+    let closed = call
+        .parsed::<Flag>("closed")?
+        .is_some_and(|Flag(closed)| closed);
     let open_at = (!closed).then_some(call.now);
     let rows = call.tenant().run_tx("list_invitations", |tx| {
         Box::pin(invitations::list(tx, open_at, page.before, page.fetch()))
     });
-    page.reply(rows.await?, |invitation| invitation.id, InvitationView::from)
+    page.reply(
+        rows.await?,
+        |invitation| invitation.id,
+        InvitationView::from,
+    )
 }
 
 struct Create<'a> {
@@ -151,7 +157,10 @@ impl Creation for Create<'_> {
             // Its lock also has two invitations to one e-mail take turns.
             let profile = organizations::lock_profile(tx).await?;
             if users::is_member(tx, &self.email).await? {
-                return Err(Rejection::conflict("A person with this e-mail belongs to the organization.").into());
+                return Err(Rejection::conflict(
+                    "A person with this e-mail belongs to the organization.",
+                )
+                .into());
             }
             users::check_quota(tx, &profile).await?;
             let token = OrgSecret::generate(SecretKind::Invitation, profile.tag)?;
@@ -168,11 +177,18 @@ impl Creation for Create<'_> {
             let id = invitation.id;
             invitations::insert(tx, &invitation, &token.hash()).await?;
             // Not whom: the e-mail stands in the invitation, from where it can be erased.
-            let event = audit::Event::new(self.call.origin(), "invitation.created")
-                .after(&json!({ "id": id, "role": self.role, "expires_at": invitation.expires_at }));
+            let event = audit::Event::new(self.call.origin(), "invitation.created").after(
+                &json!({ "id": id, "role": self.role, "expires_at": invitation.expires_at }),
+            );
             audit::write(tx, &id, &event).await?;
             let token = Some(token.reveal().to_owned());
-            Ok((id, InvitationWithToken { invitation: invitation.into(), token }))
+            Ok((
+                id,
+                InvitationWithToken {
+                    invitation: invitation.into(),
+                    token,
+                },
+            ))
         })
     }
 
@@ -183,7 +199,10 @@ impl Creation for Create<'_> {
     ) -> Work<'a, Option<InvitationWithToken>> {
         Box::pin(async move {
             let found = invitations::find(tx, id).await?;
-            Ok(found.map(|it| InvitationWithToken { invitation: it.into(), token: None }))
+            Ok(found.map(|it| InvitationWithToken {
+                invitation: it.into(),
+                token: None,
+            }))
         })
     }
 }
@@ -195,7 +214,11 @@ async fn create(call: Call) -> Result<Reply, HandlerError> {
         Actor::Machine { .. } => UsersWrite.least_role(),
     };
     check_grant(rank, body.role)?;
-    let creation = Create { call: &call, email: normal(&body.email), role: body.role };
+    let creation = Create {
+        call: &call,
+        email: normal(&body.email),
+        role: body.role,
+    };
     call.create(&creation, |made| Reply::created(&made)).await
 }
 
@@ -205,7 +228,9 @@ async fn revoke(call: Call) -> Result<Reply, HandlerError> {
     call.tenant()
         .run_tx("revoke_invitation", |tx| {
             Box::pin(async move {
-                invitations::find(tx, id).await?.ok_or_else(Rejection::not_found)?;
+                invitations::find(tx, id)
+                    .await?
+                    .ok_or_else(Rejection::not_found)?;
                 if invitations::revoke(tx, id, call.now).await? {
                     let event = audit::Event::new(call.origin(), "invitation.revoked");
                     audit::write(tx, &id, &event).await?;
@@ -238,15 +263,28 @@ impl Body for Acceptance {
 
 async fn accept(call: OpenCall) -> Result<Reply, HandlerError> {
     let body: Acceptance = call.json()?;
-    call.accounts().logins.newcomer(call.address(), clock::unix_ms())?;
+    call.accounts()
+        .logins
+        .newcomer(call.address(), clock::unix_ms())?;
     let token = OrgSecret::parse(SecretKind::Invitation, &body.token);
     let token = token.ok_or_else(Rejection::not_found)?;
     passwords::check(body.password.reveal(), "")?;
     let password_hash = call.accounts().passwords.hash(body.password.take()).await?;
     // The e-mail is the invitation's.
-    let newcomer = Newcomer { email: "", name: &body.name, password_hash: &password_hash };
+    let newcomer = Newcomer {
+        email: "",
+        name: &body.name,
+        password_hash: &password_hash,
+    };
     let (database, keyrings) = (call.database(), call.keyrings());
-    let tokens =
-        accept_invitation(database, keyrings, &token, newcomer, call.request_id(), call.now).await?;
+    let tokens = accept_invitation(
+        database,
+        keyrings,
+        &token,
+        newcomer,
+        call.request_id(),
+        call.now,
+    )
+    .await?;
     Reply::created(&Session::of(&tokens))
 }

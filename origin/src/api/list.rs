@@ -43,8 +43,14 @@ impl Page {
         let limit = usize::from(self.limit);
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let last = rows.last().filter(|_| more).map(|row| cursor(id(row).uuid()));
-        Reply::ok(&Listed { next_cursor: last, data: rows.into_iter().map(show).collect::<Vec<_>>() })
+        let last = rows
+            .last()
+            .filter(|_| more)
+            .map(|row| cursor(id(row).uuid()));
+        Reply::ok(&Listed {
+            next_cursor: last,
+            data: rows.into_iter().map(show).collect::<Vec<_>>(),
+        })
     }
 }
 
@@ -67,7 +73,9 @@ impl Sent {
         };
         let before = self
             .param("cursor")
-            .map(|text| read(text).ok_or_else(|| Rejection::field("cursor", "is none that we gave")))
+            .map(|text| {
+                read(text).ok_or_else(|| Rejection::field("cursor", "is none that we gave"))
+            })
             .transpose()?;
         Ok(Page { before, limit })
     }
@@ -124,7 +132,14 @@ mod tests {
     fn a_cursor_reads_back_and_nothing_else_does() {
         let id = Uuid::from_u128(0x0190_1234_5678_7abc_8000_0000_0000_0001);
         assert_eq!(read(&cursor(id)), Some(id));
-        for bad in ["", "AQ", "x y", &cursor(id)[1..], &format!("{}A", cursor(id)), "é"] {
+        for bad in [
+            "",
+            "AQ",
+            "x y",
+            &cursor(id)[1..],
+            &format!("{}A", cursor(id)),
+            "é",
+        ] {
             assert_eq!(read(bad), None, "{bad}");
         }
         assert_eq!(read(&Base64UrlUnpadded::encode_string(&[2; 17])), None);

@@ -51,7 +51,9 @@ impl Call {
         let created = self.tenant().run_tx(C::NAME, |tx| {
             let once = &once;
             Box::pin(async move {
-                let Some(once) = once else { return Ok((creation.make(tx).await?.1, false)) };
+                let Some(once) = once else {
+                    return Ok((creation.make(tx).await?.1, false));
+                };
                 if !idempotency::claim_for_caller(tx, &once.key, &once.hash, outworn).await? {
                     return Ok((repeat(tx, creation, once).await?, true));
                 }
@@ -68,7 +70,9 @@ impl Call {
     }
 
     fn once(&self) -> Result<Option<Once>, HandlerError> {
-        let Some(key) = self.header("idempotency-key")? else { return Ok(None) };
+        let Some(key) = self.header("idempotency-key")? else {
+            return Ok(None);
+        };
         let key = body::check_key(key)?;
         let mut hash = Sha256::new();
         for part in self.identity() {
@@ -78,13 +82,18 @@ impl Call {
         // One caller's keys are not another's; the space keeps them apart from those of edges,
         // which have none.
         let digest = Base64UrlUnpadded::encode_string(&Sha256::digest(key.as_bytes()));
-        Ok(Some(Once { key: format!("{} {digest}", self.actor_name()), hash: hash.finalize().into() }))
+        Ok(Some(Once {
+            key: format!("{} {digest}", self.actor_name()),
+            hash: hash.finalize().into(),
+        }))
     }
 }
 
 async fn repeat<C: Creation>(tx: &Tx<'_>, creation: &C, once: &Once) -> Result<C::Answer, Error> {
     // Gone again when another request has just cleared it away: then begin anew.
-    let (hash, made) = idempotency::made(tx, &once.key).await?.ok_or(Error::Changed)?;
+    let (hash, made) = idempotency::made(tx, &once.key)
+        .await?
+        .ok_or(Error::Changed)?;
     if hash != once.hash {
         return Err(Rejection::new(
             ProblemCode::IdempotencyKeyReused,
@@ -94,6 +103,7 @@ async fn repeat<C: Creation>(tx: &Tx<'_>, creation: &C, once: &Once) -> Result<C
     }
     let made = serde_json::from_value(made).map_err(|_| Error::Row("idempotency_keys.made"))?;
     let answer = creation.again(tx, made).await?;
-    let gone = || Rejection::conflict("This request was done before, and what it made is gone since.");
+    let gone =
+        || Rejection::conflict("This request was done before, and what it made is gone since.");
     Ok(answer.ok_or_else(gone)?)
 }

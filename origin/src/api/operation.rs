@@ -63,7 +63,11 @@ pub(super) struct Type {
 
 impl Type {
     pub(super) fn of<T: ToSchema>() -> Self {
-        Self { name: T::name, schema: T::schema, schemas: T::schemas }
+        Self {
+            name: T::name,
+            schema: T::schema,
+            schemas: T::schemas,
+        }
     }
 }
 
@@ -112,7 +116,12 @@ impl Operation {
         permission: Permission,
         handler: fn(Call) -> Handling,
     ) -> Self {
-        Self::with(verb, path, Access::Needs(permission), Handler::Known(handler))
+        Self::with(
+            verb,
+            path,
+            Access::Needs(permission),
+            Handler::Known(handler),
+        )
     }
 
     /// One about the person who calls.
@@ -159,7 +168,11 @@ impl Operation {
 
     /// A query parameter.
     pub(super) fn param<T: ToSchema>(mut self, name: &'static str, meaning: &'static str) -> Self {
-        self.params.push(Param { name, meaning, schema: T::schema });
+        self.params.push(Param {
+            name,
+            meaning,
+            schema: T::schema,
+        });
         self
     }
 
@@ -201,7 +214,10 @@ impl Operation {
             meaning: "How many at most, 1 to 100; 50 if absent.",
             schema: super::list::limit_schema,
         });
-        self.param::<String>("cursor", "Where to go on: the `next_cursor` of the page before.")
+        self.param::<String>(
+            "cursor",
+            "Where to go on: the `next_cursor` of the page before.",
+        )
     }
 
     /// Honours `If-Match`.

@@ -66,14 +66,23 @@ struct Quotas {
 }
 
 fn view(id: OrgId, profile: Profile) -> OrganizationView {
-    let Profile { max_users, max_projects, max_licenses, .. } = profile;
+    let Profile {
+        max_users,
+        max_projects,
+        max_licenses,
+        ..
+    } = profile;
     OrganizationView {
         id,
         slug: profile.slug,
         tag: profile.tag,
         name: profile.name,
         plan: profile.plan,
-        quotas: Quotas { max_users, max_projects, max_licenses },
+        quotas: Quotas {
+            max_users,
+            max_projects,
+            max_licenses,
+        },
         settings: profile.settings,
         created_at: profile.created_at,
         updated_at: profile.updated_at,
@@ -95,7 +104,9 @@ struct OrganizationChange {
 
 impl Body for OrganizationChange {
     fn check(&self) -> Result<(), BodyError> {
-        self.name.iter().try_for_each(|name| fields::check_name("name", name))?;
+        self.name
+            .iter()
+            .try_for_each(|name| fields::check_name("name", name))?;
         self.settings
             .iter()
             .try_for_each(|settings| fields::check_object("settings", settings, SETTINGS_BYTES))
@@ -105,7 +116,9 @@ impl Body for OrganizationChange {
 async fn read(call: Call) -> Result<Reply, HandlerError> {
     let profile = call
         .tenant()
-        .run_tx("read_organization", |tx| Box::pin(organizations::profile(tx)))
+        .run_tx("read_organization", |tx| {
+            Box::pin(organizations::profile(tx))
+        })
         .await?;
     show(call.tenant().org(), profile)
 }

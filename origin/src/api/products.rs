@@ -55,12 +55,17 @@ pub(super) fn operations() -> Vec<Operation> {
             .or(ProblemCode::Conflict),
         Operation::new(Delete, ONE, ProductsWrite, |call| Box::pin(delete(call)))
             .named("delete_product", "Delete a product")
-            .detail("It can be restored, and keeps its code. Licenses that cover it stay as they are.")
+            .detail(
+                "It can be restored, and keeps its code. Licenses that cover it stay as they are.",
+            )
             .about::<ProductId>()
             .conditional(),
-        Operation::new(Post, "/api/v1/products/{id}/restore", ProductsWrite, |call| {
-            Box::pin(restore(call))
-        })
+        Operation::new(
+            Post,
+            "/api/v1/products/{id}/restore",
+            ProductsWrite,
+            |call| Box::pin(restore(call)),
+        )
         .named("restore_product", "Restore a deleted product")
         .about::<ProductId>()
         .gives::<ProductView>()
@@ -85,9 +90,25 @@ struct ProductView {
 
 impl From<Product> for ProductView {
     fn from(product: Product) -> Self {
-        let Product { id, code, name, description, version: _, created_at, updated_at, deleted_at } =
-            product;
-        Self { id, code, name, description, created_at, updated_at, deleted_at }
+        let Product {
+            id,
+            code,
+            name,
+            description,
+            version: _,
+            created_at,
+            updated_at,
+            deleted_at,
+        } = product;
+        Self {
+            id,
+            code,
+            name,
+            description,
+            created_at,
+            updated_at,
+            deleted_at,
+        }
     }
 }
 
@@ -127,8 +148,12 @@ struct ProductChange {
 
 impl Body for ProductChange {
     fn check(&self) -> Result<(), BodyError> {
-        self.name.iter().try_for_each(|name| fields::check_name("name", name))?;
-        self.description.iter().try_for_each(|text| fields::check_description("description", text))
+        self.name
+            .iter()
+            .try_for_each(|name| fields::check_name("name", name))?;
+        self.description
+            .iter()
+            .try_for_each(|text| fields::check_description("description", text))
     }
 }
 
@@ -137,7 +162,9 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
     let filter = ProductFilter {
         code: call.param("code"),
         text: call.param("text"),
-        deleted: call.parsed::<Flag>("deleted")?.is_some_and(|Flag(deleted)| deleted),
+        deleted: call
+            .parsed::<Flag>("deleted")?
+            .is_some_and(|Flag(deleted)| deleted),
     };
     let rows = call.tenant().run_tx("list_products", |tx| {
         Box::pin(products::list(tx, &filter, page.before, page.fetch()))
@@ -147,7 +174,9 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
 
 async fn read(call: Call) -> Result<Reply, HandlerError> {
     let id: ProductId = call.id()?;
-    let found = call.tenant().run_tx("read_product", |tx| Box::pin(products::find(tx, id)));
+    let found = call
+        .tenant()
+        .run_tx("read_product", |tx| Box::pin(products::find(tx, id)));
     show(found.await?.ok_or_else(Rejection::not_found)?)
 }
 
@@ -178,7 +207,8 @@ impl Creation for Create<'_> {
                 updated_at: self.call.now,
                 deleted_at: None,
             };
-            let taken = || Rejection::conflict("Another product, perhaps a deleted one, has this code.");
+            let taken =
+                || Rejection::conflict("Another product, perhaps a deleted one, has this code.");
             let inserted = products::insert(tx, &product).await;
             inserted.map_err(|error| error.on_constraint("products_code_key", taken))?;
             let event = audit::Event::new(self.call.origin(), "product.created");
@@ -198,7 +228,9 @@ async fn create(call: Call) -> Result<Reply, HandlerError> {
     let creation = Create { call: &call, new };
     let reply = |product: Product| {
         let (id, version) = (product.id, product.version);
-        Ok(Reply::created(&ProductView::from(product))?.version(version).location(PATH, id))
+        Ok(Reply::created(&ProductView::from(product))?
+            .version(version)
+            .location(PATH, id))
     };
     call.create(&creation, reply).await
 }
@@ -215,7 +247,9 @@ async fn change(
     let (if_match, change) = (&if_match, &change);
     let changed = call.tenant().run_tx("change_product", |tx| {
         Box::pin(async move {
-            let before = products::lock(tx, id).await?.ok_or_else(Rejection::not_found)?;
+            let before = products::lock(tx, id)
+                .await?
+                .ok_or_else(Rejection::not_found)?;
             if_match.check(before.version)?;
             let mut after = before.clone();
             if !change(&mut after)? {
@@ -238,11 +272,16 @@ async fn update(call: Call) -> Result<Reply, HandlerError> {
     let wanted: ProductChange = call.json()?;
     let apply = |product: &mut Product| {
         if product.deleted_at.is_some() {
-            return Err(Rejection::conflict("The product is deleted. Restore it first."));
+            return Err(Rejection::conflict(
+                "The product is deleted. Restore it first.",
+            ));
         }
         let before = product.clone();
         product.name = wanted.name.clone().unwrap_or_else(|| before.name.clone());
-        product.description = wanted.description.clone().unwrap_or_else(|| before.description.clone());
+        product.description = wanted
+            .description
+            .clone()
+            .unwrap_or_else(|| before.description.clone());
         Ok(*product != before)
     };
     show(change(&call, "product.updated", apply).await?)

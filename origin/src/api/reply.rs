@@ -21,7 +21,12 @@ pub(crate) struct Reply {
 
 impl Reply {
     fn new(status: StatusCode, body: Option<Vec<u8>>) -> Self {
-        Self { status, body, headers: Vec::new(), etag: None }
+        Self {
+            status,
+            body,
+            headers: Vec::new(),
+            etag: None,
+        }
     }
 
     fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, HandlerError> {
@@ -78,22 +83,38 @@ impl Reply {
 
     /// The same as 304.
     pub(super) fn not_modified(self) -> Response {
-        Self { status: StatusCode::NOT_MODIFIED, body: None, ..self }.into_response()
+        Self {
+            status: StatusCode::NOT_MODIFIED,
+            body: None,
+            ..self
+        }
+        .into_response()
     }
 }
 
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
-        let Self { status, body, headers, etag } = self;
+        let Self {
+            status,
+            body,
+            headers,
+            etag,
+        } = self;
         let has_body = body.is_some();
         let mut response = Response::new(body.map_or_else(Body::empty, Body::from));
         *response.status_mut() = status;
         let all = response.headers_mut();
         if has_body {
-            all.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            all.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            );
         }
         // It is one caller's: nothing on the way may keep it.
-        all.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+        all.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("private, no-store"),
+        );
         all.extend(headers);
         if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(&etag).ok()) {
             all.insert(header::ETAG, etag);

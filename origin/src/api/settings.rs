@@ -26,8 +26,15 @@ pub struct PlanQuotas {
 
 impl Default for PlanQuotas {
     fn default() -> Self {
-        let per_minute = |capacity| Quota { capacity, window_s: 60 };
-        Self { free: per_minute(600), pro: per_minute(3_000), enterprise: per_minute(30_000) }
+        let per_minute = |capacity| Quota {
+            capacity,
+            window_s: 60,
+        };
+        Self {
+            free: per_minute(600),
+            pro: per_minute(3_000),
+            enterprise: per_minute(30_000),
+        }
     }
 }
 

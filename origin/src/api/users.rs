@@ -109,7 +109,9 @@ struct UserChange {
 
 impl Body for UserChange {
     fn check(&self) -> Result<(), BodyError> {
-        self.name.iter().try_for_each(|name| fields::check_name("name", name))
+        self.name
+            .iter()
+            .try_for_each(|name| fields::check_name("name", name))
     }
 }
 
@@ -118,7 +120,9 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
     let filter = UserFilter {
         role: call.parsed("role")?,
         text: call.param("text"),
-        disabled: call.parsed::<Flag>("disabled")?.map(|Flag(disabled)| disabled),
+        disabled: call
+            .parsed::<Flag>("disabled")?
+            .map(|Flag(disabled)| disabled),
     };
     let rows = call.tenant().run_tx("list_users", |tx| {
         Box::pin(users::list(tx, &filter, page.before, page.fetch()))
@@ -128,7 +132,10 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
 
 async fn read(call: Call) -> Result<Reply, HandlerError> {
     let id: UserId = call.id()?;
-    let found = call.tenant().run_tx("read_user", |tx| Box::pin(users::find(tx, id))).await?;
+    let found = call
+        .tenant()
+        .run_tx("read_user", |tx| Box::pin(users::find(tx, id)))
+        .await?;
     show(found.ok_or_else(Rejection::not_found)?)
 }
 
@@ -142,7 +149,10 @@ pub(super) fn check_grant(rank: Role, granted: Role) -> Result<(), Rejection> {
     if granted <= rank {
         Ok(())
     } else {
-        Err(Rejection::new(ProblemCode::Forbidden, "Nobody gives a role above their own."))
+        Err(Rejection::new(
+            ProblemCode::Forbidden,
+            "Nobody gives a role above their own.",
+        ))
     }
 }
 
@@ -152,9 +162,14 @@ async fn rank(tx: &Tx<'_>, call: &Call) -> Result<Role, Error> {
     match call.actor() {
         Actor::Machine { .. } => Ok(UsersWrite.least_role()),
         Actor::Person { user, .. } => {
-            let role = users::find(tx, *user).await?.filter(|user| user.disabled_at.is_none());
-            let role = role.map(|user| user.role).filter(|role| role.may(UsersWrite));
-            let gone = || Rejection::new(ProblemCode::Forbidden, "Your role has just been changed.");
+            let role = users::find(tx, *user)
+                .await?
+                .filter(|user| user.disabled_at.is_none());
+            let role = role
+                .map(|user| user.role)
+                .filter(|role| role.may(UsersWrite));
+            let gone =
+                || Rejection::new(ProblemCode::Forbidden, "Your role has just been changed.");
             Ok(role.ok_or_else(gone)?)
         }
     }
@@ -165,10 +180,16 @@ async fn rank(tx: &Tx<'_>, call: &Call) -> Result<Role, Error> {
 async fn lock(tx: &Tx<'_>, call: &Call, id: UserId) -> Result<(User, Role, bool), Error> {
     let owners = users::lock_owners(tx).await?;
     let rank = rank(tx, call).await?;
-    let user = users::lock(tx, id).await?.ok_or_else(Rejection::not_found)?;
+    let user = users::lock(tx, id)
+        .await?
+        .ok_or_else(Rejection::not_found)?;
     call.if_match().check(user.version)?;
     if user.role > rank {
-        return Err(Rejection::new(ProblemCode::Forbidden, "Nobody changes a person above themselves.").into());
+        return Err(Rejection::new(
+            ProblemCode::Forbidden,
+            "Nobody changes a person above themselves.",
+        )
+        .into());
     }
     Ok((user, rank, owners == [id]))
 }
@@ -188,12 +209,7 @@ async fn update(call: Call) -> Result<Reply, HandlerError> {
     show(changed)
 }
 
-async fn change(
-    tx: &Tx<'_>,
-    call: &Call,
-    id: UserId,
-    wanted: &UserChange,
-) -> Result<User, Error> {
+async fn change(tx: &Tx<'_>, call: &Call, id: UserId, wanted: &UserChange) -> Result<User, Error> {
     let (before, rank, last) = lock(tx, call, id).await?;
     let mut after = before.clone();
     after.name = wanted.name.clone().unwrap_or(after.name);
@@ -209,7 +225,9 @@ async fn change(
     if last && (after.role != Role::Owner || after.disabled_at.is_some()) {
         return Err(last_owner().into());
     }
-    if (&after.name, after.role, after.disabled_at) == (&before.name, before.role, before.disabled_at) {
+    if (&after.name, after.role, after.disabled_at)
+        == (&before.name, before.role, before.disabled_at)
+    {
         return Ok(before);
     }
     after.version += 1;
@@ -218,12 +236,16 @@ async fn change(
     if after.disabled_at.is_some() {
         sessions::end_all(tx, id, None, Why::Disabled, call.now).await?;
     }
-    let facts = |user: &User| json!({ "id": id, "role": user.role, "disabled_at": user.disabled_at });
+    let facts =
+        |user: &User| json!({ "id": id, "role": user.role, "disabled_at": user.disabled_at });
     let mut event = audit::Event::new(call.origin(), "user.updated")
         .before(&facts(&before))
         .after(&facts(&after));
     if after.name != before.name {
-        event = event.personal(id, json!({ "before": { "name": before.name }, "after": { "name": after.name } }));
+        event = event.personal(
+            id,
+            json!({ "before": { "name": before.name }, "after": { "name": after.name } }),
+        );
     }
     audit::write(tx, &id, &event).await?;
     Ok(after)

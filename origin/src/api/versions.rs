@@ -46,9 +46,13 @@ fn if_match(headers: &HeaderMap) -> IfMatch {
 /// Whether a read need not be answered: the caller has this version.
 pub(super) fn is_unchanged(parts: &Parts, etag: Option<&str>) -> bool {
     let read = parts.method == Method::GET || parts.method == Method::HEAD;
-    let (true, Some(etag)) = (read, etag) else { return false };
+    let (true, Some(etag)) = (read, etag) else {
+        return false;
+    };
     let known = tags(&parts.headers, &header::IF_NONE_MATCH).unwrap_or_default();
-    known.iter().any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    known
+        .iter()
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 /// All tags of a header; none where it is not sent.
@@ -56,7 +60,12 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<String>> {
     let mut values = headers.get_all(name).iter().peekable();
     values.peek()?;
     let texts = values.map(|value| value.to_str().unwrap_or_default());
-    Some(texts.flat_map(|text| text.split(',')).map(|tag| tag.trim().to_owned()).collect())
+    Some(
+        texts
+            .flat_map(|text| text.split(','))
+            .map(|tag| tag.trim().to_owned())
+            .collect(),
+    )
 }
 
 #[cfg(test)]

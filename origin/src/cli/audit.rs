@@ -87,9 +87,15 @@ struct Walk<'a> {
 impl Verify {
     async fn check(&self, tenant: &Tenant) -> Result<Report, CliError> {
         // First, so that events that come meanwhile lie beyond it.
-        let head = tenant.run_tx("audit_head", |tx| Box::pin(audit::head(tx))).await?;
-        let mut walk =
-            Walk { seq: 0, hash: [0; 32], anchor: self.anchor.as_deref(), erased: 0 };
+        let head = tenant
+            .run_tx("audit_head", |tx| Box::pin(audit::head(tx)))
+            .await?;
+        let mut walk = Walk {
+            seq: 0,
+            hash: [0; 32],
+            anchor: self.anchor.as_deref(),
+            erased: 0,
+        };
         let end = head.as_ref().map_or(0, |(seq, _)| *seq);
         let mut broken = None;
         while broken.is_none() && walk.seq < end {
@@ -98,12 +104,26 @@ impl Verify {
                 .run_tx("audit_page", |tx| Box::pin(audit::page(tx, after, PAGE)))
                 .await?;
             if page.is_empty() {
-                broken = Some(Break { seq: after + 1, event: None, why: "it is missing" });
+                broken = Some(Break {
+                    seq: after + 1,
+                    event: None,
+                    why: "it is missing",
+                });
             }
-            broken = broken.or_else(|| page.iter().take_while(|it| it.seq <= end).find_map(|it| walk.step(it)));
+            broken = broken.or_else(|| {
+                page.iter()
+                    .take_while(|it| it.seq <= end)
+                    .find_map(|it| walk.step(it))
+            });
         }
         let at_end = head.as_ref().is_none_or(|(_, hash)| *hash == walk.hash);
-        let wrong = |why| Some(Break { seq: walk.seq, event: None, why });
+        let wrong = |why| {
+            Some(Break {
+                seq: walk.seq,
+                event: None,
+                why,
+            })
+        };
         if broken.is_none() && !at_end {
             broken = wrong("the recorded end of the chain is another");
         }
@@ -123,9 +143,19 @@ impl Verify {
 
 impl Walk<'_> {
     fn step(&mut self, event: &Stored) -> Option<Break> {
-        let broken = |why| Some(Break { seq: event.seq, event: Some(event.id), why });
+        let broken = |why| {
+            Some(Break {
+                seq: event.seq,
+                event: Some(event.id),
+                why,
+            })
+        };
         if event.seq != self.seq + 1 {
-            return Some(Break { seq: self.seq + 1, event: None, why: "it is missing" });
+            return Some(Break {
+                seq: self.seq + 1,
+                event: None,
+                why: "it is missing",
+            });
         }
         if event.prev_hash != self.hash {
             return broken("it does not follow the one before");
@@ -140,7 +170,10 @@ impl Walk<'_> {
             Personal::Never | Personal::Kept => {}
         }
         (self.seq, self.hash) = (event.seq, hash);
-        if self.anchor.is_some_and(|wanted| wanted == anchor(event.seq, &hash)) {
+        if self
+            .anchor
+            .is_some_and(|wanted| wanted == anchor(event.seq, &hash))
+        {
             self.anchor = None;
         }
         None

@@ -77,11 +77,15 @@ mod tests {
     fn every_key_reads_back_and_its_halves_fit() {
         let keys = generate().unwrap();
         assert!(keys.master_key.parse::<MasterKey>().is_ok());
-        for (secret, public) in
-            [(keys.platform_key, keys.platform_public), (keys.edge_key, keys.edge_public)]
-        {
+        for (secret, public) in [
+            (keys.platform_key, keys.platform_public),
+            (keys.edge_key, keys.edge_public),
+        ] {
             let signer: LocalSigner = secret.parse().unwrap();
-            assert_eq!(signer.verifying_key(), public.parse::<VerifyingKey>().unwrap());
+            assert_eq!(
+                signer.verifying_key(),
+                public.parse::<VerifyingKey>().unwrap()
+            );
         }
     }
 }

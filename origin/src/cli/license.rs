@@ -101,14 +101,17 @@ impl Issue {
             return Err(ConfigError::new("--expires-at", "lies in the past").into());
         }
         let tenant = operator.for_org(&self.org).await?;
-        let terms = Terms { max_activations: self.max_activations, expires_at: self.expires_at };
+        let terms = Terms {
+            max_activations: self.max_activations,
+            expires_at: self.expires_at,
+        };
         let policy = self.policy.as_str();
         let issued = tenant
-            .run_tx("issue_license", |tx| Box::pin(issue(tx, policy, terms, ORIGIN, now)))
+            .run_tx("issue_license", |tx| {
+                Box::pin(issue(tx, policy, terms, ORIGIN, now))
+            })
             .await?
-            .ok_or_else(|| {
-                CliError::Failed(format!("{:?} has no policy {policy:?}", self.org))
-            })?;
+            .ok_or_else(|| CliError::Failed(format!("{:?} has no policy {policy:?}", self.org)))?;
         print_json(&json!({
             "id": issued.id,
             "key": issued.key.reveal(),
@@ -124,7 +127,9 @@ impl Target {
         let tenant = operator.for_org(&self.org).await?;
         let id = self.id;
         let changed = tenant
-            .run_tx("change_license", |tx| Box::pin(change(tx, id, what, ORIGIN)))
+            .run_tx("change_license", |tx| {
+                Box::pin(change(tx, id, what, ORIGIN))
+            })
             .await?;
         match changed {
             Changed::Done => self.show(&tenant).await,
@@ -138,8 +143,9 @@ impl Target {
 
     async fn show(&self, tenant: &Tenant) -> Result<(), CliError> {
         let id = self.id;
-        let view =
-            tenant.run_tx("show_license", |tx| Box::pin(licenses::view(tx, id))).await?;
+        let view = tenant
+            .run_tx("show_license", |tx| Box::pin(licenses::view(tx, id)))
+            .await?;
         print_json(&view.ok_or_else(|| self.not_found())?)
     }
 

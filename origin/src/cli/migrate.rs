@@ -12,13 +12,28 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
     /// Postgres URL of a role that may create roles and the schema
-    #[arg(long, env = "LICET_ADMIN_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "LICET_ADMIN_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     admin_database_url: Option<Secret>,
     /// Password to give to licet_app; without one it is left as it is
-    #[arg(long, env = "LICET_APP_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
+    #[arg(
+        long,
+        env = "LICET_APP_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD"
+    )]
     app_password: Option<Secret>,
     /// Password to give to licet_system; without one it is left as it is
-    #[arg(long, env = "LICET_SYSTEM_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
+    #[arg(
+        long,
+        env = "LICET_SYSTEM_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD"
+    )]
     system_password: Option<Secret>,
     /// Take back the last N migrations, and the data in their tables with them
     #[arg(long, value_name = "N", conflicts_with = "status")]
@@ -41,7 +56,10 @@ impl Migrate {
             };
             let done = done.map_err(CliError::failed)?;
             for migration in &done {
-                eprintln!("{verb} migration {} ({})", migration.version, migration.name);
+                eprintln!(
+                    "{verb} migration {} ({})",
+                    migration.version, migration.name
+                );
             }
             if done.is_empty() {
                 eprintln!("nothing to do");
@@ -51,10 +69,14 @@ impl Migrate {
     }
 
     fn passwords(&self) -> Result<Passwords, ConfigError> {
-        let checked = |variable, password: &Option<Secret>| match password.as_ref().map(Secret::reveal) {
-            Some("") => Err(ConfigError::new(variable, "is empty: unset it, or give a password")),
-            password => Ok(password.map(str::to_owned)),
-        };
+        let checked =
+            |variable, password: &Option<Secret>| match password.as_ref().map(Secret::reveal) {
+                Some("") => Err(ConfigError::new(
+                    variable,
+                    "is empty: unset it, or give a password",
+                )),
+                password => Ok(password.map(str::to_owned)),
+            };
         Ok(Passwords {
             app: checked("LICET_APP_PASSWORD", &self.app_password)?,
             system: checked("LICET_SYSTEM_PASSWORD", &self.system_password)?,

@@ -11,7 +11,10 @@ use crate::{
 };
 
 /// What operators do is written down as done by.
-pub(super) const ORIGIN: Origin<'static> = Origin { actor: "operator", request_id: None };
+pub(super) const ORIGIN: Origin<'static> = Origin {
+    actor: "operator",
+    request_id: None,
+};
 
 /// An operator with a database that has been checked.
 pub(super) struct Operator {
@@ -24,7 +27,10 @@ impl Operator {
     /// Connects, and refuses a role or a schema that the origin would not serve from.
     pub(super) async fn connect(args: &DatabaseArgs) -> Result<Self, CliError> {
         let config = config::database("LICET_DATABASE_URL", args.database_url.as_ref())?;
-        let settings = DatabaseSettings { pool_size: 1, ..DatabaseSettings::default() };
+        let settings = DatabaseSettings {
+            pool_size: 1,
+            ..DatabaseSettings::default()
+        };
         let database = Database::new(&config, &settings, Arc::new(Metrics::new()))
             .map_err(CliError::failed)?;
         database.check().await?.map_err(CliError::failed)?;

@@ -11,8 +11,7 @@ use super::{
     print_json,
 };
 use crate::{
-    clock,
-    config,
+    clock, config,
     db::{self, Tenant},
     keys::MasterKey,
     licensing::{
@@ -43,7 +42,10 @@ impl Seed {
         let master = config::master_key(self.master_key.master_key.as_ref())?;
         let operator = Operator::connect(&self.database).await?;
         let tenant = self.org(&operator, &master).await?;
-        let terms = Terms { max_activations: self.max_activations, expires_at: None };
+        let terms = Terms {
+            max_activations: self.max_activations,
+            expires_at: None,
+        };
         let now = clock::now();
         let (organization, issued) = tenant
             .run_tx("seed", |tx| {
@@ -56,9 +58,14 @@ impl Seed {
             })
             .await?;
         let (Some(organization), Some(issued)) = (organization, issued) else {
-            return Err(CliError::Failed("the demo organization vanished meanwhile".into()));
+            return Err(CliError::Failed(
+                "the demo organization vanished meanwhile".into(),
+            ));
         };
-        eprintln!("issued a license in {:?} for {} devices", organization.slug, issued.max_activations);
+        eprintln!(
+            "issued a license in {:?} for {} devices",
+            organization.slug, issued.max_activations
+        );
         print_json(&json!({
             "org": { "id": tenant.org(), "slug": organization.slug, "tag": organization.tag },
             "product": demo::PRODUCT,
@@ -78,7 +85,11 @@ impl Seed {
             let slug = &self.org;
             let created = tenant.run_tx("create_org", |tx| {
                 Box::pin(async move {
-                    let founding = Founding { slug, name: slug, tag };
+                    let founding = Founding {
+                        slug,
+                        name: slug,
+                        tag,
+                    };
                     found(tx, master, &founding, ORIGIN).await
                 })
             });
@@ -94,6 +105,8 @@ impl Seed {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(CliError::Failed("no free tag was found for the organization: try again".into()))
+        Err(CliError::Failed(
+            "no free tag was found for the organization: try again".into(),
+        ))
     }
 }

@@ -8,7 +8,9 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
-use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use super::{CliError, DatabaseArgs, MasterKeyArgs};
 use crate::{
@@ -31,13 +33,28 @@ pub(super) struct Serve {
     #[command(flatten)]
     master_key: MasterKeyArgs,
     /// Address to listen on; /metrics is served there too, so keep it from the public
-    #[arg(long, env = "LICET_LISTEN", default_value = "127.0.0.1:8600", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "LICET_LISTEN",
+        default_value = "127.0.0.1:8600",
+        value_name = "ADDRESS"
+    )]
     listen: SocketAddr,
     /// The platform's private key, which signs key sets: KID:SEED
-    #[arg(long, env = "LICET_PLATFORM_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(
+        long,
+        env = "LICET_PLATFORM_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
     platform_key: Option<Secret>,
     /// Public keys of the edges that may call: KID:X, with commas between several
-    #[arg(long, env = "LICET_EDGE_KEYS", hide_env_values = true, value_name = "KEYS")]
+    #[arg(
+        long,
+        env = "LICET_EDGE_KEYS",
+        hide_env_values = true,
+        value_name = "KEYS"
+    )]
     edge_keys: Option<Secret>,
     /// The edge's public base URL, which stands in every token as its issuer
     #[arg(long, env = "LICET_ISSUER", value_name = "URL")]
@@ -46,13 +63,28 @@ pub(super) struct Serve {
     #[arg(long, env = "LICET_POOL_SIZE", default_value = "16", value_name = "N", value_parser = at_least_one())]
     pool_size: usize,
     /// Longest wait for a database connection, in milliseconds; then 503
-    #[arg(long, env = "LICET_POOL_WAIT_MS", default_value = "1000", value_name = "MS")]
+    #[arg(
+        long,
+        env = "LICET_POOL_WAIT_MS",
+        default_value = "1000",
+        value_name = "MS"
+    )]
     pool_wait_ms: u64,
     /// Longest run of one statement, in milliseconds
-    #[arg(long, env = "LICET_STATEMENT_TIMEOUT_MS", default_value = "5000", value_name = "MS")]
+    #[arg(
+        long,
+        env = "LICET_STATEMENT_TIMEOUT_MS",
+        default_value = "5000",
+        value_name = "MS"
+    )]
     statement_timeout_ms: u64,
     /// Longest wait for a lock, in milliseconds
-    #[arg(long, env = "LICET_LOCK_TIMEOUT_MS", default_value = "2000", value_name = "MS")]
+    #[arg(
+        long,
+        env = "LICET_LOCK_TIMEOUT_MS",
+        default_value = "2000",
+        value_name = "MS"
+    )]
     lock_timeout_ms: u64,
     /// Seconds for which a status list counts as fresh: the bound on how late a revocation shows
     #[arg(long, env = "LICET_STATUS_TTL_S", default_value = "30", value_name = "S", value_parser = clap::value_parser!(u32).range(1..=86_400))]
@@ -64,7 +96,12 @@ pub(super) struct Serve {
     #[arg(long, env = "LICET_MAX_CONNECTIONS", default_value = "1024", value_name = "N", value_parser = at_least_one())]
     max_connections: usize,
     /// Longest time for one request, in milliseconds
-    #[arg(long, env = "LICET_REQUEST_TIMEOUT_MS", default_value = "10000", value_name = "MS")]
+    #[arg(
+        long,
+        env = "LICET_REQUEST_TIMEOUT_MS",
+        default_value = "10000",
+        value_name = "MS"
+    )]
     request_timeout_ms: u64,
     /// Edge calls remembered against replay, each for 80 seconds; when full, more are refused
     #[arg(long, env = "LICET_REPLAY_CAPACITY", default_value = "400000", value_name = "N", value_parser = at_least_one())]
@@ -77,17 +114,26 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) async fn run(&self) -> Result<(), CliError> {
         let filter: Targets = self.log.parse().map_err(|_| {
-            ConfigError::new("LICET_LOG", format!("is {:?}: it must be a level such as info", self.log))
+            ConfigError::new(
+                "LICET_LOG",
+                format!("is {:?}: it must be a level such as info", self.log),
+            )
         })?;
         let state = self.state()?;
         self.check(&state.1).await?;
         let listener = TcpListener::bind(self.listen).await.map_err(|error| {
-            CliError::Failed(format!("can't listen on {} (LICET_LISTEN): {error}", self.listen))
+            CliError::Failed(format!(
+                "can't listen on {} (LICET_LISTEN): {error}",
+                self.listen
+            ))
         })?;
         start_log(filter);
         let address = listener.local_addr().map_err(CliError::failed)?;
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
-        let limits = Limits { max_connections: self.max_connections, ..Limits::default() };
+        let limits = Limits {
+            max_connections: self.max_connections,
+            ..Limits::default()
+        };
         let stop = stop_signal()?;
         let result = serve(listener, app(state.0), limits, stop).await;
         match &result {
@@ -125,7 +171,9 @@ impl Serve {
 
     async fn check(&self, database: &Database) -> Result<(), CliError> {
         let checked = database.check().await.map_err(|error| {
-            CliError::Failed(format!("the database of LICET_DATABASE_URL can't be used: {error}"))
+            CliError::Failed(format!(
+                "the database of LICET_DATABASE_URL can't be used: {error}"
+            ))
         })?;
         checked.map_err(|refusal| CliError::Failed(format!("refusing to serve: {refusal}")))
     }
@@ -138,10 +186,15 @@ fn start_log(filter: Targets) {
         .with_current_span(false)
         .with_span_list(false)
         .with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .init();
     // Where it happened is enough to find it; a panic's text may quote anything.
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         tracing::error!(place, "panic");
     }));
 }

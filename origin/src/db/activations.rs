@@ -66,8 +66,15 @@ pub(crate) async fn seats(
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let own = if row.try_get(1)? { Some(Activation::from_columns(&row, 2)?) } else { None };
-    Ok(Some(Seats { taken: row.try_get(0)?, own }))
+    let own = if row.try_get(1)? {
+        Some(Activation::from_columns(&row, 2)?)
+    } else {
+        None
+    };
+    Ok(Some(Seats {
+        taken: row.try_get(0)?,
+        own,
+    }))
 }
 
 /// An activation to be made.
@@ -168,5 +175,6 @@ pub(crate) async fn deactivate(
             ],
         )
         .await?;
-    row.map(|row| StatusEntry::from_columns(row.try_get(0)?, row.try_get(1)?)).transpose()
+    row.map(|row| StatusEntry::from_columns(row.try_get(0)?, row.try_get(1)?))
+        .transpose()
 }

@@ -39,7 +39,9 @@ macro_rules! columns {
 
 fn key(row: &Row) -> Result<ApiKey, Error> {
     let time = |column: usize| -> Result<Option<Timestamp>, Error> {
-        Ok(row.try_get::<_, Option<SystemTime>>(column)?.map(clock::timestamp))
+        Ok(row
+            .try_get::<_, Option<SystemTime>>(column)?
+            .map(clock::timestamp))
     };
     Ok(ApiKey {
         id: ApiKeyId::from_uuid(row.try_get(0)?),
@@ -101,15 +103,19 @@ pub(crate) async fn live(
     let now = system_time(now);
     let row = tx
         .query_opt(
-        "SELECT k.id, k.scopes, o.plan,
+            "SELECT k.id, k.scopes, o.plan,
              coalesce(k.last_used_at < $3::timestamptz - interval '1 minute', true)
          FROM licet.api_keys k
          JOIN licet.organizations o ON o.org_id = k.org_id
          WHERE k.org_id = $1 AND k.key_hash = $2 AND k.revoked_at IS NULL
              AND (k.expires_at IS NULL OR k.expires_at > $3)",
-        &[(&tx.org(), Type::UUID), (&hash, Type::BYTEA), (&now, Type::TIMESTAMPTZ)],
-    )
-    .await?;
+            &[
+                (&tx.org(), Type::UUID),
+                (&hash, Type::BYTEA),
+                (&now, Type::TIMESTAMPTZ),
+            ],
+        )
+        .await?;
     let Some(row) = row else { return Ok(None) };
     let id = ApiKeyId::from_uuid(row.try_get(0)?);
     if row.try_get(3)? {
@@ -118,11 +124,19 @@ pub(crate) async fn live(
             "UPDATE licet.api_keys SET last_used_at = $3 WHERE org_id = $1 AND id IN (
                  SELECT k.id FROM licet.api_keys k WHERE k.org_id = $1 AND k.id = $2
                  FOR NO KEY UPDATE SKIP LOCKED)",
-            &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID), (&now, Type::TIMESTAMPTZ)],
+            &[
+                (&tx.org(), Type::UUID),
+                (&id.uuid(), Type::UUID),
+                (&now, Type::TIMESTAMPTZ),
+            ],
         )
         .await?;
     }
-    Ok(Some((id, scopes(row.try_get(1)?), Plan::from_column(row.try_get(2)?)?)))
+    Ok(Some((
+        id,
+        scopes(row.try_get(1)?),
+        Plan::from_column(row.try_get(2)?)?,
+    )))
 }
 
 pub(crate) async fn find(tx: &Tx<'_>, id: ApiKeyId) -> Result<Option<ApiKey>, Error> {

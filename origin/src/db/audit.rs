@@ -121,13 +121,19 @@ impl Chained<'_> {
 
 /// The hash of an event: what the next one builds on.
 pub(crate) fn link(prev_hash: &[u8], seq: i64, digest: &[u8; 32]) -> [u8; 32] {
-    let hash = Sha256::new().chain_update(prev_hash).chain_update(seq.to_be_bytes());
+    let hash = Sha256::new()
+        .chain_update(prev_hash)
+        .chain_update(seq.to_be_bytes());
     hash.chain_update(digest).finalize().into()
 }
 
 /// What stands in an event for the part that names a person.
 pub(crate) fn personal_hash(salt: &[u8], content: &str) -> [u8; 32] {
-    Sha256::new().chain_update(salt).chain_update(content).finalize().into()
+    Sha256::new()
+        .chain_update(salt)
+        .chain_update(content)
+        .finalize()
+        .into()
 }
 
 /// Writes an event in the transaction that does what it tells of.
@@ -142,12 +148,17 @@ pub(crate) async fn write(
     let id = EventId::generate()?.uuid();
     let at = clock::unix_us();
     let text = |value: &Value| value.to_string();
-    let (details, before, after) =
-        (text(&event.details), event.before.as_ref().map(text), event.after.as_ref().map(text));
+    let (details, before, after) = (
+        text(&event.details),
+        event.before.as_ref().map(text),
+        event.after.as_ref().map(text),
+    );
     let subject = subject.to_string();
     let salt = random::bytes::<32>()?;
     let content = event.personal.as_ref().map(|(_, content)| text(content));
-    let personal_hash = content.as_deref().map(|content| personal_hash(&salt, content));
+    let personal_hash = content
+        .as_deref()
+        .map(|content| personal_hash(&salt, content));
     let digest = Chained {
         org: tx.org().as_bytes(),
         id: id.as_bytes(),
@@ -276,7 +287,9 @@ pub(crate) async fn page(tx: &Tx<'_>, after: i64, limit: i64) -> Result<Vec<Stor
             &[(&tx.org(), Type::UUID), (&after, Type::INT8), (&limit, Type::INT8)],
         )
         .await?;
-    rows.iter().map(|row| stored(row, tx.org().as_bytes())).collect()
+    rows.iter()
+        .map(|row| stored(row, tx.org().as_bytes()))
+        .collect()
 }
 
 fn stored(row: &tokio_postgres::Row, org: &[u8]) -> Result<Stored, Error> {
@@ -288,7 +301,9 @@ fn stored(row: &tokio_postgres::Row, org: &[u8]) -> Result<Stored, Error> {
     let personal = match (&expected, salt.zip(content)) {
         (None, _) => Personal::Never,
         (Some(_), None) => Personal::Erased,
-        (Some(hash), Some((salt, content))) if *hash == personal_hash(&salt, content) => Personal::Kept,
+        (Some(hash), Some((salt, content))) if *hash == personal_hash(&salt, content) => {
+            Personal::Kept
+        }
         _ => Personal::Altered,
     };
     let digest = Chained {
@@ -323,5 +338,6 @@ pub(crate) async fn head(tx: &Tx<'_>) -> Result<Option<(i64, Vec<u8>)>, Error> {
             &[(&tx.org(), Type::UUID)],
         )
         .await?;
-    row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+    row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .transpose()
 }

@@ -42,13 +42,13 @@ pub(crate) async fn policy_by_name(tx: &Tx<'_>, name: &str) -> Result<Option<Pol
     }))
 }
 
-pub(crate) async fn product_by_code(
-    tx: &Tx<'_>,
-    code: &str,
-) -> Result<Option<ProductId>, Error> {
+pub(crate) async fn product_by_code(tx: &Tx<'_>, code: &str) -> Result<Option<ProductId>, Error> {
     let sql = "SELECT id FROM licet.products WHERE org_id = $1 AND code = $2";
-    let row = tx.query_opt(sql, &[(&tx.org(), Type::UUID), (&code, Type::TEXT)]).await?;
-    row.map(|row| Ok(ProductId::from_uuid(row.try_get(0)?))).transpose()
+    let row = tx
+        .query_opt(sql, &[(&tx.org(), Type::UUID), (&code, Type::TEXT)])
+        .await?;
+    row.map(|row| Ok(ProductId::from_uuid(row.try_get(0)?)))
+        .transpose()
 }
 
 pub(crate) async fn feature_set_by_name(
@@ -56,8 +56,11 @@ pub(crate) async fn feature_set_by_name(
     name: &str,
 ) -> Result<Option<FeatureSetId>, Error> {
     let sql = "SELECT id FROM licet.feature_sets WHERE org_id = $1 AND name = $2";
-    let row = tx.query_opt(sql, &[(&tx.org(), Type::UUID), (&name, Type::TEXT)]).await?;
-    row.map(|row| Ok(FeatureSetId::from_uuid(row.try_get(0)?))).transpose()
+    let row = tx
+        .query_opt(sql, &[(&tx.org(), Type::UUID), (&name, Type::TEXT)])
+        .await?;
+    row.map(|row| Ok(FeatureSetId::from_uuid(row.try_get(0)?)))
+        .transpose()
 }
 
 pub(crate) async fn insert_product(
@@ -88,13 +91,21 @@ pub(crate) async fn insert_feature_set(
 ) -> Result<(), Error> {
     tx.execute(
         "INSERT INTO licet.feature_sets (org_id, id, name) VALUES ($1, $2, $3)",
-        &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID), (&name, Type::TEXT)],
+        &[
+            (&tx.org(), Type::UUID),
+            (&id.uuid(), Type::UUID),
+            (&name, Type::TEXT),
+        ],
     )
     .await?;
     tx.execute(
         "INSERT INTO licet.feature_set_revisions (org_id, feature_set_id, revision, features)
          VALUES ($1, $2, 1, $3)",
-        &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID), (&Json(features), Type::JSONB)],
+        &[
+            (&tx.org(), Type::UUID),
+            (&id.uuid(), Type::UUID),
+            (&Json(features), Type::JSONB),
+        ],
     )
     .await?;
     Ok(())
@@ -118,11 +129,7 @@ pub(crate) async fn insert_policy(tx: &Tx<'_>, policy: &NewPolicy<'_>) -> Result
 }
 
 /// Has licenses of a policy cover a product from now on.
-pub(crate) async fn cover(
-    tx: &Tx<'_>,
-    policy: PolicyId,
-    product: ProductId,
-) -> Result<(), Error> {
+pub(crate) async fn cover(tx: &Tx<'_>, policy: PolicyId, product: ProductId) -> Result<(), Error> {
     tx.execute(
         "INSERT INTO licet.policy_products (org_id, policy_id, product_id) VALUES ($1, $2, $3)
          ON CONFLICT (org_id, policy_id, product_id) DO NOTHING",

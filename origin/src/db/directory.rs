@@ -25,11 +25,18 @@ impl Directory {
     }
 
     fn known(&self, tag: OrgTag) -> Option<OrgId> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&tag).copied()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&tag)
+            .copied()
     }
 
     fn remember(&self, tag: OrgTag, org: OrgId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(tag, org);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put(tag, org);
     }
 }
 
@@ -38,7 +45,9 @@ impl Database {
         if let Some(org) = self.directory.known(tag) {
             return Ok(Some(org));
         }
-        let found = self.look_up("SELECT licet.org_id_by_tag($1)", tag.as_str()).await?;
+        let found = self
+            .look_up("SELECT licet.org_id_by_tag($1)", tag.as_str())
+            .await?;
         if let Some(org) = found {
             self.directory.remember(tag, org);
         }
@@ -51,7 +60,9 @@ impl Database {
 
     async fn look_up(&self, sql: &str, name: &str) -> Result<Option<OrgId>, Error> {
         let connection = self.connection().await?;
-        let row = connection.query_typed_one(sql, &[(&name, Type::TEXT)]).await?;
+        let row = connection
+            .query_typed_one(sql, &[(&name, Type::TEXT)])
+            .await?;
         Ok(row.try_get::<_, Option<Uuid>>(0)?.map(OrgId::from_uuid))
     }
 }

@@ -40,7 +40,11 @@ impl Error {
     pub(super) fn is_conflict(&self) -> bool {
         matches!(self, Self::Changed)
             || self.state().is_some_and(|state| {
-                [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(state)
+                [
+                    SqlState::T_R_SERIALIZATION_FAILURE,
+                    SqlState::T_R_DEADLOCK_DETECTED,
+                ]
+                .contains(state)
             })
     }
 
@@ -49,7 +53,9 @@ impl Error {
         match self {
             Self::Statement(error) => {
                 error.is_closed()
-                    || error.source().is_some_and(|cause| cause.is::<std::io::Error>())
+                    || error
+                        .source()
+                        .is_some_and(|cause| cause.is::<std::io::Error>())
                     || self.state().is_some_and(is_shutdown)
             }
             _ => false,
@@ -62,12 +68,12 @@ impl Error {
     }
 
     /// What becomes of it when it is this constraint that was violated.
-    pub(crate) fn on_constraint(
-        self,
-        name: &str,
-        rejection: impl FnOnce() -> Rejection,
-    ) -> Self {
-        if self.constraint() == Some(name) { rejection().into() } else { self }
+    pub(crate) fn on_constraint(self, name: &str, rejection: impl FnOnce() -> Rejection) -> Self {
+        if self.constraint() == Some(name) {
+            rejection().into()
+        } else {
+            self
+        }
     }
 
     /// The constraint that was violated.
@@ -92,8 +98,12 @@ fn is_shutdown(state: &SqlState) -> bool {
 
 fn may_pass(state: &SqlState) -> bool {
     is_shutdown(state)
-        || [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE, SqlState::TOO_MANY_CONNECTIONS]
-            .contains(state)
+        || [
+            SqlState::QUERY_CANCELED,
+            SqlState::LOCK_NOT_AVAILABLE,
+            SqlState::TOO_MANY_CONNECTIONS,
+        ]
+        .contains(state)
 }
 
 impl fmt::Display for Error {
@@ -135,7 +145,9 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
             Error::Other(fault) => fault,
-            Error::NoConnection(_) | Error::Changed | Error::KeyInFlight => Self::unavailable("the database", error),
+            Error::NoConnection(_) | Error::Changed | Error::KeyInFlight => {
+                Self::unavailable("the database", error)
+            }
             Error::Statement(_)
                 if error.is_disconnect()
                     || error.is_conflict()
@@ -153,7 +165,9 @@ impl From<Error> for Fault {
 #[must_use]
 pub fn describe(error: &tokio_postgres::Error) -> String {
     if let Some(error) = error.as_db_error() {
-        let constraint = error.constraint().map(|name| format!(" (constraint {name})"));
+        let constraint = error
+            .constraint()
+            .map(|name| format!(" (constraint {name})"));
         return format!(
             "{} [{}]{}",
             error.message(),

@@ -13,7 +13,10 @@ use tokio_postgres::{
     types::{Json, Type},
 };
 
-use super::{Error, Tx, activations::Activation, catalogue::revision, licenses::LicenseStatus, organizations::version};
+use super::{
+    Error, Tx, activations::Activation, catalogue::revision, licenses::LicenseStatus,
+    organizations::version,
+};
 use crate::{clock, random::RowId};
 
 /// What a license grants.
@@ -62,7 +65,10 @@ macro_rules! select {
 pub(crate) async fn lock_by_key(tx: &Tx<'_>, key_hash: &[u8; 32]) -> Result<Option<Grant>, Error> {
     let row = tx
         .query_opt(
-            select!("", "WHERE l.org_id = $1 AND l.key_hash = $2 FOR NO KEY UPDATE OF l"),
+            select!(
+                "",
+                "WHERE l.org_id = $1 AND l.key_hash = $2 FOR NO KEY UPDATE OF l"
+            ),
             &[(&tx.org(), Type::UUID), (&key_hash.as_slice(), Type::BYTEA)],
         )
         .await?;
@@ -99,7 +105,9 @@ fn grant(row: &Row) -> Result<Grant, Error> {
     Ok(Grant {
         license: LicenseId::from_uuid(row.try_get(0)?),
         status: LicenseStatus::from_column(row.try_get(1)?)?,
-        expires_at: row.try_get::<_, Option<SystemTime>>(2)?.map(clock::timestamp),
+        expires_at: row
+            .try_get::<_, Option<SystemTime>>(2)?
+            .map(clock::timestamp),
         max_activations: i64::from(row.try_get::<_, i32>(3)?),
         tier: tier(row.try_get(4)?)?,
         token_lifetime_s: i64::from(row.try_get::<_, i32>(5)?),

@@ -77,7 +77,9 @@ pub(crate) async fn find(tx: &Tx<'_>, key: &str) -> Result<Option<Earlier>, Erro
         request_hash: row.try_get(0)?,
         outcome: Outcome {
             code: code.ok_or(Error::Row("idempotency_keys.code"))?,
-            activation: row.try_get::<_, Option<Uuid>>(2)?.map(ActivationId::from_uuid),
+            activation: row
+                .try_get::<_, Option<Uuid>>(2)?
+                .map(ActivationId::from_uuid),
         },
     }))
 }
@@ -159,7 +161,11 @@ pub(crate) async fn made(tx: &Tx<'_>, key: &str) -> Result<Option<(Vec<u8>, Valu
 pub(crate) async fn record_made(tx: &Tx<'_>, key: &str, made: &Value) -> Result<(), Error> {
     tx.execute(
         "UPDATE licet.idempotency_keys SET made = $3 WHERE org_id = $1 AND key = $2",
-        &[(&tx.org(), Type::UUID), (&key, Type::TEXT), (&Json(made), Type::JSONB)],
+        &[
+            (&tx.org(), Type::UUID),
+            (&key, Type::TEXT),
+            (&Json(made), Type::JSONB),
+        ],
     )
     .await?;
     Ok(())

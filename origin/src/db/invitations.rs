@@ -45,7 +45,9 @@ macro_rules! columns {
 
 fn invitation(row: &Row) -> Result<Invitation, Error> {
     let time = |column: usize| -> Result<Option<Timestamp>, Error> {
-        Ok(row.try_get::<_, Option<SystemTime>>(column)?.map(clock::timestamp))
+        Ok(row
+            .try_get::<_, Option<SystemTime>>(column)?
+            .map(clock::timestamp))
     };
     Ok(Invitation {
         id: InvitationId::from_uuid(row.try_get(0)?),
@@ -112,7 +114,10 @@ pub(crate) async fn lock_by_token(
     let row = tx
         .query_opt(
             columns!("WHERE org_id = $1 AND token_hash = $2 FOR NO KEY UPDATE"),
-            &[(&tx.org(), Type::UUID), (&token_hash.as_slice(), Type::BYTEA)],
+            &[
+                (&tx.org(), Type::UUID),
+                (&token_hash.as_slice(), Type::BYTEA),
+            ],
         )
         .await?;
     row.map(|row| invitation(&row)).transpose()
@@ -145,11 +150,7 @@ pub(crate) async fn list(
 }
 
 /// Takes an invitation back; false when there is none, or it was over.
-pub(crate) async fn revoke(
-    tx: &Tx<'_>,
-    id: InvitationId,
-    now: Timestamp,
-) -> Result<bool, Error> {
+pub(crate) async fn revoke(tx: &Tx<'_>, id: InvitationId, now: Timestamp) -> Result<bool, Error> {
     let revoked = tx
         .execute(
             "UPDATE licet.invitations SET revoked_at = $3

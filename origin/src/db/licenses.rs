@@ -63,7 +63,10 @@ pub(crate) async fn insert(tx: &Tx<'_>, license: &NewLicense) -> Result<(), Erro
             (&license.policy.uuid(), Type::UUID),
             (&license.feature_set.uuid(), Type::UUID),
             (&license.max_activations, Type::INT4),
-            (&license.expires_at.map(clock::system_time), Type::TIMESTAMPTZ),
+            (
+                &license.expires_at.map(clock::system_time),
+                Type::TIMESTAMPTZ,
+            ),
         ],
     )
     .await?;
@@ -92,7 +95,8 @@ pub(crate) async fn lock_status(
             &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
         )
         .await?;
-    row.map(|row| LicenseStatus::from_column(row.try_get(0)?)).transpose()
+    row.map(|row| LicenseStatus::from_column(row.try_get(0)?))
+        .transpose()
 }
 
 /// Gives a license another status.
@@ -150,7 +154,9 @@ pub(crate) async fn view(tx: &Tx<'_>, id: LicenseId) -> Result<Option<LicenseVie
         status_since: clock::timestamp(row.try_get(1)?),
         policy: row.try_get(2)?,
         max_activations: row.try_get(3)?,
-        expires_at: row.try_get::<_, Option<SystemTime>>(4)?.map(clock::timestamp),
+        expires_at: row
+            .try_get::<_, Option<SystemTime>>(4)?
+            .map(clock::timestamp),
         created_at: clock::timestamp(row.try_get(5)?),
         products: row.try_get(6)?,
         live_activations: row.try_get(7)?,

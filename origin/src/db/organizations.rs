@@ -89,7 +89,9 @@ macro_rules! profile_columns {
 
 /// The tenant's profile.
 pub(crate) async fn profile(tx: &Tx<'_>) -> Result<Profile, Error> {
-    let row = tx.query_opt(profile_columns!(""), &[(&tx.org(), Type::UUID)]).await?;
+    let row = tx
+        .query_opt(profile_columns!(""), &[(&tx.org(), Type::UUID)])
+        .await?;
     profile_of(&row.ok_or(Error::Row("organizations"))?)
 }
 
@@ -182,5 +184,7 @@ pub(super) fn version(number: i64) -> Result<u64, Error> {
 
 /// Version of the tenant's key set; none where there is no such organization.
 pub(crate) async fn keys_version(tx: &Tx<'_>) -> Result<Option<u64>, Error> {
-    Ok(find(tx).await?.map(|organization| organization.keys_version))
+    Ok(find(tx)
+        .await?
+        .map(|organization| organization.keys_version))
 }

@@ -67,7 +67,9 @@ impl Database {
         let manager = Manager::from_config(
             config,
             NoTls,
-            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            },
         );
         let pool = Pool::builder(manager)
             .max_size(settings.pool_size)
@@ -77,11 +79,18 @@ impl Database {
             .recycle_timeout(Some(Duration::from_secs(1)))
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Self { pool, directory: Arc::new(Directory::new()), metrics })
+        Ok(Self {
+            pool,
+            directory: Arc::new(Directory::new()),
+            metrics,
+        })
     }
 
     pub(super) async fn connection(&self) -> Result<Object, Error> {
-        self.pool.get().await.map_err(|error| Error::NoConnection(sentence(&error)))
+        self.pool
+            .get()
+            .await
+            .map_err(|error| Error::NoConnection(sentence(&error)))
     }
 
     /// Connections that exist, and those of them that are idle.

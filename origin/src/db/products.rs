@@ -44,7 +44,9 @@ fn product(row: &Row) -> Result<Product, Error> {
         version: row.try_get(4)?,
         created_at: clock::timestamp(row.try_get(5)?),
         updated_at: clock::timestamp(row.try_get(6)?),
-        deleted_at: row.try_get::<_, Option<SystemTime>>(7)?.map(clock::timestamp),
+        deleted_at: row
+            .try_get::<_, Option<SystemTime>>(7)?
+            .map(clock::timestamp),
     })
 }
 

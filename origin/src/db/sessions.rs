@@ -93,7 +93,8 @@ pub(crate) async fn live(
             ],
         )
         .await?;
-    row.map(|row| Ok((role(row.try_get(0)?)?, Plan::from_column(row.try_get(1)?)?))).transpose()
+    row.map(|row| Ok((role(row.try_get(0)?)?, Plan::from_column(row.try_get(1)?)?)))
+        .transpose()
 }
 
 /// A session's row.
@@ -160,12 +161,7 @@ pub(crate) async fn renew(
 }
 
 /// Ends a session; false when there is none, or it was over.
-pub(crate) async fn end(
-    tx: &Tx<'_>,
-    id: EventId,
-    why: Why,
-    now: Timestamp,
-) -> Result<bool, Error> {
+pub(crate) async fn end(tx: &Tx<'_>, id: EventId, why: Why, now: Timestamp) -> Result<bool, Error> {
     let ended = tx
         .execute(
             "UPDATE licet.sessions SET ended_at = $3, ended_why = $4
@@ -255,5 +251,6 @@ pub(crate) async fn owner(tx: &Tx<'_>, id: EventId) -> Result<Option<UserId>, Er
             &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
         )
         .await?;
-    row.map(|row| Ok(UserId::from_uuid(row.try_get(0)?))).transpose()
+    row.map(|row| Ok(UserId::from_uuid(row.try_get(0)?)))
+        .transpose()
 }

@@ -37,7 +37,9 @@ pub(crate) async fn in_force(tx: &Tx<'_>) -> Result<Vec<SigningKey>, Error> {
             Ok(SigningKey {
                 number: u32::try_from(row.try_get::<_, i32>(0)?)
                     .map_err(|_| Error::Row("signing_keys.number"))?,
-                public: public.try_into().map_err(|_| Error::Row("signing_keys.public_key"))?,
+                public: public
+                    .try_into()
+                    .map_err(|_| Error::Row("signing_keys.public_key"))?,
                 sealed_seed: row.try_get(2)?,
                 state: match row.try_get(3)? {
                     "ACTIVE" => KeyState::Active,

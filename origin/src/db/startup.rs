@@ -118,6 +118,10 @@ impl Database {
                 return Ok(Err(Refusal::Unknown(position + 1)));
             }
         }
-        Ok(if rows.len() < MIGRATIONS.len() { Err(Refusal::Behind(rows.len())) } else { Ok(()) })
+        Ok(if rows.len() < MIGRATIONS.len() {
+            Err(Refusal::Behind(rows.len()))
+        } else {
+            Ok(())
+        })
     }
 }

@@ -18,8 +18,12 @@ pub(crate) struct StatusEntry {
 
 impl StatusEntry {
     pub(super) fn from_columns(list: i32, index: i32) -> Result<Self, Error> {
-        let positive = |number: i32| u32::try_from(number).map_err(|_| Error::Row("a status entry"));
-        Ok(Self { list: positive(list)?, index: positive(index)? })
+        let positive =
+            |number: i32| u32::try_from(number).map_err(|_| Error::Row("a status entry"));
+        Ok(Self {
+            list: positive(list)?,
+            index: positive(index)?,
+        })
     }
 
     pub(super) fn column(number: u32) -> Result<i32, Error> {
@@ -32,7 +36,10 @@ pub(crate) async fn begin(tx: &Tx<'_>, number: u32) -> Result<(), Error> {
     tx.execute(
         "INSERT INTO licet.status_versions (org_id, number) VALUES ($1, $2)
          ON CONFLICT (org_id, number) DO NOTHING",
-        &[(&tx.org(), Type::UUID), (&StatusEntry::column(number)?, Type::INT4)],
+        &[
+            (&tx.org(), Type::UUID),
+            (&StatusEntry::column(number)?, Type::INT4),
+        ],
     )
     .await?;
     Ok(())
@@ -47,7 +54,8 @@ pub(crate) async fn newest(tx: &Tx<'_>) -> Result<Option<StatusEntry>, Error> {
             &[(&tx.org(), Type::UUID)],
         )
         .await?;
-    row.map(|row| StatusEntry::from_columns(row.try_get(0)?, row.try_get(1)?)).transpose()
+    row.map(|row| StatusEntry::from_columns(row.try_get(0)?, row.try_get(1)?))
+        .transpose()
 }
 
 /// Takes the next entry of a list for this transaction, which [`super::activations::insert`] then
@@ -56,7 +64,10 @@ pub(crate) async fn advance(tx: &Tx<'_>, number: u32) -> Result<(), Error> {
     tx.execute(
         "UPDATE licet.status_versions SET next_index = next_index + 1
          WHERE org_id = $1 AND number = $2 AND next_index < 131072",
-        &[(&tx.org(), Type::UUID), (&StatusEntry::column(number)?, Type::INT4)],
+        &[
+            (&tx.org(), Type::UUID),
+            (&StatusEntry::column(number)?, Type::INT4),
+        ],
     )
     .await?;
     Ok(())
@@ -66,7 +77,10 @@ pub(crate) async fn advance(tx: &Tx<'_>, number: u32) -> Result<(), Error> {
 pub(crate) async fn bump(tx: &Tx<'_>, number: u32) -> Result<(), Error> {
     tx.execute(
         "UPDATE licet.status_versions SET version = version + 1 WHERE org_id = $1 AND number = $2",
-        &[(&tx.org(), Type::UUID), (&StatusEntry::column(number)?, Type::INT4)],
+        &[
+            (&tx.org(), Type::UUID),
+            (&StatusEntry::column(number)?, Type::INT4),
+        ],
     )
     .await?;
     Ok(())
@@ -84,7 +98,10 @@ pub(crate) async fn bump_for_license(tx: &Tx<'_>, license: LicenseId) -> Result<
             &[(&tx.org(), Type::UUID), (&license.uuid(), Type::UUID)],
         )
         .await?;
-    let numbers = lists.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i32>, _>>()?;
+    let numbers = lists
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<Vec<i32>, _>>()?;
     tx.execute(
         "UPDATE licet.status_versions SET version = version + 1
          WHERE org_id = $1 AND number = ANY ($2)",
@@ -103,11 +120,10 @@ pub(crate) struct ListVersion {
     pub(crate) keys_version: u64,
 }
 
-pub(crate) async fn list_version(
-    tx: &Tx<'_>,
-    number: u32,
-) -> Result<Option<ListVersion>, Error> {
-    let Ok(number) = StatusEntry::column(number) else { return Ok(None) };
+pub(crate) async fn list_version(tx: &Tx<'_>, number: u32) -> Result<Option<ListVersion>, Error> {
+    let Ok(number) = StatusEntry::column(number) else {
+        return Ok(None);
+    };
     let row = tx
         .query_opt(
             "SELECT s.version, s.next_index, o.keys_version
@@ -144,7 +160,9 @@ pub(crate) async fn content(
     tx: &Tx<'_>,
     number: u32,
 ) -> Result<Option<(ListVersion, Vec<Withdrawn>)>, Error> {
-    let Ok(number) = StatusEntry::column(number) else { return Ok(None) };
+    let Ok(number) = StatusEntry::column(number) else {
+        return Ok(None);
+    };
     let row = tx
         .query_opt(
             "SELECT s.version, s.next_index, o.keys_version, ARRAY(
@@ -167,7 +185,10 @@ pub(crate) async fn content(
     let packed: Vec<i32> = row.try_get(3)?;
     let entries = packed.into_iter().map(|entry| {
         let [low, ..] = entry.to_le_bytes();
-        Withdrawn { index: entry.unsigned_abs() >> 4, status: low & 0x0f }
+        Withdrawn {
+            index: entry.unsigned_abs() >> 4,
+            status: low & 0x0f,
+        }
     });
     Ok(Some((columns_of_version(&row)?, entries.collect())))
 }

@@ -65,7 +65,10 @@ impl Database {
         tag: OrgTag,
     ) -> Result<Option<Tenant>, Error> {
         let org = self.org_by_tag(tag).await?;
-        Ok(org.map(|org| Tenant { database: self.clone(), org }))
+        Ok(org.map(|org| Tenant {
+            database: self.clone(),
+            org,
+        }))
     }
 
     /// The organization that a slug names.
@@ -78,11 +81,17 @@ impl Database {
         slug: &str,
     ) -> Result<Option<Tenant>, Error> {
         let org = self.org_by_slug(slug).await?;
-        Ok(org.map(|org| Tenant { database: self.clone(), org }))
+        Ok(org.map(|org| Tenant {
+            database: self.clone(),
+            org,
+        }))
     }
 
     /// An organization that is about to be made.
     pub fn tenant_to_be(&self, _caller: &impl Caller, org: OrgId) -> Tenant {
-        Tenant { database: self.clone(), org }
+        Tenant {
+            database: self.clone(),
+            org,
+        }
     }
 }

@@ -36,14 +36,30 @@ impl Bench {
         let cluster = Cluster::temporary(&Options::default()).unwrap();
         cluster.create_database("licet").unwrap();
         let admin = cluster.admin_url("licet").parse().unwrap();
-        let passwords = Passwords { app: Some("p".into()), system: None };
-        Migrator::connect(&admin).await.unwrap().up(&passwords).await.unwrap();
+        let passwords = Passwords {
+            app: Some("p".into()),
+            system: None,
+        };
+        Migrator::connect(&admin)
+            .await
+            .unwrap()
+            .up(&passwords)
+            .await
+            .unwrap();
         let metrics = Arc::new(Metrics::new());
-        let settings = DatabaseSettings { pool_size: 1, ..DatabaseSettings::default() };
+        let settings = DatabaseSettings {
+            pool_size: 1,
+            ..DatabaseSettings::default()
+        };
         let config = cluster.url("licet", "licet_app", "p").parse().unwrap();
         let database = Database::new(&config, &settings, Arc::clone(&metrics)).unwrap();
         let tenant = database.tenant_to_be(&Tester, OrgId::generate().unwrap());
-        Self { cluster, tenant, database, metrics }
+        Self {
+            cluster,
+            tenant,
+            database,
+            metrics,
+        }
     }
 
     /// The server process behind the one connection.
@@ -55,7 +71,10 @@ impl Bench {
     }
 
     fn count(&self) -> String {
-        let rows = self.cluster.query("licet", "SELECT count(*) FROM licet.audit_events").unwrap();
+        let rows = self
+            .cluster
+            .query("licet", "SELECT count(*) FROM licet.audit_events")
+            .unwrap();
         rows[0][0].clone().unwrap()
     }
 }
@@ -94,7 +113,10 @@ async fn conflicts_are_tried_again(bench: &Bench) {
     assert_eq!(done.await.unwrap(), 2);
     assert_eq!(bench.count(), "1", "only the last attempt counts");
     let text = bench.metrics.render((0, 0), 0).unwrap();
-    assert!(text.contains(r#"tx_retries_total{name="conflict"} 2"#), "{text}");
+    assert!(
+        text.contains(r#"tx_retries_total{name="conflict"} 2"#),
+        "{text}"
+    );
 }
 
 async fn a_conflict_without_end_is_given_up(bench: &Bench) {
@@ -140,7 +162,11 @@ async fn a_cancelled_transaction_takes_its_connection_with_it(bench: &Bench) {
             tx.execute("SELECT pg_sleep(0.5)", &[]).await
         })
     });
-    assert!(tokio::time::timeout(Duration::from_millis(100), done).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(100), done)
+            .await
+            .is_err()
+    );
     assert_ne!(bench.backend().await, backend);
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert_eq!(bench.count(), "1");
@@ -174,7 +200,8 @@ async fn a_lost_connection_is_replaced_before_commit(bench: &Bench) {
         Box::pin(async move {
             tx.execute(WRITE, &[(&tx.org(), Type::UUID)]).await?;
             if attempts.fetch_add(1, Ordering::Relaxed) == 0 {
-                tx.execute("SELECT pg_terminate_backend(pg_backend_pid())", &[]).await?;
+                tx.execute("SELECT pg_terminate_backend(pg_backend_pid())", &[])
+                    .await?;
             }
             Ok(())
         })
@@ -186,6 +213,9 @@ async fn a_lost_connection_is_replaced_before_commit(bench: &Bench) {
 
 async fn nothing_is_seen_outside_of_a_transaction(bench: &Bench) {
     let connection = bench.database.connection().await.unwrap();
-    let row = connection.query_one("SELECT count(*) FROM licet.audit_events", &[]).await.unwrap();
+    let row = connection
+        .query_one("SELECT count(*) FROM licet.audit_events", &[])
+        .await
+        .unwrap();
     assert_eq!(row.get::<_, i64>(0), 0);
 }

@@ -73,7 +73,12 @@ impl Tx<'_> {
         sql: &'static str,
         arguments: &[Argument<'_>],
     ) -> Result<Option<Row>, Error> {
-        self.note(self.connection.client()?.query_typed_opt(sql, arguments).await)
+        self.note(
+            self.connection
+                .client()?
+                .query_typed_opt(sql, arguments)
+                .await,
+        )
     }
 
     /// Runs a statement for the number of rows that it touched.
@@ -85,7 +90,12 @@ impl Tx<'_> {
         sql: &'static str,
         arguments: &[Argument<'_>],
     ) -> Result<u64, Error> {
-        self.note(self.connection.client()?.execute_typed(sql, arguments).await)
+        self.note(
+            self.connection
+                .client()?
+                .execute_typed(sql, arguments)
+                .await,
+        )
     }
 
     fn note<T>(&self, result: Result<T, tokio_postgres::Error>) -> Result<T, Error> {
@@ -132,7 +142,10 @@ struct Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, in_doubt: false }
+        Self {
+            error,
+            in_doubt: false,
+        }
     }
 }
 
@@ -167,7 +180,9 @@ impl Tenant {
             tokio::time::sleep(pause(attempt)).await;
             attempt += 1;
         };
-        self.database.metrics.tx_ended(name, started.elapsed(), result.is_ok());
+        self.database
+            .metrics
+            .tx_ended(name, started.elapsed(), result.is_ok());
         result
     }
 
@@ -175,7 +190,9 @@ impl Tenant {
     where
         F: for<'a> Fn(&'a Tx<'s>) -> Work<'a, T>,
     {
-        let connection = Checkout { object: Some(self.database.connection().await?) };
+        let connection = Checkout {
+            object: Some(self.database.connection().await?),
+        };
         let tx = Tx {
             connection,
             org: self.org(),
@@ -190,7 +207,11 @@ impl Tenant {
         let connection = tx.connection;
         match worked {
             Ok(value) if !failed => {
-                connection.client()?.batch_execute("COMMIT").await.map_err(in_doubt)?;
+                connection
+                    .client()?
+                    .batch_execute("COMMIT")
+                    .await
+                    .map_err(in_doubt)?;
                 connection.give_back();
                 Ok(value)
             }
@@ -208,13 +229,19 @@ impl Tenant {
 /// A typed id, quoted: SET takes no parameters. `SET LOCAL` rather than `set_config()`, which
 /// Citus does not hand on to its workers.
 fn begin(org: OrgId) -> String {
-    format!("BEGIN; SET LOCAL licet.org_id = {}", escape_literal(&org.uuid().to_string()))
+    format!(
+        "BEGIN; SET LOCAL licet.org_id = {}",
+        escape_literal(&org.uuid().to_string())
+    )
 }
 
 fn in_doubt(error: tokio_postgres::Error) -> Failure {
     // An answer from the server, such as a serialization failure, leaves no doubt.
     let in_doubt = error.as_db_error().is_none();
-    Failure { error: error.into(), in_doubt }
+    Failure {
+        error: error.into(),
+        in_doubt,
+    }
 }
 
 /// Longer with each attempt, and different for each of those who collided.

@@ -48,7 +48,9 @@ pub(super) fn role(text: &str) -> Result<Role, Error> {
 
 fn user(row: &Row) -> Result<User, Error> {
     let time = |column: usize| -> Result<Option<Timestamp>, Error> {
-        Ok(row.try_get::<_, Option<SystemTime>>(column)?.map(clock::timestamp))
+        Ok(row
+            .try_get::<_, Option<SystemTime>>(column)?
+            .map(clock::timestamp))
     };
     Ok(User {
         id: UserId::from_uuid(row.try_get(0)?),
@@ -199,7 +201,9 @@ pub(crate) async fn lock_owners(tx: &Tx<'_>) -> Result<Vec<UserId>, Error> {
             &[(&tx.org(), Type::UUID)],
         )
         .await?;
-    rows.iter().map(|row| Ok(UserId::from_uuid(row.try_get(0)?))).collect()
+    rows.iter()
+        .map(|row| Ok(UserId::from_uuid(row.try_get(0)?)))
+        .collect()
 }
 
 /// Writes name, role and whether disabled as they now stand, and counts the version up.
@@ -233,7 +237,8 @@ pub(crate) async fn remove(tx: &Tx<'_>, id: UserId, now: Timestamp) -> Result<()
         ],
     )
     .await?;
-    tx.query_opt("SELECT licet.leave_login($1)", &[(&id.uuid(), Type::UUID)]).await?;
+    tx.query_opt("SELECT licet.leave_login($1)", &[(&id.uuid(), Type::UUID)])
+        .await?;
     Ok(())
 }
 
@@ -252,15 +257,17 @@ pub(crate) async fn login(tx: &Tx<'_>, id: UserId) -> Result<Option<Login>, Erro
             &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
         )
         .await?;
-    row.map(|row| Ok(Login { user: id, password_hash: row.try_get(0)? })).transpose()
+    row.map(|row| {
+        Ok(Login {
+            user: id,
+            password_hash: row.try_get(0)?,
+        })
+    })
+    .transpose()
 }
 
 /// Notes a login, if the password is still the one that was compared and the person still may.
-pub(crate) async fn logged_in(
-    tx: &Tx<'_>,
-    login: &Login,
-    now: Timestamp,
-) -> Result<bool, Error> {
+pub(crate) async fn logged_in(tx: &Tx<'_>, login: &Login, now: Timestamp) -> Result<bool, Error> {
     let noted = tx
         .execute(
             "UPDATE licet.users SET last_login_at = $4

@@ -30,7 +30,12 @@ impl SignedDocument {
         // The time is part of it: a copy's own `iat` is its evidence of freshness, so "not
         // modified" may only be said of this very copy.
         let etag = format!("\"{version}.{}\"", issued_at.unix());
-        Self { text: text.into(), version, issued_at, etag }
+        Self {
+            text: text.into(),
+            version,
+            issued_at,
+            etag,
+        }
     }
 
     /// The compact JWS.
@@ -97,7 +102,11 @@ impl Default for DocumentCache {
 impl DocumentCache {
     fn with_budget(budget: usize) -> Self {
         // Bounded by bytes below.
-        Self(Mutex::new(Remembered { copies: LruCache::unbounded(), bytes: 0, budget }))
+        Self(Mutex::new(Remembered {
+            copies: LruCache::unbounded(),
+            bytes: 0,
+            budget,
+        }))
     }
 
     /// The copy of a document in exactly this state, if it is not older than `max_age_s`.
@@ -143,12 +152,18 @@ mod tests {
     }
 
     fn state(revision: u32) -> DocumentState {
-        DocumentState::FeatureSet(FeatureSetVersion { revision, keys_version: 1 })
+        DocumentState::FeatureSet(FeatureSetVersion {
+            revision,
+            keys_version: 1,
+        })
     }
 
     fn copy(bytes: usize) -> Copy<DocumentState> {
         let document = SignedDocument::new("x".repeat(bytes), 1, NOW);
-        Copy { state: state(1), document: Arc::new(document) }
+        Copy {
+            state: state(1),
+            document: Arc::new(document),
+        }
     }
 
     #[test]

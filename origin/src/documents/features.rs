@@ -44,7 +44,9 @@ pub(crate) async fn feature_set(
     let found = tenant
         .run_tx("feature_set", |tx| {
             Box::pin(async move {
-                let Some(version) = feature_set_version(tx, set).await? else { return Ok(None) };
+                let Some(version) = feature_set_version(tx, set).await? else {
+                    return Ok(None);
+                };
                 let state = DocumentState::FeatureSet(version);
                 if let Some(document) = cache.get(id, state, RESIGN_AFTER_S, now) {
                     return Ok(Some(Found::Remembered(document)));
@@ -60,7 +62,9 @@ pub(crate) async fn feature_set(
         Some(Found::Content(version, features)) => (version, features),
     };
 
-    let keyring = keyrings.get_version(tenant, version.keys_version, now).await?;
+    let keyring = keyrings
+        .get_version(tenant, version.keys_version, now)
+        .await?;
     let claims = FeaturesClaims {
         iss: keyrings.issuer().into(),
         org: tenant.org(),
@@ -68,10 +72,20 @@ pub(crate) async fn feature_set(
         rev: version.revision,
         features: features.into_iter().collect(),
     };
-    let text = sign(&claims, Times::starting(now, DOCUMENT_LIFE_S), keyring.signer())
-        .map_err(|error| Fault::internal("signing a feature set", error))?;
+    let text = sign(
+        &claims,
+        Times::starting(now, DOCUMENT_LIFE_S),
+        keyring.signer(),
+    )
+    .map_err(|error| Fault::internal("signing a feature set", error))?;
     let document = Arc::new(SignedDocument::new(text, u64::from(version.revision), now));
     let state = DocumentState::FeatureSet(version);
-    cache.put(id, Copy { state, document: Arc::clone(&document) });
+    cache.put(
+        id,
+        Copy {
+            state,
+            document: Arc::clone(&document),
+        },
+    );
     Ok(Some((document, false)))
 }

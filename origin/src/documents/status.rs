@@ -46,7 +46,9 @@ pub(crate) async fn status_list(
     let found = tenant
         .run_tx("status_list", |tx| {
             Box::pin(async move {
-                let Some(version) = list_version(tx, number).await? else { return Ok(None) };
+                let Some(version) = list_version(tx, number).await? else {
+                    return Ok(None);
+                };
                 let state = state_of(version);
                 if let Some(document) = cache.get(id, state, max_age_s, now) {
                     return Ok(Some(Found::Remembered(document)));
@@ -62,7 +64,9 @@ pub(crate) async fn status_list(
         Some(Found::Content(version, entries)) => (version, entries),
     };
 
-    let keyring = keyrings.get_version(tenant, version.keys_version, now).await?;
+    let keyring = keyrings
+        .get_version(tenant, version.keys_version, now)
+        .await?;
     let claims = StatusListClaims {
         iss: keyrings.issuer().into(),
         org: tenant.org(),
@@ -71,10 +75,20 @@ pub(crate) async fn status_list(
         ttl,
         status_list: encode(version.taken, &entries)?,
     };
-    let text = sign(&claims, Times::starting(now, DOCUMENT_LIFE_S), keyring.signer())
-        .map_err(|error| Fault::internal("signing a status list", error))?;
+    let text = sign(
+        &claims,
+        Times::starting(now, DOCUMENT_LIFE_S),
+        keyring.signer(),
+    )
+    .map_err(|error| Fault::internal("signing a status list", error))?;
     let document = Arc::new(SignedDocument::new(text, version.version, now));
-    cache.put(id, Copy { state: state_of(version), document: Arc::clone(&document) });
+    cache.put(
+        id,
+        Copy {
+            state: state_of(version),
+            document: Arc::clone(&document),
+        },
+    );
     Ok(Some((document, false)))
 }
 
@@ -85,7 +99,10 @@ fn length(taken: u32) -> u32 {
 /// What a copy's content follows from. An entry taken since changes it only when the list must
 /// become longer: it is valid, as the padding says already.
 fn state_of(version: ListVersion) -> DocumentState {
-    DocumentState::StatusList(ListVersion { taken: length(version.taken), ..version })
+    DocumentState::StatusList(ListVersion {
+        taken: length(version.taken),
+        ..version
+    })
 }
 
 /// Writes the entries; of several values for one the gravest stands, in the order in which
@@ -95,7 +112,9 @@ fn encode(taken: u32, entries: &[Withdrawn]) -> Result<Encoded, Fault> {
     let mut list = StatusList::new(Bits::Four, length(taken) as usize).map_err(broken)?;
     for entry in entries {
         let index = entry.index as usize;
-        let graver = list.get(index).is_none_or(|there| there == 0 || entry.status < there);
+        let graver = list
+            .get(index)
+            .is_none_or(|there| there == 0 || entry.status < there);
         if graver {
             list.set(index, entry.status).map_err(broken)?;
         }
@@ -124,12 +143,26 @@ mod tests {
         ];
         let list = encode(4, &entries).unwrap().decode().unwrap();
         let values: Vec<u8> = (0..4).filter_map(|index| list.get(index)).collect();
-        assert_eq!(values, [status::DEACTIVATED, status::REVOKED, status::SUSPENDED, status::VALID]);
+        assert_eq!(
+            values,
+            [
+                status::DEACTIVATED,
+                status::REVOKED,
+                status::SUSPENDED,
+                status::VALID
+            ]
+        );
     }
 
     #[test]
     fn lists_grow_by_doubling_within_bounds() {
-        for (taken, length) in [(0, 1024), (1024, 1024), (1025, 2048), (ENTRIES - 1, 1 << 17), (ENTRIES, 1 << 17)] {
+        for (taken, length) in [
+            (0, 1024),
+            (1024, 1024),
+            (1025, 2048),
+            (ENTRIES - 1, 1 << 17),
+            (ENTRIES, 1 << 17),
+        ] {
             assert_eq!(encode(taken, &[]).unwrap().decode().unwrap().len(), length);
         }
         assert!(encode(0, &[entry(1024, 1)]).is_err());

@@ -21,21 +21,29 @@ pub(super) async fn handle(
     call: EdgeCall,
 ) -> Result<Json<ActivationAnswer>, HandlerError> {
     let request: ActivateRequest = call.json()?;
-    let key: LicenseKey = request
-        .license_key
-        .parse()
-        .map_err(|error: licet_shared::license_key::LicenseKeyError| {
+    let key: LicenseKey = request.license_key.parse().map_err(
+        |error: licet_shared::license_key::LicenseKeyError| {
             HandlerError::problem(ProblemCode::LicenseKeyMalformed, error.to_string())
-        })?;
+        },
+    )?;
     let answer = match call.caller.find_org(key.org()).await? {
         None => ActivationAnswer::plain(Code::LicenseNotFound),
         Some(tenant) => {
-            let once = call
-                .idempotency_key
-                .as_deref()
-                .map(|key| Once { key, request_hash: request_hash(&call.body) });
+            let once = call.idempotency_key.as_deref().map(|key| Once {
+                key,
+                request_hash: request_hash(&call.body),
+            });
             let origin = call.origin();
-            activate(&tenant, state.keyrings(), &key, &request, once, origin, call.now).await?
+            activate(
+                &tenant,
+                state.keyrings(),
+                &key,
+                &request,
+                once,
+                origin,
+                call.now,
+            )
+            .await?
         }
     };
     Ok(call.answer(&state, OPERATION, answer))
@@ -43,7 +51,12 @@ pub(super) async fn handle(
 
 /// What tells one request from another: the operation and the body as it was sent.
 fn request_hash(body: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update(OPERATION).chain_update([0]).chain_update(body).finalize().into()
+    Sha256::new()
+        .chain_update(OPERATION)
+        .chain_update([0])
+        .chain_update(body)
+        .finalize()
+        .into()
 }
 
 impl From<ActivateError> for HandlerError {

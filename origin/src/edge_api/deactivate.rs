@@ -17,7 +17,15 @@ pub(super) async fn handle(
         Err(code) => ActivationAnswer::plain(code),
         Ok(it) => {
             let keyrings = state.keyrings();
-            deactivate(&it.tenant, keyrings, &it.token, it.keyring, call.origin(), call.now).await?
+            deactivate(
+                &it.tenant,
+                keyrings,
+                &it.token,
+                it.keyring,
+                call.origin(),
+                call.now,
+            )
+            .await?
         }
     };
     Ok(call.answer(&state, "deactivate", answer))

@@ -19,13 +19,18 @@ pub(super) fn respond(
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let mut response = document.text().into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         response
     };
     let headers = response.headers_mut();
     headers.insert(header::ETAG, etag);
     // Edges keep documents by rules of their own; whatever stands between must not.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-store"),
+    );
     Ok(response)
 }
 
@@ -54,7 +59,11 @@ pub(super) fn max_age_s(request: &HeaderMap) -> Option<i64> {
             }
             let (name, seconds) = directive.split_once('=')?;
             let ours = name.trim().eq_ignore_ascii_case("max-age");
-            if ours { seconds.trim().parse::<u32>().ok().map(i64::from) } else { None }
+            if ours {
+                seconds.trim().parse::<u32>().ok().map(i64::from)
+            } else {
+                None
+            }
         })
         .min()
 }
@@ -78,7 +87,11 @@ mod tests {
             ("7.100", false),
             ("", false),
         ] {
-            assert_eq!(holds(&headers(header::IF_NONE_MATCH, given), r#""7.100""#), held, "{given}");
+            assert_eq!(
+                holds(&headers(header::IF_NONE_MATCH, given), r#""7.100""#),
+                held,
+                "{given}"
+            );
         }
         assert!(!holds(&HeaderMap::new(), r#""7.100""#));
     }
@@ -94,7 +107,11 @@ mod tests {
             ("max-age", None),
             ("s-maxage=3", None),
         ] {
-            assert_eq!(max_age_s(&headers(header::CACHE_CONTROL, given)), age, "{given}");
+            assert_eq!(
+                max_age_s(&headers(header::CACHE_CONTROL, given)),
+                age,
+                "{given}"
+            );
         }
     }
 }

@@ -21,7 +21,9 @@ pub(super) async fn handle(
     let now = call.now;
     // What the database says now, not what was true when the keys were last read.
     let version = tenant
-        .run_tx("keys_version", |tx| Box::pin(crate::db::organizations::keys_version(tx)))
+        .run_tx("keys_version", |tx| {
+            Box::pin(crate::db::organizations::keys_version(tx))
+        })
         .await?
         .ok_or_else(HandlerError::not_found)?;
     let keyring = state.keyrings().get_version(&tenant, version, now).await?;

@@ -15,7 +15,16 @@ pub(super) async fn handle(
 ) -> Result<Json<ActivationAnswer>, HandlerError> {
     let answer = match presented(&state, &call).await? {
         Err(code) => ActivationAnswer::plain(code),
-        Ok(it) => refresh(&it.tenant, state.keyrings(), &it.token, it.keyring, call.now).await?,
+        Ok(it) => {
+            refresh(
+                &it.tenant,
+                state.keyrings(),
+                &it.token,
+                it.keyring,
+                call.now,
+            )
+            .await?
+        }
     };
     Ok(call.answer(&state, "refresh", answer))
 }

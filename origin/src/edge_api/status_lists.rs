@@ -20,7 +20,8 @@ pub(super) async fn handle(
 ) -> Result<Response, HandlerError> {
     let number = canonical(&number).ok_or_else(HandlerError::not_found)?;
     let tenant = call.caller.for_org(&tag).await?;
-    let max_age_s = max_age_s(&call.headers).map_or(DEFAULT_MAX_AGE_S, |age| age.min(DEFAULT_MAX_AGE_S));
+    let max_age_s =
+        max_age_s(&call.headers).map_or(DEFAULT_MAX_AGE_S, |age| age.min(DEFAULT_MAX_AGE_S));
     let (document, remembered) = status_list(
         &tenant,
         state.keyrings(),

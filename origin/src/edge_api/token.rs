@@ -35,5 +35,9 @@ pub(super) async fn presented(
         return Ok(Err(Code::UnknownKey));
     };
     let verified = verify_token(&tenant, state.keyrings(), &text, call.now).await?;
-    Ok(verified.map(|(token, keyring)| Presented { tenant, token, keyring }))
+    Ok(verified.map(|(token, keyring)| Presented {
+        tenant,
+        token,
+        keyring,
+    }))
 }

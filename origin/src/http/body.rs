@@ -27,15 +27,17 @@ pub(crate) async fn read(body: Body, headers: &HeaderMap) -> Result<Bytes, Handl
     match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => {
-            Err(HandlerError::problem(ProblemCode::BadRequest, "The body broke off."))
-        }
+        Err(_) => Err(HandlerError::problem(
+            ProblemCode::BadRequest,
+            "The body broke off.",
+        )),
     }
 }
 
 /// A key that the table can hold.
 pub(crate) fn check_key(key: &str) -> Result<String, HandlerError> {
-    let sound = (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    let sound =
+        (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
     if sound {
         Ok(key.to_owned())
     } else {
@@ -48,10 +50,14 @@ pub(crate) fn check_key(key: &str) -> Result<String, HandlerError> {
 
 /// Whether a body is declared as JSON.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
+    let Some(value) = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
     else {
         return false;
     };
-    let media_type = value.split_once(';').map_or(value, |(media_type, _)| media_type);
+    let media_type = value
+        .split_once(';')
+        .map_or(value, |(media_type, _)| media_type);
     media_type.trim().eq_ignore_ascii_case("application/json")
 }

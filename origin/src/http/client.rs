@@ -12,7 +12,10 @@ pub(super) struct Peer(pub(super) IpAddr);
 /// `X-Forwarded-For` only what a trusted proxy has added counts, so it is read from its end.
 pub(crate) fn client_address(parts: &Parts, trusted: &[IpAddr]) -> IpAddr {
     // Without a connection there is a test.
-    let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0);
+    let peer = parts
+        .extensions
+        .get::<Peer>()
+        .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0);
     if !trusted.contains(&peer.to_canonical()) {
         return peer;
     }
@@ -25,7 +28,9 @@ pub(crate) fn client_address(parts: &Parts, trusted: &[IpAddr]) -> IpAddr {
         .flat_map(|value| value.split(','))
         .collect();
     for address in forwarded.into_iter().rev() {
-        let Ok(address) = address.trim().parse::<IpAddr>() else { break };
+        let Ok(address) = address.trim().parse::<IpAddr>() else {
+            break;
+        };
         client = address.to_canonical();
         if !trusted.contains(&client) {
             break;
@@ -44,7 +49,9 @@ mod tests {
         let trusted = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
         let mut request = Request::new(());
         request.extensions_mut().insert(Peer(peer.parse().unwrap()));
-        request.headers_mut().insert("x-forwarded-for", forwarded.parse().unwrap());
+        request
+            .headers_mut()
+            .insert("x-forwarded-for", forwarded.parse().unwrap());
         client_address(&request.into_parts().0, &trusted).to_string()
     }
 

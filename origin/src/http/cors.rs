@@ -12,7 +12,8 @@ use axum::{
 use super::AppState;
 
 const METHODS: &str = "GET, HEAD, POST, PATCH, DELETE";
-const REQUEST_HEADERS: &str = "authorization, content-type, idempotency-key, if-match, if-none-match";
+const REQUEST_HEADERS: &str =
+    "authorization, content-type, idempotency-key, if-match, if-none-match";
 const ANSWER_HEADERS: &str =
     "etag, idempotency-replayed, location, ratelimit, ratelimit-policy, retry-after, x-request-id";
 
@@ -24,7 +25,9 @@ pub(super) async fn cors(State(state): State<AppState>, request: Request, next: 
     }
     let allowed = allowed(configured, request.headers());
     let preflight = request.method() == Method::OPTIONS
-        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = if preflight {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -34,7 +37,9 @@ pub(super) async fn cors(State(state): State<AppState>, request: Request, next: 
     };
     let headers = response.headers_mut();
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    let Some(origin) = allowed else { return response };
+    let Some(origin) = allowed else {
+        return response;
+    };
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     let more: &[(HeaderName, &'static str)] = if preflight {
         &[
@@ -57,5 +62,8 @@ fn allowed(configured: &[String], headers: &HeaderMap) -> Option<HeaderValue> {
     if configured.iter().any(|allowed| allowed == "*") {
         return Some(HeaderValue::from_static("*"));
     }
-    configured.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
+    configured
+        .iter()
+        .any(|allowed| allowed.as_bytes() == origin.as_bytes())
+        .then(|| origin.clone())
 }

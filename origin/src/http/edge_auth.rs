@@ -64,7 +64,9 @@ pub struct EdgeAuthenticator {
 
 impl fmt::Debug for EdgeAuthenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.keys.iter().map(VerifyingKey::kid)).finish()
+        f.debug_list()
+            .entries(self.keys.iter().map(VerifyingKey::kid))
+            .finish()
     }
 }
 
@@ -77,7 +79,10 @@ impl EdgeAuthenticator {
     /// Accepts calls signed by any of `keys`, remembering up to `capacity` of them.
     #[must_use]
     pub fn new(keys: Vec<VerifyingKey>, capacity: usize) -> Self {
-        Self { keys, calls: ReplayMemory::new(capacity, REPLAY_WINDOW_S) }
+        Self {
+            keys,
+            calls: ReplayMemory::new(capacity, REPLAY_WINDOW_S),
+        }
     }
 
     /// How many calls are remembered.
@@ -159,13 +164,21 @@ fn check_times(token: &Verified<EdgeClaims>, now: Timestamp) -> Result<(), Unaut
     let sound = times.expires_at.since(times.issued_at) <= EdgeClaims::LIFE_S
         && times.issued_at <= now.plus(SKEW_S)
         && times.expires_at.plus(SKEW_S) > now
-        && times.not_before.is_none_or(|start| start <= now.plus(SKEW_S));
-    if sound { Ok(()) } else { Err(Unauthorized::Times) }
+        && times
+            .not_before
+            .is_none_or(|start| start <= now.plus(SKEW_S));
+    if sound {
+        Ok(())
+    } else {
+        Err(Unauthorized::Times)
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (value, None) = (values.next()?, values.next()) else {
+        return None;
+    };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("Bearer").then_some(token)
 }
@@ -175,7 +188,10 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Unauthorized> {
     let mut values = headers.get_all("idempotency-key").iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| Unauthorized::OtherCall),
+        (Some(value), None) => value
+            .to_str()
+            .map(Some)
+            .map_err(|_| Unauthorized::OtherCall),
         (Some(_), Some(_)) => Err(Unauthorized::OtherCall),
     }
 }

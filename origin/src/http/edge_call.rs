@@ -41,7 +41,9 @@ impl EdgeCaller {
     /// The organization that a path names. What is no tag, and what names nobody, is not found.
     pub(crate) async fn for_org(&self, tag: &str) -> Result<Tenant, HandlerError> {
         let tag = tag.parse().map_err(|_| HandlerError::not_found())?;
-        self.find_org(tag).await?.ok_or_else(HandlerError::not_found)
+        self.find_org(tag)
+            .await?
+            .ok_or_else(HandlerError::not_found)
     }
 }
 
@@ -71,7 +73,10 @@ impl EdgeCall {
 
     /// Who asks, for the audit trail.
     pub(crate) fn origin(&self) -> Origin<'_> {
-        Origin { actor: &self.caller.edge, request_id: Some(&self.request_id) }
+        Origin {
+            actor: &self.caller.edge,
+            request_id: Some(&self.request_id),
+        }
     }
 
     /// The answer with the request's id, counted.
@@ -94,21 +99,34 @@ impl FromRequest<AppState> for EdgeCall {
         let now = clock::now();
         let (parts, body) = request.into_parts();
         let edges = state.edges();
-        let facts = parts.extensions.get::<RequestFacts>().cloned().unwrap_or_default();
+        let facts = parts
+            .extensions
+            .get::<RequestFacts>()
+            .cloned()
+            .unwrap_or_default();
         let unauthorized = |why| unauthorized(why, &facts);
         let signed = edges
             .check_head(&parts.method, &parts.uri, &parts.headers, now)
             .map_err(unauthorized)?;
-        let given_id = parts.headers.get("x-request-id").and_then(|value| value.to_str().ok());
+        let given_id = parts
+            .headers
+            .get("x-request-id")
+            .and_then(|value| value.to_str().ok());
         facts.authenticated(signed.edge(), given_id);
         let body = body::read(body, &parts.headers).await?;
-        match edges.check_body(&signed, &body, now).map_err(unauthorized)? {
+        match edges
+            .check_body(&signed, &body, now)
+            .map_err(unauthorized)?
+        {
             Ok(()) => {}
             Err(Full) => return Err(Fault::busy("the memory of edge calls is full").into()),
         }
         Ok(Self {
             idempotency_key: signed.idempotency_key().map(body::check_key).transpose()?,
-            caller: EdgeCaller { edge: signed.edge().into(), database: state.database().clone() },
+            caller: EdgeCaller {
+                edge: signed.edge().into(),
+                database: state.database().clone(),
+            },
             headers: parts.headers,
             body,
             now,

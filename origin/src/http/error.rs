@@ -8,8 +8,8 @@ use licet_shared::problem::ProblemCode;
 
 use crate::{
     db,
-    rejection::Rejection,
     fault::{Fault, FaultKind},
+    rejection::Rejection,
 };
 
 /// Why a handler has no answer: the caller's fault, which is explained, or ours, which is not.
@@ -30,7 +30,11 @@ pub(crate) struct Pending {
 
 impl Pending {
     pub(super) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), retry_after_s: None }
+        Self {
+            code,
+            detail: detail.into(),
+            retry_after_s: None,
+        }
     }
 
     pub(super) fn of_fault(kind: FaultKind) -> Self {
@@ -75,8 +79,16 @@ impl From<Fault> for HandlerError {
 
 impl From<Rejection> for HandlerError {
     fn from(rejection: Rejection) -> Self {
-        let Rejection { code, detail, retry_after_s } = rejection;
-        Self::Problem(Pending { code, detail: detail.into_owned(), retry_after_s })
+        let Rejection {
+            code,
+            detail,
+            retry_after_s,
+        } = rejection;
+        Self::Problem(Pending {
+            code,
+            detail: detail.into_owned(),
+            retry_after_s,
+        })
     }
 }
 
@@ -101,7 +113,9 @@ impl IntoResponse for HandlerError {
             Self::Fault(fault) => (Pending::of_fault(fault.kind()), Some(fault)),
         };
         let status = StatusCode::from_u16(pending.code.status());
-        let mut response = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
+        let mut response = status
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            .into_response();
         response.extensions_mut().insert(pending);
         if let Some(fault) = fault {
             response.extensions_mut().insert(std::sync::Arc::new(fault));

@@ -95,13 +95,12 @@ fn complete(mut response: Response, facts: &RequestFacts) -> Response {
 fn of_status(status: StatusCode) -> Option<Pending> {
     let (code, detail) = match status {
         StatusCode::NOT_FOUND => (ProblemCode::NotFound, "There is no such path."),
-        StatusCode::METHOD_NOT_ALLOWED => {
-            (ProblemCode::MethodNotAllowed, "The methods that are allowed stand in the Allow header.")
-        }
+        StatusCode::METHOD_NOT_ALLOWED => (
+            ProblemCode::MethodNotAllowed,
+            "The methods that are allowed stand in the Allow header.",
+        ),
         StatusCode::PAYLOAD_TOO_LARGE => (ProblemCode::BodyTooLarge, "The body is too large."),
-        status if status.is_client_error() => {
-            (ProblemCode::BadRequest, "The path can't be read.")
-        }
+        status if status.is_client_error() => (ProblemCode::BadRequest, "The path can't be read."),
         status if status.is_server_error() => return Some(Pending::of_fault(FaultKind::Internal)),
         _ => return None,
     };
@@ -109,13 +108,20 @@ fn of_status(status: StatusCode) -> Option<Pending> {
 }
 
 fn write_problem(response: &mut Response, pending: Pending, request_id: &str) {
-    let Pending { code, detail, retry_after_s } = pending;
+    let Pending {
+        code,
+        detail,
+        retry_after_s,
+    } = pending;
     let problem = Problem::new(code, detail, request_id);
     let json = serde_json::to_vec(&problem).unwrap_or_default();
     *response.status_mut() =
         StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(problem::MEDIA_TYPE));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(problem::MEDIA_TYPE),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(json.len()));
     if let Some(seconds) = retry_after_s {
@@ -164,8 +170,12 @@ mod tests {
         let database =
             Database::new(&config, &DatabaseSettings::default(), Arc::clone(&metrics)).unwrap();
         let platform = LocalSigner::from_seed("platform.1", [1; 32]);
-        let keyrings =
-            Keyrings::new(MasterKey::new([2; 32]), platform, "https://edge.test".into()).unwrap();
+        let keyrings = Keyrings::new(
+            MasterKey::new([2; 32]),
+            platform,
+            "https://edge.test".into(),
+        )
+        .unwrap();
         let settings = StateSettings {
             request_timeout: Duration::from_millis(50),
             ..StateSettings::default()

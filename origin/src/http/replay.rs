@@ -40,13 +40,20 @@ impl ReplayMemory {
     /// Room for `capacity` calls (about 40 bytes each), remembered for `window_s` seconds.
     #[must_use]
     pub fn new(capacity: usize, window_s: i64) -> Self {
-        Self { remembered: Mutex::default(), capacity, window_s }
+        Self {
+            remembered: Mutex::default(),
+            capacity,
+            window_s,
+        }
     }
 
     /// Takes note of a call by the edge and its name for it.
     pub fn witness(&self, edge: &str, jti: &str, now: Timestamp) -> Replay {
         let id = digest(edge, jti);
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self
+            .remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         remembered.forget_until(now);
         if remembered.ids.contains(&id) {
             return Replay::Seen;
@@ -61,7 +68,11 @@ impl ReplayMemory {
     /// How many calls are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).ids.len()
+        self.remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .ids
+            .len()
     }
 
     /// Whether none is.
@@ -83,7 +94,9 @@ impl Remembered {
 
     fn forget_until(&mut self, now: Timestamp) {
         while self.forget.front().is_some_and(|(due, _)| *due < now) {
-            let Some((_, ids)) = self.forget.pop_front() else { break };
+            let Some((_, ids)) = self.forget.pop_front() else {
+                break;
+            };
             for id in ids {
                 self.ids.remove(&id);
             }
@@ -92,7 +105,11 @@ impl Remembered {
 }
 
 fn digest(edge: &str, jti: &str) -> u128 {
-    let digest = Sha256::new().chain_update(edge).chain_update([0]).chain_update(jti).finalize();
+    let digest = Sha256::new()
+        .chain_update(edge)
+        .chain_update([0])
+        .chain_update(jti)
+        .finalize();
     let mut first = [0; 16];
     first.copy_from_slice(&digest[..16]);
     u128::from_be_bytes(first)

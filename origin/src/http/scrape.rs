@@ -14,7 +14,10 @@ const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=u
 pub(super) async fn handle(State(state): State<AppState>) -> Result<Response, HandlerError> {
     let text = state
         .metrics()
-        .render(state.database().pool_use(), state.edges().remembered_calls())
+        .render(
+            state.database().pool_use(),
+            state.edges().remembered_calls(),
+        )
         .map_err(|error| Fault::internal("writing metrics", error))?;
     Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], text).into_response())
 }

@@ -48,7 +48,11 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StillRunning(time) => {
-                write!(f, "requests were still running after {} s and have been cut off", time.as_secs())
+                write!(
+                    f,
+                    "requests were still running after {} s and have been cut off",
+                    time.as_secs()
+                )
             }
         }
     }
@@ -82,7 +86,9 @@ pub async fn serve(
             () = &mut stop => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some((stream, peer, place)) = accepted else { continue };
+        let Some((stream, peer, place)) = accepted else {
+            continue;
+        };
         let app = TowerToHyperService::new(app.clone());
         let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(peer);
@@ -102,7 +108,11 @@ pub async fn serve(
     }
 }
 
-type Accepted = (tokio::net::TcpStream, Peer, tokio::sync::OwnedSemaphorePermit);
+type Accepted = (
+    tokio::net::TcpStream,
+    Peer,
+    tokio::sync::OwnedSemaphorePermit,
+);
 
 async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<Accepted> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;

@@ -71,7 +71,14 @@ impl AppState {
         metrics: Arc<Metrics>,
         settings: StateSettings,
     ) -> Self {
-        Self::with_accounts(database, keyrings, edges, metrics, settings, AccountSettings::default())
+        Self::with_accounts(
+            database,
+            keyrings,
+            edges,
+            metrics,
+            settings,
+            AccountSettings::default(),
+        )
     }
 
     /// The same, with settings for the account API.

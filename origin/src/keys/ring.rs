@@ -18,7 +18,11 @@ use lru::LruCache;
 use super::{MasterKey, seal::Place};
 use crate::{
     config::ConfigError,
-    db::{self, Tenant, organizations::Organization, signing_keys::{KeyState, SigningKey}},
+    db::{
+        self, Tenant,
+        organizations::Organization,
+        signing_keys::{KeyState, SigningKey},
+    },
     documents::{DOCUMENT_LIFE_S, SignedDocument},
     fault::Fault,
     random::{self, RowId},
@@ -41,7 +45,12 @@ pub struct Keyring {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keyring({}, version {})", self.public.tag(), self.version)
+        write!(
+            f,
+            "Keyring({}, version {})",
+            self.public.tag(),
+            self.version
+        )
     }
 }
 
@@ -166,7 +175,11 @@ impl Keyrings {
     }
 
     fn recall(&self, org: OrgId) -> Option<Arc<Keyring>> {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).get(&org).cloned()
+        self.remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&org)
+            .cloned()
     }
 
     async fn load(&self, tenant: &Tenant, now: Timestamp) -> Result<Arc<Keyring>, Fault> {
@@ -182,9 +195,15 @@ impl Keyrings {
         let organization =
             organization.ok_or_else(|| Fault::internal("an organization's row", "is missing"))?;
         let ring = Arc::new(self.assemble(tenant.org(), &organization, &keys, now)?);
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self
+            .remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         // A slower reader must not put back what a faster one has already replaced.
-        if remembered.peek(&tenant.org()).is_none_or(|there| there.version <= ring.version) {
+        if remembered
+            .peek(&tenant.org())
+            .is_none_or(|there| there.version <= ring.version)
+        {
             remembered.put(tenant.org(), Arc::clone(&ring));
         }
         Ok(ring)
@@ -201,7 +220,12 @@ impl Keyrings {
         let signer = self.open_signer(org, tag, keys)?;
         let jwks = keys
             .iter()
-            .map(|key| Ok(Jwk::of(&VerifyingKey::new(kid(tag, key.number), key.public)?)))
+            .map(|key| {
+                Ok(Jwk::of(&VerifyingKey::new(
+                    kid(tag, key.number),
+                    key.public,
+                )?))
+            })
             .collect::<Result<_, licet_shared::jws::KeyError>>()
             .map_err(|error| Fault::internal("an organization's public key", error))?;
         let claims = KeysClaims {
@@ -217,7 +241,12 @@ impl Keyrings {
         let public = OrgKeys::verify(&text, &self.issuer, tag, &self.platform_public, now)
             .map_err(|error| Fault::internal("our own key set", error))?;
         let document = Arc::new(SignedDocument::new(text, organization.keys_version, now));
-        Ok(Keyring { version: organization.keys_version, signer, public, document })
+        Ok(Keyring {
+            version: organization.keys_version,
+            signer,
+            public,
+            document,
+        })
     }
 
     /// The newest key that may sign.
@@ -238,7 +267,10 @@ impl Keyrings {
             .map_err(|error| Fault::internal("an organization's signing key", error))?;
         let signer = LocalSigner::from_seed(kid, *seed);
         if signer.verifying_key().bytes() != key.public {
-            return Err(Fault::internal("an organization's signing key", "its halves differ"));
+            return Err(Fault::internal(
+                "an organization's signing key",
+                "its halves differ",
+            ));
         }
         Ok(Arc::new(signer))
     }
@@ -249,7 +281,12 @@ fn kid(tag: OrgTag, number: u32) -> String {
 }
 
 fn place(org: OrgId, kid: &str) -> Place<'_> {
-    Place { table: "signing_keys", column: "sealed_seed", org: org.uuid(), kid }
+    Place {
+        table: "signing_keys",
+        column: "sealed_seed",
+        org: org.uuid(),
+        kid,
+    }
 }
 
 /// An organization's first key: its public half, and its seed sealed.
@@ -260,7 +297,9 @@ pub(crate) fn new_org_key(
 ) -> Result<([u8; 32], Vec<u8>), Fault> {
     let seed = zeroize::Zeroizing::new(random::bytes::<32>()?);
     let kid = kid(tag, 1);
-    let public = LocalSigner::from_seed(kid.as_str(), *seed).verifying_key().bytes();
+    let public = LocalSigner::from_seed(kid.as_str(), *seed)
+        .verifying_key()
+        .bytes();
     let sealed = master
         .seal(&seed, place(org, &kid), random::bytes()?)
         .map_err(|error| Fault::internal("sealing a key", error))?;

@@ -70,7 +70,11 @@ pub(crate) struct Place<'a> {
 impl Place<'_> {
     /// No part can hold the separator.
     fn associated_data(&self) -> Vec<u8> {
-        format!("licet\0{}\0{}\0{}\0{}", self.table, self.column, self.org, self.kid).into_bytes()
+        format!(
+            "licet\0{}\0{}\0{}\0{}",
+            self.table, self.column, self.org, self.kid
+        )
+        .into_bytes()
     }
 }
 
@@ -96,8 +100,14 @@ impl MasterKey {
         place: Place<'_>,
         nonce: [u8; NONCE_BYTES],
     ) -> Result<Vec<u8>, SealError> {
-        let payload = Payload { msg: seed, aad: &place.associated_data() };
-        let sealed = self.cipher().encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError)?;
+        let payload = Payload {
+            msg: seed,
+            aad: &place.associated_data(),
+        };
+        let sealed = self
+            .cipher()
+            .encrypt(&XNonce::from(nonce), payload)
+            .map_err(|_| SealError)?;
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&nonce);
         bytes.extend_from_slice(&sealed);
@@ -110,11 +120,19 @@ impl MasterKey {
         sealed: &[u8],
         place: Place<'_>,
     ) -> Result<Zeroizing<[u8; 32]>, SealError> {
-        let Some((&VERSION, rest)) = sealed.split_first() else { return Err(SealError) };
+        let Some((&VERSION, rest)) = sealed.split_first() else {
+            return Err(SealError);
+        };
         let (nonce, ciphertext) = rest.split_at_checked(NONCE_BYTES).ok_or(SealError)?;
         let nonce: [u8; NONCE_BYTES] = nonce.try_into().map_err(|_| SealError)?;
-        let payload = Payload { msg: ciphertext, aad: &place.associated_data() };
-        let seed = self.cipher().decrypt(&XNonce::from(nonce), payload).map(Zeroizing::new);
+        let payload = Payload {
+            msg: ciphertext,
+            aad: &place.associated_data(),
+        };
+        let seed = self
+            .cipher()
+            .decrypt(&XNonce::from(nonce), payload)
+            .map(Zeroizing::new);
         let seed = seed.map_err(|_| SealError)?;
         let seed: &[u8; 32] = seed.as_slice().try_into().map_err(|_| SealError)?;
         Ok(Zeroizing::new(*seed))
@@ -142,10 +160,22 @@ mod tests {
         let sealed = key.seal(&[9; 32], PLACE, [3; 24]).unwrap();
         assert_eq!(*key.open(&sealed, PLACE).unwrap(), [9; 32]);
         for elsewhere in [
-            Place { table: "other", ..PLACE },
-            Place { column: "other", ..PLACE },
-            Place { org: Uuid::from_u128(8), ..PLACE },
-            Place { kid: "ABCDEFGH.2", ..PLACE },
+            Place {
+                table: "other",
+                ..PLACE
+            },
+            Place {
+                column: "other",
+                ..PLACE
+            },
+            Place {
+                org: Uuid::from_u128(8),
+                ..PLACE
+            },
+            Place {
+                kid: "ABCDEFGH.2",
+                ..PLACE
+            },
         ] {
             assert_eq!(key.open(&sealed, elsewhere), Err(SealError));
         }

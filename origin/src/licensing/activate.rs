@@ -98,10 +98,14 @@ pub(crate) async fn activate(
         origin,
         now,
     };
-    let decided = tenant.run_tx("activate", |tx| Box::pin(decide(tx, &attempt))).await?;
+    let decided = tenant
+        .run_tx("activate", |tx| Box::pin(decide(tx, &attempt)))
+        .await?;
     match decided {
         Decided::Granted(grant, activation) => {
-            let keyring = keyrings.get_version(tenant, grant.keys_version, now).await?;
+            let keyring = keyrings
+                .get_version(tenant, grant.keys_version, now)
+                .await?;
             Ok(answer::token(*grant, &activation, &keyring, now)?)
         }
         Decided::Refused(code, Some(grant)) => Ok(answer::refusal(code, &grant)),
@@ -125,9 +129,18 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
     if !claimed {
         return repeat(tx, attempt, grant).await;
     }
-    let objection = objection(&grant, false, attempt.now).or_else(|| objection_to_use(&grant, &seats, attempt));
+    let objection =
+        objection(&grant, false, attempt.now).or_else(|| objection_to_use(&grant, &seats, attempt));
     if let Some(code) = objection {
-        record(tx, attempt, Outcome { code, activation: None }).await?;
+        record(
+            tx,
+            attempt,
+            Outcome {
+                code,
+                activation: None,
+            },
+        )
+        .await?;
         return Ok(Decided::Refused(code, Some(Box::new(grant))));
     }
     let activation = match seats.own {
@@ -167,7 +180,9 @@ fn open_list(newest: Option<StatusEntry>) -> (u32, bool) {
 }
 
 async fn record(tx: &Tx<'_>, attempt: &Attempt<'_>, outcome: Outcome) -> Result<(), Error> {
-    let Some(once) = attempt.once else { return Ok(()) };
+    let Some(once) = attempt.once else {
+        return Ok(());
+    };
     let recorded = idempotency::record(tx, once.key, outcome);
     let swept = idempotency::sweep(tx);
     futures_util::future::try_join(recorded, swept).await?;
@@ -181,8 +196,16 @@ async fn again(
     activation: Activation,
 ) -> Result<Activation, Error> {
     let request = attempt.request;
-    let touch = activations::touch(tx, activation.id, request.name.as_deref(), request.metadata.as_ref());
-    let outcome = Outcome { code: Code::Valid, activation: Some(activation.id) };
+    let touch = activations::touch(
+        tx,
+        activation.id,
+        request.name.as_deref(),
+        request.metadata.as_ref(),
+    );
+    let outcome = Outcome {
+        code: Code::Valid,
+        activation: Some(activation.id),
+    };
     futures_util::future::try_join(touch, record(tx, attempt, outcome)).await?;
     Ok(activation)
 }
@@ -206,9 +229,17 @@ async fn first(
         name: attempt.request.name.as_deref(),
         metadata: attempt.request.metadata.as_ref(),
     };
-    let event = audit::Event::new(attempt.origin, "activation.created").details(json!({ "license": grant.license }));
+    let event = audit::Event::new(attempt.origin, "activation.created")
+        .details(json!({ "license": grant.license }));
     // Event and entry come last: from them on, the organization's other activations wait.
-    let recorded = record(tx, attempt, Outcome { code: Code::Valid, activation: Some(id) });
+    let recorded = record(
+        tx,
+        attempt,
+        Outcome {
+            code: Code::Valid,
+            activation: Some(id),
+        },
+    );
     let written = audit::write(tx, &id, &event);
     let advanced = status_lists::advance(tx, list);
     let inserted = activations::insert(tx, &new, list);
@@ -238,14 +269,21 @@ async fn unknown(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
 
 /// Answers a request that was answered before: as then, but with a new token.
 async fn repeat(tx: &Tx<'_>, attempt: &Attempt<'_>, grant: Grant) -> Result<Decided, Error> {
-    let Some(once) = attempt.once else { return Err(Error::Changed) };
+    let Some(once) = attempt.once else {
+        return Err(Error::Changed);
+    };
     // Gone again when another request has just cleared it away: then begin anew.
-    let earlier = idempotency::find(tx, once.key).await?.ok_or(Error::Changed)?;
+    let earlier = idempotency::find(tx, once.key)
+        .await?
+        .ok_or(Error::Changed)?;
     if earlier.request_hash != once.request_hash {
         return Ok(Decided::KeyReused);
     }
     let Some(id) = earlier.outcome.activation else {
-        return Ok(Decided::Refused(earlier.outcome.code, Some(Box::new(grant))));
+        return Ok(Decided::Refused(
+            earlier.outcome.code,
+            Some(Box::new(grant)),
+        ));
     };
     let Some((grant, activation)) = grants::of_activation(tx, id, grant.license).await? else {
         return Ok(Decided::Refused(Code::ActivationNotFound, None));

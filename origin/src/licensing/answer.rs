@@ -28,7 +28,10 @@ pub(super) fn summary(grant: &Grant) -> LicenseSummary {
 
 /// A no about a license that is known.
 pub(super) fn refusal(code: Code, grant: &Grant) -> ActivationAnswer {
-    ActivationAnswer { license: Some(summary(grant)), ..ActivationAnswer::plain(code) }
+    ActivationAnswer {
+        license: Some(summary(grant)),
+        ..ActivationAnswer::plain(code)
+    }
 }
 
 /// A yes, with a new token for the activation.
@@ -51,7 +54,10 @@ pub(super) fn token(
         }),
         license: Some(summary(&grant)),
         activation_id: Some(activation.id),
-        feature_set: Some(FeatureSetReference { id: grant.feature_set, revision: grant.revision }),
+        feature_set: Some(FeatureSetReference {
+            id: grant.feature_set,
+            revision: grant.revision,
+        }),
         features: Some(grant.features),
         ..ActivationAnswer::plain(Code::Valid)
     })

@@ -44,7 +44,9 @@ pub(crate) async fn deactivate(
     let grant = loop {
         let version = keyring.version();
         let decided = tenant
-            .run_tx("deactivate", |tx| Box::pin(give_back(tx, id, license, version, origin)))
+            .run_tx("deactivate", |tx| {
+                Box::pin(give_back(tx, id, license, version, origin))
+            })
             .await?;
         match decided {
             Decided::GivenBack(grant) => break grant,
@@ -79,7 +81,8 @@ async fn give_back(
         return Ok(Decided::OtherKeys(grant.keys_version));
     }
     if let Some(entry) = activations::deactivate(tx, id, license).await? {
-        let event = audit::Event::new(origin, "activation.deactivated").details(json!({ "license": license }));
+        let event = audit::Event::new(origin, "activation.deactivated")
+            .details(json!({ "license": license }));
         let written = audit::write(tx, &id, &event);
         let bumped = status_lists::bump(tx, entry.list);
         futures_util::future::try_join(written, bumped).await?;

@@ -30,6 +30,11 @@ pub(crate) async fn found(
     let (public, sealed) = new_org_key(master, tx.org_id(), tag)?;
     signing_keys::insert_first(tx, &public, &sealed).await?;
     status_lists::begin(tx, 0).await?;
-    audit::write(tx, &tx.org_id(), &audit::Event::new(origin, "organization.created")).await?;
+    audit::write(
+        tx,
+        &tx.org_id(),
+        &audit::Event::new(origin, "organization.created"),
+    )
+    .await?;
     Ok(true)
 }

@@ -65,7 +65,9 @@ async fn insert(
         id: LicenseId::generate()?,
         key: LicenseKey::new(tag, random::bytes()?),
         max_activations: terms.max_activations.unwrap_or(policy.max_activations),
-        expires_at: terms.expires_at.or_else(|| policy.license_duration_s.map(|s| now.plus(s))),
+        expires_at: terms
+            .expires_at
+            .or_else(|| policy.license_duration_s.map(|s| now.plus(s))),
     };
     let license = NewLicense {
         id: issued.id,

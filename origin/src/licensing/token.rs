@@ -29,7 +29,9 @@ pub(crate) async fn verify_token(
     match LicenseToken::verify(text, Some(keyring.public()), now) {
         Ok(token) => Ok(Ok((token, keyring))),
         Err(Code::UnknownKey) if now.since(keyring.document().issued_at()) > SETTLED_S => {
-            let keyring = keyrings.get_version(tenant, keyring.version() + 1, now).await?;
+            let keyring = keyrings
+                .get_version(tenant, keyring.version() + 1, now)
+                .await?;
             let verified = LicenseToken::verify(text, Some(keyring.public()), now);
             Ok(verified.map(|token| (token, keyring)))
         }
@@ -51,5 +53,9 @@ pub(super) async fn confirm(
         return Ok(Ok(keyring));
     }
     let keyring = keyrings.get_version(tenant, keys_version, now).await?;
-    Ok(if token.still_vouched_for_by(keyring.public()) { Ok(keyring) } else { Err(Code::UnknownKey) })
+    Ok(if token.still_vouched_for_by(keyring.public()) {
+        Ok(keyring)
+    } else {
+        Err(Code::UnknownKey)
+    })
 }

@@ -75,7 +75,11 @@ impl fmt::Display for MigrateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(cause) => {
-                write!(f, "can't connect to the database: {}", crate::db::describe(cause))
+                write!(
+                    f,
+                    "can't connect to the database: {}",
+                    crate::db::describe(cause)
+                )
             }
             Self::Database { what, cause } => {
                 write!(f, "can't {what}: {}", crate::db::describe(cause))
@@ -128,7 +132,9 @@ impl Migrator {
     /// [`MigrateError`] when the database can't be reached.
     pub async fn connect(config: &tokio_postgres::Config) -> Result<Self, MigrateError> {
         let mut config = config.clone();
-        config.application_name("licet-origin migrate").connect_timeout(Duration::from_secs(5));
+        config
+            .application_name("licet-origin migrate")
+            .connect_timeout(Duration::from_secs(5));
         let (client, connection) = config.connect(NoTls).await.map_err(MigrateError::Connect)?;
         let connection = tokio::spawn(async move {
             // Its error reaches us through the statement that fails.
@@ -149,7 +155,10 @@ impl Migrator {
     ///
     /// # Errors
     /// [`MigrateError`]; what had been applied before stays.
-    pub async fn up(&mut self, passwords: &Passwords) -> Result<Vec<&'static Migration>, MigrateError> {
+    pub async fn up(
+        &mut self,
+        passwords: &Passwords,
+    ) -> Result<Vec<&'static Migration>, MigrateError> {
         roles::prepare(&self.client, passwords).await?;
         let applied = self.applied().await?;
         check(&applied)?;
@@ -167,7 +176,12 @@ impl Migrator {
     pub async fn down(&mut self, count: usize) -> Result<Vec<&'static Migration>, MigrateError> {
         let applied = self.applied().await?;
         check(&applied)?;
-        let last: Vec<_> = MIGRATIONS.iter().take(applied.len()).rev().take(count).collect();
+        let last: Vec<_> = MIGRATIONS
+            .iter()
+            .take(applied.len())
+            .rev()
+            .take(count)
+            .collect();
         for migration in &last {
             self.step(migration, false).await?;
         }
@@ -200,7 +214,11 @@ impl Migrator {
             let sha256 = migration.sha256();
             tx.execute_typed(
                 "INSERT INTO licet.schema_migrations (version, name, sha256) VALUES ($1, $2, $3)",
-                &[(version, Type::INT4), (name, Type::TEXT), (&sha256.as_slice(), Type::BYTEA)],
+                &[
+                    (version, Type::INT4),
+                    (name, Type::TEXT),
+                    (&sha256.as_slice(), Type::BYTEA),
+                ],
             )
             .await
             .map_err(failed())?;
@@ -220,7 +238,10 @@ impl Migrator {
         let failed = || MigrateError::database("read licet.schema_migrations");
         let there = self
             .client
-            .query_typed_one("SELECT to_regclass('licet.schema_migrations') IS NOT NULL", &[])
+            .query_typed_one(
+                "SELECT to_regclass('licet.schema_migrations') IS NOT NULL",
+                &[],
+            )
             .await
             .map_err(failed())?;
         if !there.get::<_, bool>(0) {

@@ -65,11 +65,17 @@ mod tests {
             .iter()
             .flat_map(|file| [format!("{file}.up.sql"), format!("{file}.down.sql")])
             .collect();
-        assert_eq!(found, listed, "migrations/ and the list in migrations/list.rs differ");
+        assert_eq!(
+            found, listed,
+            "migrations/ and the list in migrations/list.rs differ"
+        );
 
         for (position, (migration, file)) in MIGRATIONS.iter().zip(FILES).enumerate() {
             assert_eq!(migration.version as usize, position + 1);
-            assert_eq!(*file, format!("{:04}_{}", migration.version, migration.name));
+            assert_eq!(
+                *file,
+                format!("{:04}_{}", migration.version, migration.name)
+            );
         }
     }
 }

@@ -25,7 +25,9 @@ impl Bed {
 
     fn operator(&self, command: &str, seeded: &Seeded) {
         let id = seeded.license.to_string();
-        self.database.command(&["license", command, "--org", &seeded.slug, &id]).succeed();
+        self.database
+            .command(&["license", command, "--org", &seeded.slug, &id])
+            .succeed();
     }
 }
 
@@ -41,7 +43,10 @@ async fn an_activation_says_what_was_bought_in_a_token_that_edges_believe() {
     assert!(answer.valid);
     assert_eq!(answer.code, Code::Valid);
     let license = answer.license.clone().unwrap();
-    assert_eq!((license.id, license.products), (seeded.license, vec!["local_cli".into()]));
+    assert_eq!(
+        (license.id, license.products),
+        (seeded.license, vec!["local_cli".into()])
+    );
     assert_eq!(answer.features.clone().unwrap()["projects.max"], 25);
 
     let text = token(&answer);
@@ -49,7 +54,10 @@ async fn an_activation_says_what_was_bought_in_a_token_that_edges_believe() {
     let claims = verified.claims();
     assert_eq!((claims.sub, claims.org), (seeded.license, seeded.org));
     assert_eq!(Some(claims.act), answer.activation_id);
-    assert_eq!(claims.fp.as_deref(), Some(fingerprint_hash("device one").as_str()));
+    assert_eq!(
+        claims.fp.as_deref(),
+        Some(fingerprint_hash("device one").as_str())
+    );
     assert_eq!(claims.status.status_list.idx, 0);
     assert_eq!(claims.grace, 604_800);
     assert_eq!(Some(claims.fs), answer.feature_set.map(|set| set.id));
@@ -81,7 +89,10 @@ async fn the_same_device_keeps_its_seat_and_others_get_theirs_until_none_is_left
     assert!(bed.deactivate(&token(&one)).await.valid);
     let three = bed.activate(&seeded.key, "three").await;
     assert!(three.valid);
-    assert_eq!(bed.activate(&seeded.key, "one").await.code, Code::ActivationLimit);
+    assert_eq!(
+        bed.activate(&seeded.key, "one").await.code,
+        Code::ActivationLimit
+    );
 }
 
 #[tokio::test]
@@ -94,10 +105,18 @@ async fn a_device_that_comes_back_is_a_new_activation_with_a_new_entry() {
         let answer = bed.activate(&seeded.key, "one").await;
         let text = token(&answer);
         let verified = LicenseToken::verify(&text, Some(&keys), now()).unwrap();
-        assert!(seen.insert((answer.activation_id, verified.claims().status.status_list.idx)));
+        assert!(seen.insert((
+            answer.activation_id,
+            verified.claims().status.status_list.idx
+        )));
         assert!(bed.deactivate(&text).await.valid);
     }
-    assert_eq!(seen.iter().map(|(_, index)| *index).collect::<BTreeSet<_>>(), [0, 1, 2].into());
+    assert_eq!(
+        seen.iter()
+            .map(|(_, index)| *index)
+            .collect::<BTreeSet<_>>(),
+        [0, 1, 2].into()
+    );
 }
 
 #[tokio::test]
@@ -107,7 +126,10 @@ async fn deactivating_twice_is_the_same_and_frees_one_seat() {
     let one = bed.activate(&seeded.key, "one").await;
     let first = bed.deactivate(&token(&one)).await;
     let second = bed.deactivate(&token(&one)).await;
-    assert_eq!((first.valid, first.code, first.activation_id), (true, Code::Valid, one.activation_id));
+    assert_eq!(
+        (first.valid, first.code, first.activation_id),
+        (true, Code::Valid, one.activation_id)
+    );
     assert_eq!((second.valid, &second.detail), (true, &first.detail));
     assert!(first.detail.contains("given back"));
     assert_eq!(first.license_token, None);
@@ -116,7 +138,10 @@ async fn deactivating_twice_is_the_same_and_frees_one_seat() {
     assert!(two.valid);
     // The old token frees nobody else's seat.
     assert!(bed.deactivate(&token(&one)).await.valid);
-    assert_eq!(bed.activate(&seeded.key, "three").await.code, Code::ActivationLimit);
+    assert_eq!(
+        bed.activate(&seeded.key, "three").await.code,
+        Code::ActivationLimit
+    );
     assert_eq!(bed.refresh(&token(&one)).await.code, Code::Deactivated);
     assert!(bed.refresh(&token(&two)).await.valid);
 }
@@ -126,13 +151,16 @@ async fn a_refresh_makes_a_new_token_for_the_same_activation() {
     let bed = Bed::new();
     let seeded = bed.database.seed("alpha", 1);
     let one = bed.activate(&seeded.key, "one").await;
-    bed.database.admin("UPDATE licet.activations SET last_seen_at = now() - interval '1 hour'");
+    bed.database
+        .admin("UPDATE licet.activations SET last_seen_at = now() - interval '1 hour'");
     let refreshed = bed.refresh(&token(&one)).await;
     assert!(refreshed.valid);
     assert_eq!(refreshed.activation_id, one.activation_id);
     assert_ne!(refreshed.license_token, one.license_token);
     assert_eq!(refreshed.features, one.features);
-    let recent = bed.database.admin("SELECT last_seen_at > now() - interval '1 minute' FROM licet.activations");
+    let recent = bed
+        .database
+        .admin("SELECT last_seen_at > now() - interval '1 minute' FROM licet.activations");
     assert_eq!(recent[0][0].as_deref(), Some("t"));
     assert!(bed.refresh(&token(&refreshed)).await.valid);
 }
@@ -149,8 +177,12 @@ async fn a_licenses_status_is_weighed_in_the_order_of_the_codes() {
     bed.operator("reinstate", &seeded);
     assert_eq!(bed.refresh(&one).await.code, Code::Valid);
 
-    bed.database.admin("UPDATE licet.licenses SET expires_at = now() - interval '1 second'");
-    assert_eq!(bed.activate(&seeded.key, "one").await.code, Code::LicenseExpired);
+    bed.database
+        .admin("UPDATE licet.licenses SET expires_at = now() - interval '1 second'");
+    assert_eq!(
+        bed.activate(&seeded.key, "one").await.code,
+        Code::LicenseExpired
+    );
     assert_eq!(bed.refresh(&one).await.code, Code::LicenseExpired);
     // A seat can always be given back.
     assert!(bed.deactivate(&one).await.valid);
@@ -160,9 +192,15 @@ async fn a_licenses_status_is_weighed_in_the_order_of_the_codes() {
     bed.operator("revoke", &seeded);
     assert_eq!(bed.refresh(&one).await.code, Code::Revoked);
     let refused = bed.activate(&seeded.key, "one").await;
-    assert_eq!((refused.code, refused.license.unwrap().id), (Code::Revoked, seeded.license));
+    assert_eq!(
+        (refused.code, refused.license.unwrap().id),
+        (Code::Revoked, seeded.license)
+    );
     let id = seeded.license.to_string();
-    let ended = bed.database.command(&["license", "reinstate", "--org", "alpha", &id]).end();
+    let ended = bed
+        .database
+        .command(&["license", "reinstate", "--org", "alpha", &id])
+        .end();
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("is REVOKED"), "{}", ended.stderr);
 }
@@ -171,8 +209,12 @@ async fn a_licenses_status_is_weighed_in_the_order_of_the_codes() {
 async fn a_stored_expired_status_counts_as_ended() {
     let bed = Bed::new();
     let seeded = bed.database.seed("alpha", 1);
-    bed.database.admin("UPDATE licet.licenses SET status = 'EXPIRED'");
-    assert_eq!(bed.activate(&seeded.key, "one").await.code, Code::LicenseExpired);
+    bed.database
+        .admin("UPDATE licet.licenses SET status = 'EXPIRED'");
+    assert_eq!(
+        bed.activate(&seeded.key, "one").await.code,
+        Code::LicenseExpired
+    );
 }
 
 #[tokio::test]
@@ -211,11 +253,18 @@ async fn tokens_that_are_not_ours_are_answered_with_their_code() {
     let signature_at = text.rfind('.').unwrap() + 1;
     let flipped = {
         let mut bytes = text.clone().into_bytes();
-        bytes[signature_at] = if bytes[signature_at] == b'A' { b'B' } else { b'A' };
+        bytes[signature_at] = if bytes[signature_at] == b'A' {
+            b'B'
+        } else {
+            b'A'
+        };
         String::from_utf8(bytes).unwrap()
     };
     // The head of one organization's token over the body of another's.
-    let (head, body) = (text.split('.').next().unwrap(), of_beta.split_once('.').unwrap().1);
+    let (head, body) = (
+        text.split('.').next().unwrap(),
+        of_beta.split_once('.').unwrap().1,
+    );
     for (bad, code) in [
         ("", Code::Malformed),
         ("nonsense", Code::Malformed),
@@ -241,13 +290,21 @@ async fn a_withdrawn_key_no_longer_vouches_though_it_is_remembered() {
         "UPDATE licet.signing_keys SET state = 'WITHDRAWN' WHERE org_id = '{}'",
         super::support::sql::uuid(seeded.org)
     ));
-    bed.database.admin("UPDATE licet.organizations SET keys_version = 2 WHERE slug = 'alpha'");
+    bed.database
+        .admin("UPDATE licet.organizations SET keys_version = 2 WHERE slug = 'alpha'");
     // It has no key left that signs: our fault, and nothing is answered under the old one.
-    for target in [super::support::edge::REFRESH, super::support::edge::DEACTIVATE] {
-        let reply = bed.call(Call::post(target, &json!({ "token": text }))).await;
+    for target in [
+        super::support::edge::REFRESH,
+        super::support::edge::DEACTIVATE,
+    ] {
+        let reply = bed
+            .call(Call::post(target, &json!({ "token": text })))
+            .await;
         assert_eq!(reply.code(), "INTERNAL", "{target}");
     }
-    let live = bed.database.admin("SELECT count(*) FROM licet.activations WHERE deactivated_at IS NULL");
+    let live = bed
+        .database
+        .admin("SELECT count(*) FROM licet.activations WHERE deactivated_at IS NULL");
     assert_eq!(live[0][0].as_deref(), Some("2"));
 }
 
@@ -270,9 +327,13 @@ async fn sixty_four_devices_race_for_five_seats() {
         }
         assert_eq!(won.len(), 5, "round {round}");
     }
-    let entries = bed.database.admin("SELECT count(DISTINCT status_index), max(status_index) FROM licet.activations");
+    let entries = bed
+        .database
+        .admin("SELECT count(DISTINCT status_index), max(status_index) FROM licet.activations");
     assert_eq!(entries[0], [Some("50".into()), Some("49".into())]);
-    let audited = bed.database.admin("SELECT count(*) FROM licet.audit_events WHERE action = 'activation.created'");
+    let audited = bed
+        .database
+        .admin("SELECT count(*) FROM licet.audit_events WHERE action = 'activation.created'");
     assert_eq!(audited[0][0].as_deref(), Some("50"));
 }
 
@@ -315,26 +376,41 @@ async fn devices_come_and_go_at_once_without_deadlock_or_a_seat_too_many() {
              count(*) = count(DISTINCT status_index), count(*) = (SELECT version - 1 FROM licet.status_versions)
          FROM licet.activations",
     );
-    assert_eq!(rows[0], [Some("0".into()), Some("t".into()), Some("t".into())]);
+    assert_eq!(
+        rows[0],
+        [Some("0".into()), Some("t".into()), Some("t".into())]
+    );
 }
 
 #[tokio::test]
 async fn a_full_list_is_followed_by_the_next() {
     let bed = Bed::new();
     let seeded = bed.database.seed("alpha", 5);
-    bed.database.admin("UPDATE licet.status_versions SET next_index = 131071");
+    bed.database
+        .admin("UPDATE licet.status_versions SET next_index = 131071");
     let keys = bed.keys(&seeded).await;
     let mut entries = Vec::new();
     for device in ["one", "two", "three"] {
         let text = token(&bed.activate(&seeded.key, device).await);
         let verified = LicenseToken::verify(&text, Some(&keys), now()).unwrap();
-        entries.push((verified.status_list_number(), verified.claims().status.status_list.idx));
+        entries.push((
+            verified.status_list_number(),
+            verified.claims().status.status_list.idx,
+        ));
     }
     assert_eq!(entries, [(0, 131_071), (1, 0), (1, 1)]);
     // Both lists are served, and a change of the license counts in both.
     bed.operator("revoke", &seeded);
-    let versions = bed.database.admin("SELECT number, version FROM licet.status_versions ORDER BY 1");
-    assert_eq!(versions, [[Some("0".into()), Some("2".into())], [Some("1".into()), Some("2".into())]]);
+    let versions = bed
+        .database
+        .admin("SELECT number, version FROM licet.status_versions ORDER BY 1");
+    assert_eq!(
+        versions,
+        [
+            [Some("0".into()), Some("2".into())],
+            [Some("1".into()), Some("2".into())]
+        ]
+    );
 }
 
 #[tokio::test]
@@ -346,8 +422,15 @@ async fn name_and_metadata_are_kept_and_renewed() {
                 "name": name, "metadata": { "os": "linux", "deep": [1, { "a": null }] } })
     };
     for name in ["Laptop", "Old laptop"] {
-        assert!(bed.call(Call::post(ACTIVATE, &body(name))).await.answer().valid);
-        let row = bed.database.admin("SELECT name, metadata ->> 'os' FROM licet.activations");
+        assert!(
+            bed.call(Call::post(ACTIVATE, &body(name)))
+                .await
+                .answer()
+                .valid
+        );
+        let row = bed
+            .database
+            .admin("SELECT name, metadata ->> 'os' FROM licet.activations");
         assert_eq!(row, [[Some(name.to_owned()), Some("linux".into())]]);
     }
     assert!(bed.activate(&seeded.key, "one").await.valid);
@@ -364,5 +447,11 @@ async fn the_fingerprint_rule_decides_whether_a_token_names_its_device() {
     let verified = LicenseToken::verify(&text, Some(&bed.keys(&seeded).await), now()).unwrap();
     assert_eq!(verified.claims().fp, None);
     assert_eq!(verified.claims().grace, 0);
-    assert_eq!(verified.times().expires_at.since(verified.times().issued_at), 600);
+    assert_eq!(
+        verified
+            .times()
+            .expires_at
+            .since(verified.times().issued_at),
+        600
+    );
 }

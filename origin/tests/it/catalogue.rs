@@ -159,8 +159,14 @@ async fn broken(client: &Client) -> Vec<String> {
                      AND c.relname NOT IN ({exempt}))
              SELECT broken.what::text FROM ({query}) AS broken (what)"
         );
-        let rows = client.query(&sql, &[]).await.unwrap_or_else(|error| panic!("{rule}: {error:?}"));
-        found.extend(rows.iter().map(|row| format!("{}: {rule}", row.get::<_, String>(0))));
+        let rows = client
+            .query(&sql, &[])
+            .await
+            .unwrap_or_else(|error| panic!("{rule}: {error:?}"));
+        found.extend(
+            rows.iter()
+                .map(|row| format!("{}: {rule}", row.get::<_, String>(0))),
+        );
     }
     found
 }
@@ -173,7 +179,11 @@ async fn every_table_keeps_every_rule() {
     let tables = database.admin(
         "SELECT count(*) FROM pg_class WHERE relnamespace = 'licet'::regnamespace AND relkind = 'r'",
     );
-    assert_eq!(tables[0][0].as_deref(), Some("23"), "count the new table in, once it keeps the rules");
+    assert_eq!(
+        tables[0][0].as_deref(),
+        Some("23"),
+        "count the new table in, once it keeps the rules"
+    );
 }
 
 /// A check that finds nothing may simply not look: each of these has one thing wrong.
@@ -221,7 +231,10 @@ async fn every_rule_notices_what_breaks_it() {
     assert_eq!(broken(&client).await, Vec::<String>::new());
     for fault in faults {
         client.batch_execute("BEGIN").await.unwrap();
-        client.batch_execute(fault).await.unwrap_or_else(|error| panic!("{fault}: {error:?}"));
+        client
+            .batch_execute(fault)
+            .await
+            .unwrap_or_else(|error| panic!("{fault}: {error:?}"));
         assert_ne!(broken(&client).await, Vec::<String>::new(), "{fault}");
         client.batch_execute("ROLLBACK").await.unwrap();
     }
@@ -251,6 +264,9 @@ fn what_is_no_tenants_is_out_of_reach() {
     let rights: Vec<_> = rights.into_iter().flatten().flatten().collect();
     assert_eq!(
         rights,
-        ["licet.schema_migrations licet_app SELECT", "licet.schema_migrations licet_system SELECT"]
+        [
+            "licet.schema_migrations licet_app SELECT",
+            "licet.schema_migrations licet_system SELECT"
+        ]
     );
 }

@@ -11,13 +11,24 @@ fn seed_reuses_what_is_there_and_issues_a_new_license_each_time() {
     let (first, second) = (seed(), seed());
     assert_eq!(first["org"], second["org"]);
     assert_eq!(first["org"]["slug"], "demo");
-    assert_eq!((&first["product"], &first["policy"]), (&Value::from("local_cli"), &Value::from("pro")));
+    assert_eq!(
+        (&first["product"], &first["policy"]),
+        (&Value::from("local_cli"), &Value::from("pro"))
+    );
     assert_ne!(first["license"], second["license"]);
     let rows = database.admin(
         "SELECT (SELECT count(*) FROM licet.organizations), (SELECT count(*) FROM licet.policies),
              (SELECT count(*) FROM licet.licenses), (SELECT count(*) FROM licet.license_products)",
     );
-    assert_eq!(rows[0], [Some("1".into()), Some("1".into()), Some("2".into()), Some("2".into())]);
+    assert_eq!(
+        rows[0],
+        [
+            Some("1".into()),
+            Some("1".into()),
+            Some("2".into()),
+            Some("2".into())
+        ]
+    );
     let key = first["license"]["key"].as_str().unwrap();
     assert!(key.starts_with(first["org"]["tag"].as_str().unwrap()));
     let ended = database.command(&["seed", "--org", "Not A Slug"]).end();
@@ -40,12 +51,16 @@ fn seeds_at_once_agree_on_one_organization() {
 fn no_license_key_stands_in_the_database() {
     let database = TestDatabase::migrated();
     let seeded = database.seed("alpha", 5);
-    let tables = database.admin("SELECT table_name FROM information_schema.tables WHERE table_schema = 'licet'");
+    let tables = database
+        .admin("SELECT table_name FROM information_schema.tables WHERE table_schema = 'licet'");
     assert!(tables.len() > 10);
     for table in tables.into_iter().flatten().flatten() {
         let rows = database.admin(&format!("SELECT row_to_json(t)::text FROM licet.{table} t"));
         let text = format!("{rows:?}");
-        assert!(!text.contains(&seeded.key) && !text.contains(&seeded.key.replace('-', "")), "{table}");
+        assert!(
+            !text.contains(&seeded.key) && !text.contains(&seeded.key.replace('-', "")),
+            "{table}"
+        );
     }
 }
 
@@ -54,10 +69,27 @@ fn licenses_are_issued_shown_and_changed() {
     let database = TestDatabase::migrated();
     database.seed("alpha", 5);
     let issue = ["license", "issue", "--org", "alpha", "--policy", "pro"];
-    let issued = database.command(&[&issue[..], &["--expires-at", "2099-01-31T00:00:00Z", "--max-activations", "7"]].concat()).json();
+    let issued = database
+        .command(
+            &[
+                &issue[..],
+                &[
+                    "--expires-at",
+                    "2099-01-31T00:00:00Z",
+                    "--max-activations",
+                    "7",
+                ],
+            ]
+            .concat(),
+        )
+        .json();
     let id = issued["id"].as_str().unwrap();
     assert!(issued["key"].as_str().is_some());
-    let show = |command: &str| database.command(&["license", command, "--org", "alpha", id]).json();
+    let show = |command: &str| {
+        database
+            .command(&["license", command, "--org", "alpha", id])
+            .json()
+    };
     let shown = show("show");
     assert_eq!(shown["status"], "ACTIVE");
     assert_eq!(shown["expires_at"], "2099-01-31T00:00:00Z");
@@ -67,8 +99,13 @@ fn licenses_are_issued_shown_and_changed() {
     assert_eq!(show("suspend")["status"], "SUSPENDED");
     assert_eq!(show("reinstate")["status"], "ACTIVE");
     assert_eq!(show("revoke")["status"], "REVOKED");
-    let actions = database.admin(&format!("SELECT string_agg(action, ' ' ORDER BY id) FROM licet.audit_events WHERE subject = '{id}'"));
-    assert_eq!(actions[0][0].as_deref(), Some("license.issued license.suspended license.reinstated license.revoked"));
+    let actions = database.admin(&format!(
+        "SELECT string_agg(action, ' ' ORDER BY id) FROM licet.audit_events WHERE subject = '{id}'"
+    ));
+    assert_eq!(
+        actions[0][0].as_deref(),
+        Some("license.issued license.suspended license.reinstated license.revoked")
+    );
 }
 
 #[test]
@@ -78,19 +115,82 @@ fn what_is_not_there_is_said_to_be_so_even_if_another_organization_has_it() {
     database.seed("beta", 5);
     let id = alpha.license.to_string();
     for (args, code, sentence) in [
-        (vec!["license", "show", "--org", "beta", &id], 1, "has no license"),
-        (vec!["license", "revoke", "--org", "beta", &id], 1, "has no license"),
-        (vec!["license", "show", "--org", "gamma", &id], 1, "there is no organization"),
-        (vec!["license", "show", "--org", "alpha", "lic_nonsense"], 2, "LICENSE_ID"),
-        (vec!["license", "issue", "--org", "alpha", "--policy", "none"], 1, "has no policy"),
-        (vec!["license", "issue", "--org", "alpha", "--policy", "pro", "--expires-at", "soon"], 2, "--expires-at"),
-        (vec!["license", "issue", "--org", "alpha", "--policy", "pro", "--expires-at", "2001-01-01T00:00:00Z"], 2, "past"),
-        (vec!["license", "issue", "--org", "alpha", "--policy", "pro", "--max-activations", "0"], 2, "--max-activations"),
+        (
+            vec!["license", "show", "--org", "beta", &id],
+            1,
+            "has no license",
+        ),
+        (
+            vec!["license", "revoke", "--org", "beta", &id],
+            1,
+            "has no license",
+        ),
+        (
+            vec!["license", "show", "--org", "gamma", &id],
+            1,
+            "there is no organization",
+        ),
+        (
+            vec!["license", "show", "--org", "alpha", "lic_nonsense"],
+            2,
+            "LICENSE_ID",
+        ),
+        (
+            vec!["license", "issue", "--org", "alpha", "--policy", "none"],
+            1,
+            "has no policy",
+        ),
+        (
+            vec![
+                "license",
+                "issue",
+                "--org",
+                "alpha",
+                "--policy",
+                "pro",
+                "--expires-at",
+                "soon",
+            ],
+            2,
+            "--expires-at",
+        ),
+        (
+            vec![
+                "license",
+                "issue",
+                "--org",
+                "alpha",
+                "--policy",
+                "pro",
+                "--expires-at",
+                "2001-01-01T00:00:00Z",
+            ],
+            2,
+            "past",
+        ),
+        (
+            vec![
+                "license",
+                "issue",
+                "--org",
+                "alpha",
+                "--policy",
+                "pro",
+                "--max-activations",
+                "0",
+            ],
+            2,
+            "--max-activations",
+        ),
         (vec!["fly"], 2, "fly"),
     ] {
         let ended = database.command(&args).end();
         assert_eq!(ended.code, Some(code), "{args:?}: {ended:?}");
-        assert!(ended.stderr.contains(sentence), "{args:?}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains(sentence),
+            "{args:?}: {}",
+            ended.stderr
+        );
         assert_eq!(ended.stdout, "");
     }
     let status = database.admin("SELECT count(*) FROM licet.licenses WHERE status <> 'ACTIVE'");
@@ -102,10 +202,20 @@ fn help_lists_every_variable_and_shows_no_secret() {
     let database = TestDatabase::migrated();
     let help = database.command(&["serve", "--help"]).succeed().stdout;
     for variable in [
-        "LICET_LISTEN", "LICET_DATABASE_URL", "LICET_MASTER_KEY", "LICET_PLATFORM_KEY", "LICET_EDGE_KEYS",
-        "LICET_ISSUER", "LICET_POOL_SIZE", "LICET_STATUS_TTL_S", "LICET_LOG", "LICET_MAX_IN_FLIGHT",
+        "LICET_LISTEN",
+        "LICET_DATABASE_URL",
+        "LICET_MASTER_KEY",
+        "LICET_PLATFORM_KEY",
+        "LICET_EDGE_KEYS",
+        "LICET_ISSUER",
+        "LICET_POOL_SIZE",
+        "LICET_STATUS_TTL_S",
+        "LICET_LOG",
+        "LICET_MAX_IN_FLIGHT",
     ] {
         assert!(help.contains(variable), "{variable}");
     }
-    assert!(!help.contains(super::support::MASTER_KEY) && !help.contains(super::support::APP_PASSWORD));
+    assert!(
+        !help.contains(super::support::MASTER_KEY) && !help.contains(super::support::APP_PASSWORD)
+    );
 }

@@ -42,8 +42,12 @@ type Spoil = fn(&mut Call);
 /// Everything that makes a good call a bad one.
 const SPOILS: &[(&str, Spoil)] = &[
     ("another method", |call| call.claims.htm = "PUT".into()),
-    ("another path", |call| call.claims.htu = "/edge/v1/orgs/ZZZZZZZZ/keys".into()),
-    ("a query that is not signed", |call| call.target.push_str("?x=1")),
+    ("another path", |call| {
+        call.claims.htu = "/edge/v1/orgs/ZZZZZZZZ/keys".into()
+    }),
+    ("a query that is not signed", |call| {
+        call.target.push_str("?x=1")
+    }),
     ("another body", |call| call.body.push(b' ')),
     ("the hash of nothing, for something", |call| {
         call.body = b"{}".to_vec();
@@ -52,7 +56,9 @@ const SPOILS: &[(&str, Spoil)] = &[
     ("an idempotency key that is not signed", |call| {
         call.headers.push(("idempotency-key", "k".into()));
     }),
-    ("an idempotency key that is not sent", |call| call.claims.idk = Some("k".into())),
+    ("an idempotency key that is not sent", |call| {
+        call.claims.idk = Some("k".into())
+    }),
     ("another idempotency key", |call| {
         call.claims.idk = Some("k".into());
         call.headers.push(("idempotency-key", "l".into()));
@@ -62,8 +68,12 @@ const SPOILS: &[(&str, Spoil)] = &[
         call.headers.push(("idempotency-key", "k".into()));
         call.headers.push(("idempotency-key", "k".into()));
     }),
-    ("another audience", |call| call.claims.aud = "licet-edge".into()),
-    ("another issuer than its key", |call| call.claims.iss = "edge.2".into()),
+    ("another audience", |call| {
+        call.claims.aud = "licet-edge".into()
+    }),
+    ("another issuer than its key", |call| {
+        call.claims.iss = "edge.2".into()
+    }),
     ("an unknown edge", |call| {
         call.signer = LocalSigner::from_seed("edge.9", [9; 32]);
         call.claims.iss = "edge.9".into();
@@ -71,10 +81,18 @@ const SPOILS: &[(&str, Spoil)] = &[
     ("a known edge's name over another key", |call| {
         call.signer = LocalSigner::from_seed("edge.1", [9; 32]);
     }),
-    ("the platform's key", |call| call.signer = super::support::platform()),
-    ("an end in the past", |call| call.times = Times::starting(now().plus(-71), 60)),
-    ("a beginning in the future", |call| call.times = Times::starting(now().plus(30), 60)),
-    ("too long a life", |call| call.times = Times::starting(now(), 61)),
+    ("the platform's key", |call| {
+        call.signer = super::support::platform()
+    }),
+    ("an end in the past", |call| {
+        call.times = Times::starting(now().plus(-71), 60)
+    }),
+    ("a beginning in the future", |call| {
+        call.times = Times::starting(now().plus(30), 60)
+    }),
+    ("too long a life", |call| {
+        call.times = Times::starting(now(), 61)
+    }),
     ("no name", |call| call.claims.jti = String::new()),
     ("too long a name", |call| call.claims.jti = "x".repeat(129)),
 ];
@@ -90,7 +108,12 @@ async fn every_operation_refuses_every_bad_call_alike() {
             spoil(&mut bad);
             let name = format!("{} {} with {what}", bad.method, bad.target);
             let reply = bed.call(bad).await;
-            assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{name}: {}", reply.text());
+            assert_eq!(
+                reply.status,
+                StatusCode::UNAUTHORIZED,
+                "{name}: {}",
+                reply.text()
+            );
             assert_eq!(reply.code(), "UNAUTHORIZED");
             assert_eq!(reply.header("www-authenticate"), "Bearer");
         }
@@ -101,7 +124,11 @@ async fn every_operation_refuses_every_bad_call_alike() {
 async fn every_operation_refuses_a_missing_or_foreign_token() {
     let bed = Bed::new();
     let seeded = bed.database.seed("alpha", 5);
-    let license_token = bed.activate(&seeded.key, "device").await.license_token.unwrap();
+    let license_token = bed
+        .activate(&seeded.key, "device")
+        .await
+        .license_token
+        .unwrap();
     for call in operations(&bed, &seeded).await {
         let good = call.token();
         for header in [
@@ -118,13 +145,17 @@ async fn every_operation_refuses_a_missing_or_foreign_token() {
             let mut request = call.clone().request();
             request.headers_mut().remove("authorization");
             if let Some(header) = &header {
-                request.headers_mut().insert("authorization", header.parse().unwrap());
+                request
+                    .headers_mut()
+                    .insert("authorization", header.parse().unwrap());
             }
             let reply = bed.send(request).await;
             assert_eq!(reply.code(), "UNAUTHORIZED", "{} {header:?}", call.target);
         }
         let mut twice = call.clone().request();
-        twice.headers_mut().append("authorization", format!("Bearer {good}").parse().unwrap());
+        twice
+            .headers_mut()
+            .append("authorization", format!("Bearer {good}").parse().unwrap());
         assert_eq!(bed.send(twice).await.code(), "UNAUTHORIZED");
     }
 }
@@ -134,10 +165,23 @@ async fn a_call_counts_once() {
     let bed = Bed::new();
     let seeded = bed.database.seed("alpha", 5);
     for call in operations(&bed, &seeded).await {
-        assert_eq!(bed.call(call.clone()).await.status, StatusCode::OK, "{}", call.target);
-        assert_eq!(bed.call(call.clone()).await.code(), "UNAUTHORIZED", "{}", call.target);
+        assert_eq!(
+            bed.call(call.clone()).await.status,
+            StatusCode::OK,
+            "{}",
+            call.target
+        );
+        assert_eq!(
+            bed.call(call.clone()).await.code(),
+            "UNAUTHORIZED",
+            "{}",
+            call.target
+        );
         // Signed again under the same name, it is the same call.
-        let again = Call { times: Times::starting(now().plus(-1), 60), ..call };
+        let again = Call {
+            times: Times::starting(now().plus(-1), 60),
+            ..call
+        };
         assert_eq!(bed.call(again).await.code(), "UNAUTHORIZED");
     }
 }
@@ -167,7 +211,10 @@ async fn a_clock_a_little_off_is_forgiven() {
 
 #[tokio::test]
 async fn a_full_memory_of_calls_refuses_until_there_is_room() {
-    let options = BedOptions { replay_capacity: Some(2), ..BedOptions::default() };
+    let options = BedOptions {
+        replay_capacity: Some(2),
+        ..BedOptions::default()
+    };
     let bed = Bed::with(TestDatabase::migrated(), &options);
     let seeded = bed.database.seed("alpha", 5);
     let call = || Call::get(&format!("/edge/v1/orgs/{}/keys", seeded.tag));
@@ -175,7 +222,10 @@ async fn a_full_memory_of_calls_refuses_until_there_is_room() {
         assert_eq!(bed.call(call()).await.status, StatusCode::OK);
     }
     let reply = bed.call(call()).await;
-    assert_eq!((reply.code(), reply.header("retry-after")), ("UNAVAILABLE", "1"));
+    assert_eq!(
+        (reply.code(), reply.header("retry-after")),
+        ("UNAVAILABLE", "1")
+    );
 }
 
 #[tokio::test]
@@ -183,13 +233,19 @@ async fn a_request_id_is_taken_over_from_an_edge_alone() {
     let bed = Bed::new();
     let seeded = bed.database.seed("alpha", 5);
     let call = activation(&seeded.key, "device").header("x-request-id", "edge-request-1");
-    assert_eq!(bed.call(call.clone()).await.answer().request_id.as_deref(), Some("edge-request-1"));
+    assert_eq!(
+        bed.call(call.clone()).await.answer().request_id.as_deref(),
+        Some("edge-request-1")
+    );
     // The same call again is a replay, but an edge's.
     let reply = bed.call(call.clone()).await;
     assert_eq!(reply.problem().request_id, "edge-request-1");
     let mut request = call.request();
     request.headers_mut().remove("authorization");
-    assert_ne!(bed.send(request).await.problem().request_id, "edge-request-1");
+    assert_ne!(
+        bed.send(request).await.problem().request_id,
+        "edge-request-1"
+    );
 }
 
 /// The router's own table can't be asked, so each path of the source is.
@@ -197,13 +253,27 @@ async fn a_request_id_is_taken_over_from_an_edge_alone() {
 fn every_route_is_on_the_list() {
     let source = include_str!("../../src/edge_api.rs");
     let mut routes: Vec<(String, String)> = Vec::new();
-    for line in source.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")) {
+    for line in source
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix(".route(\""))
+    {
         let (path, rest) = line.split_once("\", ").unwrap();
         let method = rest.split_once('(').unwrap().0;
-        assert_eq!(rest.matches("::handle").count(), 1, "one method per line: {line}");
-        routes.push((Method::from_bytes(method.to_uppercase().as_bytes()).unwrap().to_string(), path.into()));
+        assert_eq!(
+            rest.matches("::handle").count(),
+            1,
+            "one method per line: {line}"
+        );
+        routes.push((
+            Method::from_bytes(method.to_uppercase().as_bytes())
+                .unwrap()
+                .to_string(),
+            path.into(),
+        ));
     }
-    let listed: Vec<_> = ROUTES.map(|(method, path)| (method.to_owned(), path.to_owned())).to_vec();
+    let listed: Vec<_> = ROUTES
+        .map(|(method, path)| (method.to_owned(), path.to_owned()))
+        .to_vec();
     assert_eq!(routes, listed);
 }
 
@@ -211,7 +281,12 @@ fn every_route_is_on_the_list() {
 async fn what_is_not_there_and_what_is_not_a_name_are_answered_alike() {
     let bed = Bed::new();
     let (alpha, beta) = (bed.database.seed("alpha", 5), bed.database.seed("beta", 5));
-    let set = bed.activate(&beta.key, "device").await.feature_set.unwrap().id;
+    let set = bed
+        .activate(&beta.key, "device")
+        .await
+        .feature_set
+        .unwrap()
+        .id;
     let (tag, other) = (alpha.tag, "ZZZZZZZZ");
     let targets = [
         format!("/edge/v1/orgs/{other}/keys"),

@@ -4,7 +4,11 @@
 use licet_shared::id::OrgId;
 use tokio_postgres::{Client, error::SqlState};
 
-use super::support::{Bed, TestDatabase, edge::activation, sql::{begin, count, refusal, tenant_tables, uuid}};
+use super::support::{
+    Bed, TestDatabase,
+    edge::activation,
+    sql::{begin, count, refusal, tenant_tables, uuid},
+};
 
 /// A row in every table, for each of two organizations.
 async fn populated() -> (TestDatabase, OrgId, OrgId) {
@@ -33,8 +37,15 @@ async fn without_a_tenant_there_is_nothing_to_see() {
 
     begin(&client, alpha).await;
     for table in tenant_tables(&client).await {
-        assert_ne!(count(&client, &table).await, 0, "{table} is not in this test");
-        let sql = format!("SELECT count(*) FROM licet.{table} WHERE org_id <> '{}'", uuid(alpha));
+        assert_ne!(
+            count(&client, &table).await,
+            0,
+            "{table} is not in this test"
+        );
+        let sql = format!(
+            "SELECT count(*) FROM licet.{table} WHERE org_id <> '{}'",
+            uuid(alpha)
+        );
         let others: i64 = client.query_one(&sql, &[]).await.unwrap().get(0);
         assert_eq!(others, 0, "{table}");
     }
@@ -42,7 +53,10 @@ async fn without_a_tenant_there_is_nothing_to_see() {
     assert_sees_nothing(&client, "after its transaction").await;
 
     for setting in ["''", "DEFAULT"] {
-        client.batch_execute(&format!("BEGIN; SET LOCAL licet.org_id = {setting}")).await.unwrap();
+        client
+            .batch_execute(&format!("BEGIN; SET LOCAL licet.org_id = {setting}"))
+            .await
+            .unwrap();
         assert_sees_nothing(&client, setting).await;
         client.batch_execute("COMMIT").await.unwrap();
     }
@@ -56,8 +70,14 @@ async fn without_a_tenant_there_is_nothing_to_see() {
 async fn a_prepared_statement_follows_the_tenant() {
     let (database, alpha, beta) = populated().await;
     let client = database.app().await;
-    client.batch_execute("SET plan_cache_mode = force_generic_plan").await.unwrap();
-    let statement = client.prepare("SELECT org_id FROM licet.organizations").await.unwrap();
+    client
+        .batch_execute("SET plan_cache_mode = force_generic_plan")
+        .await
+        .unwrap();
+    let statement = client
+        .prepare("SELECT org_id FROM licet.organizations")
+        .await
+        .unwrap();
     for org in [alpha, beta, alpha] {
         begin(&client, org).await;
         let rows = client.query(&statement, &[]).await.unwrap();
@@ -77,16 +97,27 @@ async fn nothing_can_be_written_into_another_tenant() {
         let columns = "SELECT string_agg(CASE attname WHEN 'org_id' THEN $2 ELSE quote_ident(attname) END, ', ' ORDER BY attnum)
             FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped";
         let other = format!("'{}'::uuid", uuid(beta));
-        let columns: String =
-            client.query_one(columns, &[&format!("licet.{table}"), &other]).await.unwrap().get(0);
+        let columns: String = client
+            .query_one(columns, &[&format!("licet.{table}"), &other])
+            .await
+            .unwrap()
+            .get(0);
         begin(&client, alpha).await;
         let insert = format!("INSERT INTO licet.{table} SELECT {columns} FROM licet.{table}");
-        assert_eq!(refusal(&client, &insert).await, SqlState::INSUFFICIENT_PRIVILEGE, "{table}");
+        assert_eq!(
+            refusal(&client, &insert).await,
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            "{table}"
+        );
         client.batch_execute("ROLLBACK").await.unwrap();
 
         begin(&client, alpha).await;
         let update = format!("UPDATE licet.{table} SET org_id = '{}'", uuid(beta));
-        assert_eq!(refusal(&client, &update).await, SqlState::INSUFFICIENT_PRIVILEGE, "{table}");
+        assert_eq!(
+            refusal(&client, &update).await,
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            "{table}"
+        );
         client.batch_execute("ROLLBACK").await.unwrap();
     }
 }
@@ -107,7 +138,10 @@ async fn another_tenants_rows_can_be_neither_changed_nor_deleted() {
         ("idempotency_keys", "code = 'VALID'"),
     ] {
         begin(&client, alpha).await;
-        let sql = format!("UPDATE licet.{table} SET {set} WHERE org_id = '{}'", uuid(beta));
+        let sql = format!(
+            "UPDATE licet.{table} SET {set} WHERE org_id = '{}'",
+            uuid(beta)
+        );
         assert_eq!(client.execute(&sql, &[]).await.unwrap(), 0, "{table}");
         client.batch_execute("COMMIT").await.unwrap();
     }
@@ -139,7 +173,11 @@ async fn history_can_be_neither_changed_nor_deleted() {
         "SELECT * FROM licet.org_directory",
     ] {
         begin(&client, alpha).await;
-        assert_eq!(refusal(&client, sql).await, SqlState::INSUFFICIENT_PRIVILEGE, "{sql}");
+        assert_eq!(
+            refusal(&client, sql).await,
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            "{sql}"
+        );
         client.batch_execute("ROLLBACK").await.unwrap();
     }
 }
@@ -151,7 +189,10 @@ async fn a_grant_too_many_opens_no_history() {
     database.admin("GRANT UPDATE, DELETE ON licet.audit_events TO licet_app");
     let client = database.app().await;
     begin(&client, alpha).await;
-    for sql in ["UPDATE licet.audit_events SET actor = 'nobody'", "DELETE FROM licet.audit_events"] {
+    for sql in [
+        "UPDATE licet.audit_events SET actor = 'nobody'",
+        "DELETE FROM licet.audit_events",
+    ] {
         assert_eq!(client.execute(sql, &[]).await.unwrap(), 0, "{sql}");
     }
 }
@@ -162,7 +203,10 @@ async fn a_directory_entry_is_made_for_ones_own_organization_alone() {
     let client = database.app().await;
     let register = "SELECT licet.register_org('ZZZZZZZZ', 'stolen')";
     // No tenant: no organization to enter.
-    assert_ne!(refusal(&client, register).await, SqlState::SUCCESSFUL_COMPLETION);
+    assert_ne!(
+        refusal(&client, register).await,
+        SqlState::SUCCESSFUL_COMPLETION
+    );
     begin(&client, alpha).await;
     // It has its entry, and gets no second.
     let row = client.query_one(register, &[]).await.unwrap();
@@ -176,8 +220,11 @@ async fn constraints_tell_nothing_about_other_tenants() {
     let client = database.app().await;
     // The same names and key hashes may stand in both.
     begin(&client, beta).await;
-    let hash: Vec<u8> =
-        client.query_one("SELECT key_hash FROM licet.licenses", &[]).await.unwrap().get(0);
+    let hash: Vec<u8> = client
+        .query_one("SELECT key_hash FROM licet.licenses", &[])
+        .await
+        .unwrap()
+        .get(0);
     client.batch_execute("COMMIT").await.unwrap();
     begin(&client, alpha).await;
     let sql = "INSERT INTO licet.licenses (org_id, id, key_hash, policy_id, feature_set_id, max_activations)
@@ -186,8 +233,11 @@ async fn constraints_tell_nothing_about_other_tenants() {
     client.batch_execute("COMMIT").await.unwrap();
     // And a reference to the other's row is one to nothing.
     begin(&client, beta).await;
-    let product: uuid::Uuid =
-        client.query_one("SELECT id FROM licet.products", &[]).await.unwrap().get(0);
+    let product: uuid::Uuid = client
+        .query_one("SELECT id FROM licet.products", &[])
+        .await
+        .unwrap()
+        .get(0);
     client.batch_execute("COMMIT").await.unwrap();
     begin(&client, alpha).await;
     let sql = "INSERT INTO licet.policy_products (org_id, policy_id, product_id)

@@ -29,7 +29,12 @@ FROM pg_proc p WHERE p.pronamespace = 'licet'::regnamespace
 ORDER BY 1";
 
 fn catalogue(database: &TestDatabase) -> Vec<String> {
-    database.admin(CATALOGUE).into_iter().flatten().flatten().collect()
+    database
+        .admin(CATALOGUE)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .collect()
 }
 
 #[test]
@@ -38,10 +43,20 @@ fn up_down_up_leaves_what_up_left() {
     let first = catalogue(&database);
     assert!(first.len() > 150, "{}", first.len());
 
-    let steps = database.command(&["migrate", "--status"]).json().as_array().unwrap().len();
-    database.command(&["migrate", "--down", &steps.to_string()]).succeed();
+    let steps = database
+        .command(&["migrate", "--status"])
+        .json()
+        .as_array()
+        .unwrap()
+        .len();
+    database
+        .command(&["migrate", "--down", &steps.to_string()])
+        .succeed();
     let left = catalogue(&database);
-    assert!(left.iter().all(|line| line.contains("schema_migrations")), "{left:?}");
+    assert!(
+        left.iter().all(|line| line.contains("schema_migrations")),
+        "{left:?}"
+    );
 
     database.command(&["migrate"]).succeed();
     assert_eq!(catalogue(&database), first);
@@ -53,11 +68,24 @@ fn each_step_can_be_taken_back_and_again() {
     let first = catalogue(&database);
     for _ in 0..2 {
         let down = database.command(&["migrate", "--down", "1"]).succeed();
-        assert!(down.stderr.starts_with("took back migration"), "{}", down.stderr);
+        assert!(
+            down.stderr.starts_with("took back migration"),
+            "{}",
+            down.stderr
+        );
     }
-    assert!(database.command(&["migrate"]).succeed().stderr.contains("applied migration"));
+    assert!(
+        database
+            .command(&["migrate"])
+            .succeed()
+            .stderr
+            .contains("applied migration")
+    );
     assert_eq!(catalogue(&database), first);
-    assert_eq!(database.command(&["migrate"]).succeed().stderr, "nothing to do\n");
+    assert_eq!(
+        database.command(&["migrate"]).succeed().stderr,
+        "nothing to do\n"
+    );
 }
 
 #[test]
@@ -66,7 +94,11 @@ fn an_edited_step_and_an_unknown_one_are_refused() {
     database.admin("UPDATE licet.schema_migrations SET sha256 = '\\x00' WHERE version = 2");
     let ended = database.command(&["migrate"]).end();
     assert_eq!(ended.code, Some(1));
-    assert!(ended.stderr.contains("migration 2 (catalogue) was edited"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("migration 2 (catalogue) was edited"),
+        "{}",
+        ended.stderr
+    );
     let ended = database.command(&["migrate", "--down", "1"]).end();
     assert!(ended.stderr.contains("was edited"), "{}", ended.stderr);
 
@@ -74,7 +106,11 @@ fn an_edited_step_and_an_unknown_one_are_refused() {
     database.admin("INSERT INTO licet.schema_migrations (version, name, sha256) VALUES (999, 'later', '\\x00')");
     let ended = database.command(&["migrate"]).end();
     assert_eq!(ended.code, Some(1));
-    assert!(ended.stderr.contains("use a newer binary"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("use a newer binary"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -85,24 +121,48 @@ fn two_at_once_take_turns() {
         let both: Vec<_> = (0..3).map(|_| scope.spawn(run)).collect();
         both.into_iter().map(|run| run.join().unwrap()).collect()
     });
-    assert_eq!(ended.iter().filter(|text| *text == "nothing to do\n").count(), 2, "{ended:?}");
+    assert_eq!(
+        ended
+            .iter()
+            .filter(|text| *text == "nothing to do\n")
+            .count(),
+        2,
+        "{ended:?}"
+    );
 }
 
 /// Not a superuser: as on a managed Postgres.
 #[test]
 fn a_role_that_may_create_roles_is_enough() {
     let database = TestDatabase::empty();
-    let name = database.admin("SELECT current_database()")[0][0].clone().unwrap();
-    database.admin(&format!("CREATE ROLE steward_{name} LOGIN CREATEROLE PASSWORD 'steward'"));
-    database.admin(&format!("GRANT CREATE ON DATABASE {name} TO steward_{name}"));
+    let name = database.admin("SELECT current_database()")[0][0]
+        .clone()
+        .unwrap();
+    database.admin(&format!(
+        "CREATE ROLE steward_{name} LOGIN CREATEROLE PASSWORD 'steward'"
+    ));
+    database.admin(&format!(
+        "GRANT CREATE ON DATABASE {name} TO steward_{name}"
+    ));
     // The cluster's roles are there already, made by the superuser for other tests.
     TestDatabase::migrated();
-    database.admin(&format!("GRANT licet_owner TO steward_{name} WITH ADMIN OPTION"));
-    if database.admin("SELECT current_setting('server_version_num')::int >= 160000")[0][0].as_deref() == Some("t") {
-        database.admin(&format!("GRANT licet_app, licet_system TO steward_{name} WITH ADMIN OPTION"));
+    database.admin(&format!(
+        "GRANT licet_owner TO steward_{name} WITH ADMIN OPTION"
+    ));
+    if database.admin("SELECT current_setting('server_version_num')::int >= 160000")[0][0]
+        .as_deref()
+        == Some("t")
+    {
+        database.admin(&format!(
+            "GRANT licet_app, licet_system TO steward_{name} WITH ADMIN OPTION"
+        ));
     }
     let url = database.role_url(&format!("steward_{name}"), "steward");
-    let migrate = || database.command(&["migrate"]).env("LICET_ADMIN_DATABASE_URL", &url);
+    let migrate = || {
+        database
+            .command(&["migrate"])
+            .env("LICET_ADMIN_DATABASE_URL", &url)
+    };
     migrate().succeed();
     let as_superuser = catalogue(&TestDatabase::migrated());
     assert_eq!(catalogue(&database), as_superuser);
@@ -118,8 +178,21 @@ fn a_role_that_may_create_roles_is_enough() {
 fn passwords_are_stored_as_verifiers_and_never_sent() {
     let database = TestDatabase::migrated();
     let stored = database.admin("SELECT rolpassword FROM pg_authid WHERE rolname = 'licet_app'");
-    assert!(stored[0][0].as_deref().unwrap().starts_with("SCRAM-SHA-256$"), "{stored:?}");
-    let ended = database.command(&["migrate"]).env("LICET_APP_PASSWORD", "").end();
+    assert!(
+        stored[0][0]
+            .as_deref()
+            .unwrap()
+            .starts_with("SCRAM-SHA-256$"),
+        "{stored:?}"
+    );
+    let ended = database
+        .command(&["migrate"])
+        .env("LICET_APP_PASSWORD", "")
+        .end();
     assert_eq!(ended.code, Some(2));
-    assert!(ended.stderr.contains("LICET_APP_PASSWORD is empty"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("LICET_APP_PASSWORD is empty"),
+        "{}",
+        ended.stderr
+    );
 }

@@ -37,7 +37,9 @@ impl Drop for Served {
 impl Served {
     async fn start(database: &TestDatabase, env: &[(&str, &str)]) -> Self {
         let port = xtask::net::free_port().unwrap();
-        let mut run = database.command(&["serve"]).env("LICET_LISTEN", &format!("127.0.0.1:{port}"));
+        let mut run = database
+            .command(&["serve"])
+            .env("LICET_LISTEN", &format!("127.0.0.1:{port}"));
         for (name, value) in env {
             run = run.env(name, value);
         }
@@ -45,7 +47,10 @@ impl Served {
         let served = Self { child, port };
         let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            assert!(started.elapsed() < Duration::from_secs(20), "it does not listen");
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "it does not listen"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         served
@@ -61,13 +66,24 @@ impl Served {
 
     fn terminate(&self) {
         let id = self.child.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(
+            std::process::Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Waits for the end; hands back exit code and log.
     fn end(mut self) -> (Option<i32>, String) {
         let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut log)
+            .unwrap();
         (self.child.wait().unwrap().code(), log)
     }
 }
@@ -77,21 +93,36 @@ async fn the_log_is_json_with_request_ids_and_without_secrets() {
     let database = TestDatabase::migrated();
     let seeded = database.seed("alpha", 5);
     let served = Served::start(&database, &[("LICET_LOG", "trace")]).await;
-    let call = activation(&seeded.key, "plain-fingerprint").once("plain-idempotency-key").header("x-request-id", "from-the-edge-1");
+    let call = activation(&seeded.key, "plain-fingerprint")
+        .once("plain-idempotency-key")
+        .header("x-request-id", "from-the-edge-1");
     let edge_token = call.token();
     let answer: ActivationAnswer = serde_json::from_str(body(&served.call(call).await)).unwrap();
     let token = answer.license_token.unwrap();
-    served.call(activation("WRONG-KEY-TEXT", "plain-fingerprint")).await;
-    served.call(Call::post(REFRESH, &json!({ "token": token }))).await;
-    served.call(Call::post(REFRESH, &json!({ "tokin": token }))).await;
-    served.call(Call::post(DEACTIVATE, &json!({ "token": token }))).await;
+    served
+        .call(activation("WRONG-KEY-TEXT", "plain-fingerprint"))
+        .await;
+    served
+        .call(Call::post(REFRESH, &json!({ "token": token })))
+        .await;
+    served
+        .call(Call::post(REFRESH, &json!({ "tokin": token })))
+        .await;
+    served
+        .call(Call::post(DEACTIVATE, &json!({ "token": token })))
+        .await;
     served.get("/nope?secret=plain-query").await;
     served.get("/health/ready").await;
     // A fault of our own, with a cause.
     database.admin("ALTER TABLE licet.activations RENAME COLUMN name TO gone");
-    let reply = served.call(activation(&seeded.key, "plain-fingerprint-2")).await;
+    let reply = served
+        .call(activation(&seeded.key, "plain-fingerprint-2"))
+        .await;
     assert_eq!(status(&reply), 500);
-    assert!(!reply.contains("column") && !reply.contains("gone"), "{reply}");
+    assert!(
+        !reply.contains("column") && !reply.contains("gone"),
+        "{reply}"
+    );
     let request_id = serde_json::from_str::<Value>(body(&reply)).unwrap()["request_id"].clone();
     served.terminate();
     let (code, log) = served.end();
@@ -101,15 +132,27 @@ async fn the_log_is_json_with_request_ids_and_without_secrets() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
         .collect();
-    let of = |id: &Value| lines.iter().filter(|line| line["request_id"] == *id).collect::<Vec<_>>();
+    let of = |id: &Value| {
+        lines
+            .iter()
+            .filter(|line| line["request_id"] == *id)
+            .collect::<Vec<_>>()
+    };
     let answered = of(&json!("from-the-edge-1"));
     assert_eq!(answered.len(), 1, "{log}");
     assert_eq!(answered[0]["route"], "/edge/v1/activations");
     assert_eq!(answered[0]["edge"], "edge.1");
     let fault = of(&request_id);
-    assert!(fault.iter().any(|line| line["fault"].as_str().is_some_and(|text| text.contains("column"))), "{fault:?}");
+    assert!(
+        fault.iter().any(|line| line["fault"]
+            .as_str()
+            .is_some_and(|text| text.contains("column"))),
+        "{fault:?}"
+    );
 
-    let seed = |signer: licet_shared::jws::LocalSigner| signer.reveal().split_once(':').unwrap().1.to_owned();
+    let seed = |signer: licet_shared::jws::LocalSigner| {
+        signer.reveal().split_once(':').unwrap().1.to_owned()
+    };
     for secret in [
         seeded.key.clone(),
         seeded.key.replace('-', ""),
@@ -136,7 +179,10 @@ async fn running_requests_are_finished_before_the_end() {
     let served = Served::start(&database, &[]).await;
     let holder = database.app().await;
     begin(&holder, seeded.org).await;
-    holder.execute("SELECT FROM licet.licenses FOR UPDATE", &[]).await.unwrap();
+    holder
+        .execute("SELECT FROM licet.licenses FOR UPDATE", &[])
+        .await
+        .unwrap();
     let (port, call) = (served.port, activation(&seeded.key, "one"));
     let running = tokio::spawn(async move { exchange(port, call.request()).await });
     // One that has nothing to do does not keep the process up.
@@ -144,7 +190,10 @@ async fn running_requests_are_finished_before_the_end() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     served.terminate();
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err(), "nothing new is taken");
+    assert!(
+        TcpStream::connect(("127.0.0.1", port)).await.is_err(),
+        "nothing new is taken"
+    );
     holder.batch_execute("ROLLBACK").await.unwrap();
     let answer: ActivationAnswer = serde_json::from_str(body(&running.await.unwrap())).unwrap();
     assert!(answer.valid);
@@ -161,8 +210,13 @@ async fn connections_are_bounded() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     let mut held = Vec::new();
     for _ in 0..2 {
-        let mut stream = TcpStream::connect(("127.0.0.1", served.port)).await.unwrap();
-        stream.write_all(b"GET /health/live HTTP/1.1\r\n").await.unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", served.port))
+            .await
+            .unwrap();
+        stream
+            .write_all(b"GET /health/live HTTP/1.1\r\n")
+            .await
+            .unwrap();
         held.push(stream);
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -179,9 +233,13 @@ async fn a_connection_is_kept_for_more_requests() {
     use tokio::io::AsyncReadExt;
     let database = TestDatabase::migrated();
     let served = Served::start(&database, &[]).await;
-    let mut stream = TcpStream::connect(("127.0.0.1", served.port)).await.unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", served.port))
+        .await
+        .unwrap();
     let request = Request::get("/health/live").body(Body::empty()).unwrap();
-    let text = String::from_utf8(bytes(request).await).unwrap().replace("connection: close\r\n", "");
+    let text = String::from_utf8(bytes(request).await)
+        .unwrap()
+        .replace("connection: close\r\n", "");
     for _ in 0..3 {
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut buffer = vec![0; 4096];
@@ -197,7 +255,10 @@ async fn an_idle_origin_is_small() {
     let served = Served::start(&database, &[]).await;
     assert_eq!(status(&served.get("/health/ready").await), 200);
     let text = std::fs::read_to_string(format!("/proc/{}/status", served.child.id())).unwrap();
-    let line = text.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
     let kibibytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     println!("{kibibytes} KiB");
     assert!(kibibytes < 40 * 1024, "{kibibytes} KiB");

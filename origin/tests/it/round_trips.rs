@@ -16,9 +16,15 @@ async fn each_operation_waits_for_the_database_this_often() {
     let database = TestDatabase::migrated();
     let seeded = database.seed("alpha", 5);
     let proxy = Proxy::to(database.port()).await;
-    let url = database.app_url().replace(&format!(":{}/", database.port()), &format!(":{}/", proxy.port));
+    let url = database.app_url().replace(
+        &format!(":{}/", database.port()),
+        &format!(":{}/", proxy.port),
+    );
     let options = BedOptions {
-        database: DatabaseSettings { pool_wait: Duration::from_secs(10), ..DatabaseSettings::default() },
+        database: DatabaseSettings {
+            pool_wait: Duration::from_secs(10),
+            ..DatabaseSettings::default()
+        },
         url: Some(url),
         ..BedOptions::default()
     };
@@ -27,7 +33,12 @@ async fn each_operation_waits_for_the_database_this_often() {
     let list = || Call::get(&format!("/edge/v1/orgs/{}/statuslists/0", seeded.tag));
     // Connects, finds the organization, reads its keys.
     assert_eq!(bed.call(keys()).await.status.as_u16(), 200);
-    let token = bed.call(activation(&seeded.key, "one")).await.answer().license_token.unwrap();
+    let token = bed
+        .call(activation(&seeded.key, "one"))
+        .await
+        .answer()
+        .license_token
+        .unwrap();
     proxy.take();
 
     let mut trips = Vec::new();
@@ -36,9 +47,15 @@ async fn each_operation_waits_for_the_database_this_often() {
         ("refresh", Call::post(REFRESH, &json!({ "token": token }))),
         ("status list, new copy", list()),
         ("status list, same copy", list()),
-        ("activate, first time", activation(&seeded.key, "two").once("k1")),
+        (
+            "activate, first time",
+            activation(&seeded.key, "two").once("k1"),
+        ),
         ("activate, again", activation(&seeded.key, "two").once("k2")),
-        ("activate, repeated", activation(&seeded.key, "two").once("k1")),
+        (
+            "activate, repeated",
+            activation(&seeded.key, "two").once("k1"),
+        ),
     ] {
         assert_eq!(bed.call(call).await.status.as_u16(), 200, "{what}");
         trips.push((what, proxy.take()));

@@ -9,11 +9,17 @@ use super::support::{
 
 impl Bed {
     async fn list(&self, seeded: &Seeded, call: impl Fn(Call) -> Call) -> Reply {
-        self.call(call(Call::get(&format!("/edge/v1/orgs/{}/statuslists/0", seeded.tag)))).await
+        self.call(call(Call::get(&format!(
+            "/edge/v1/orgs/{}/statuslists/0",
+            seeded.tag
+        ))))
+        .await
     }
 
     async fn status(&self, seeded: &Seeded) -> StatusDocument {
-        let reply = self.list(seeded, |call| call.header("cache-control", "max-age=0")).await;
+        let reply = self
+            .list(seeded, |call| call.header("cache-control", "max-age=0"))
+            .await;
         self.verified(seeded, &reply).await
     }
 
@@ -25,7 +31,9 @@ impl Bed {
 
     fn change(&self, command: &str, seeded: &Seeded) {
         let id = seeded.license.to_string();
-        self.database.command(&["license", command, "--org", &seeded.slug, &id]).succeed();
+        self.database
+            .command(&["license", command, "--org", &seeded.slug, &id])
+            .succeed();
     }
 }
 
@@ -42,15 +50,27 @@ async fn every_change_shows_with_a_higher_version() {
     bed.activate(&seeded.key, "two").await;
     bed.activate(&other.key, "three").await;
     let list = bed.status(&seeded).await;
-    assert_eq!(list.version(), 1, "a new entry is valid, as the padding said");
-    let entries = |list: &StatusDocument| (0..4).filter_map(|i| list.list().get(i)).collect::<Vec<_>>();
+    assert_eq!(
+        list.version(),
+        1,
+        "a new entry is valid, as the padding said"
+    );
+    let entries = |list: &StatusDocument| {
+        (0..4)
+            .filter_map(|i| list.list().get(i))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(entries(&list), [status::VALID; 4]);
 
     bed.change("suspend", &seeded);
     let list = bed.status(&seeded).await;
     assert_eq!((list.version(), entries(&list)), (2, vec![2, 2, 0, 0]));
     bed.change("suspend", &seeded);
-    assert_eq!(bed.status(&seeded).await.version(), 2, "nothing has changed");
+    assert_eq!(
+        bed.status(&seeded).await.version(),
+        2,
+        "nothing has changed"
+    );
     bed.change("reinstate", &seeded);
     let list = bed.status(&seeded).await;
     assert_eq!((list.version(), entries(&list)), (3, vec![0, 0, 0, 0]));
@@ -71,9 +91,11 @@ async fn lists_grow_with_the_organization() {
     let bed = Bed::new();
     let seeded = bed.database.seed("alpha", 5);
     assert_eq!(bed.status(&seeded).await.list().len(), 1024);
-    bed.database.admin("UPDATE licet.status_versions SET next_index = 1025");
+    bed.database
+        .admin("UPDATE licet.status_versions SET next_index = 1025");
     assert_eq!(bed.status(&seeded).await.list().len(), 2048);
-    bed.database.admin("UPDATE licet.status_versions SET next_index = 131072");
+    bed.database
+        .admin("UPDATE licet.status_versions SET next_index = 131072");
     assert_eq!(bed.status(&seeded).await.list().len(), 131_072);
 }
 
@@ -86,18 +108,26 @@ async fn a_signed_copy_is_served_for_seconds_unless_a_younger_one_is_demanded() 
     assert_eq!(first.header("cache-control"), "private, no-store");
     assert_eq!(bed.list(&seeded, |call| call).await.body, first.body);
 
-    let held = bed.list(&seeded, |call| call.header("if-none-match", &etag)).await;
+    let held = bed
+        .list(&seeded, |call| call.header("if-none-match", &etag))
+        .await;
     assert_eq!((held.status.as_u16(), held.body.len()), (304, 0));
     assert_eq!(held.header("etag"), etag);
 
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     // A second is within what may be served, but not within what is demanded now.
     assert_eq!(bed.list(&seeded, |call| call).await.body, first.body);
-    let younger = |call: Call| call.header("cache-control", "max-age=0").header("if-none-match", &etag);
+    let younger = |call: Call| {
+        call.header("cache-control", "max-age=0")
+            .header("if-none-match", &etag)
+    };
     let fresh = bed.list(&seeded, younger).await;
     assert_eq!(fresh.status.as_u16(), 200);
     assert_ne!(fresh.header("etag"), etag);
-    let (before, after) = (bed.verified(&seeded, &first).await, bed.verified(&seeded, &fresh).await);
+    let (before, after) = (
+        bed.verified(&seeded, &first).await,
+        bed.verified(&seeded, &fresh).await,
+    );
     assert!(after.times().issued_at > before.times().issued_at);
     assert_eq!(after.version(), before.version());
     assert_eq!(bed.list(&seeded, |call| call).await.body, fresh.body);
@@ -112,15 +142,21 @@ async fn a_change_shows_at_once_even_where_an_old_copy_would_do() {
     let before = bed.list(&seeded, |call| call).await;
     let etag = before.header("etag").to_owned();
     bed.change("revoke", &seeded);
-    let after = bed.list(&seeded, |call| call.header("if-none-match", &etag)).await;
-    assert_eq!(bed.verified(&seeded, &after).await.list().get(0), Some(status::REVOKED));
+    let after = bed
+        .list(&seeded, |call| call.header("if-none-match", &etag))
+        .await;
+    assert_eq!(
+        bed.verified(&seeded, &after).await.list().get(0),
+        Some(status::REVOKED)
+    );
 }
 
 #[tokio::test]
 async fn the_last_entry_of_a_full_list_is_told_too() {
     let bed = Bed::new();
     let seeded = bed.database.seed("alpha", 5);
-    bed.database.admin("UPDATE licet.status_versions SET next_index = 131071");
+    bed.database
+        .admin("UPDATE licet.status_versions SET next_index = 131071");
     bed.activate(&seeded.key, "one").await;
     bed.change("revoke", &seeded);
     let list = bed.status(&seeded).await;

@@ -31,7 +31,9 @@ fn objection(password: &str, email: &str) -> Option<&'static str> {
     }
     let lower = password.to_lowercase();
     let name = email.split('@').next().unwrap_or_default();
-    if lower == email || (name.len() >= 4 && lower.trim_matches(|c: char| !c.is_alphabetic()) == name) {
+    if lower == email
+        || (name.len() >= 4 && lower.trim_matches(|c: char| !c.is_alphabetic()) == name)
+    {
         return Some("The password must not be the e-mail address.");
     }
     let different: BTreeSet<char> = lower.chars().collect();
@@ -41,7 +43,9 @@ fn objection(password: &str, email: &str) -> Option<&'static str> {
         || COMMON.contains(&letters)
         || is_run(&lower)
     {
-        return Some("This password is among those that are tried first. Several unrelated words make a good one.");
+        return Some(
+            "This password is among those that are tried first. Several unrelated words make a good one.",
+        );
     }
     None
 }
@@ -49,7 +53,9 @@ fn objection(password: &str, email: &str) -> Option<&'static str> {
 /// Whether it only counts up or down, as `abcdefgh` and `87654321` do.
 fn is_run(text: &str) -> bool {
     let codes: Vec<i64> = text.chars().map(|c| i64::from(u32::from(c))).collect();
-    [1, -1].into_iter().any(|step| codes.windows(2).all(|pair| pair[1] - pair[0] == step))
+    [1, -1]
+        .into_iter()
+        .any(|step| codes.windows(2).all(|pair| pair[1] - pair[0] == step))
 }
 
 #[cfg(test)]
@@ -70,14 +76,31 @@ mod tests {
     #[test]
     fn what_is_tried_first_is_refused() {
         for bad in [
-            "password", "Password1", "P@ssw0rd", "qwertyuiop", "iloveyou2024!", "12345678",
-            "87654321", "abcdefghij", "aaaaaaaaaaaa", "abababababab", "Ada.Lovelace@example.com",
+            "password",
+            "Password1",
+            "P@ssw0rd",
+            "qwertyuiop",
+            "iloveyou2024!",
+            "12345678",
+            "87654321",
+            "abcdefghij",
+            "aaaaaaaaaaaa",
+            "abababababab",
+            "Ada.Lovelace@example.com",
             "lovelace1815",
         ] {
-            let email = if bad.contains("1815") { "lovelace@x.test" } else { "ada.lovelace@example.com" };
+            let email = if bad.contains("1815") {
+                "lovelace@x.test"
+            } else {
+                "ada.lovelace@example.com"
+            };
             assert!(check(bad, email).is_err(), "{bad}");
         }
-        for good in ["correct horse battery staple", "t0-market-2-market", "zwölf Boxkämpfer"] {
+        for good in [
+            "correct horse battery staple",
+            "t0-market-2-market",
+            "zwölf Boxkämpfer",
+        ] {
             assert!(check(good, "ada@example.com").is_ok(), "{good}");
         }
     }

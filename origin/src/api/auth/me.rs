@@ -21,7 +21,11 @@ use crate::{
         operation::Verb::{Get, Post},
     },
     clock,
-    db::{audit, organizations, sessions::{self, Why}, users},
+    db::{
+        audit, organizations,
+        sessions::{self, Why},
+        users,
+    },
     http::HandlerError,
     rejection::Rejection,
 };
@@ -31,12 +35,14 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::own(Get, "/api/v1/auth/me", |call| Box::pin(me(call)))
             .named("read_me", "Who am I?")
             .gives::<Me>(),
-        Operation::own(Post, "/api/v1/auth/password", |call| Box::pin(change_password(call)))
-            .named("change_password", "Change my password")
-            .detail("Ends all other sessions.")
-            .takes::<PasswordChange>()
-            .or(ProblemCode::InvalidCredentials)
-            .or(ProblemCode::PasswordRefused),
+        Operation::own(Post, "/api/v1/auth/password", |call| {
+            Box::pin(change_password(call))
+        })
+        .named("change_password", "Change my password")
+        .detail("Ends all other sessions.")
+        .takes::<PasswordChange>()
+        .or(ProblemCode::InvalidCredentials)
+        .or(ProblemCode::PasswordRefused),
     ]
 }
 
@@ -64,7 +70,11 @@ async fn me(call: Call) -> Result<Reply, HandlerError> {
     });
     let (user, profile) = found.await?;
     let user = user.ok_or_else(Rejection::not_found)?;
-    let permissions = Permission::ALL.iter().copied().filter(|it| user.role.may(*it)).collect();
+    let permissions = Permission::ALL
+        .iter()
+        .copied()
+        .filter(|it| user.role.may(*it))
+        .collect();
     Reply::ok(&Me {
         id,
         email: user.email,
@@ -102,13 +112,21 @@ async fn change_password(call: Call) -> Result<Reply, HandlerError> {
             futures_util::future::try_join(users::find(tx, id), users::login(tx, id)).await
         })
     });
-    let (Some(user), Some(login)) = found.await? else { return Err(wrong().into()) };
+    let (Some(user), Some(login)) = found.await? else {
+        return Err(wrong().into());
+    };
     passwords::check(body.new_password.reveal(), &user.email)?;
     let accounts = call.accounts();
     // A stolen access token must not be a way to guess the password without limit.
-    let attempt = accounts.logins.attempt(call.address(), &user.email, clock::unix_ms())?;
+    let attempt = accounts
+        .logins
+        .attempt(call.address(), &user.email, clock::unix_ms())?;
     let present = body.current_password.take();
-    if !accounts.passwords.verify(present, Some(&login.password_hash)).await? {
+    if !accounts
+        .passwords
+        .verify(present, Some(&login.password_hash))
+        .await?
+    {
         return Err(wrong().into());
     }
     attempt.succeeded();
@@ -120,7 +138,8 @@ async fn change_password(call: Call) -> Result<Reply, HandlerError> {
                 if !users::set_password(tx, login, password_hash, call.now).await? {
                     return Err(wrong().into());
                 }
-                let ended = sessions::end_all(tx, id, Some(session), Why::Password, call.now).await?;
+                let ended =
+                    sessions::end_all(tx, id, Some(session), Why::Password, call.now).await?;
                 let event = audit::Event::new(call.origin(), "user.password_changed");
                 audit::write(tx, &id, &event.details(json!({ "sessions_ended": ended }))).await
             })

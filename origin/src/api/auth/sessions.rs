@@ -23,9 +23,11 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::own(Get, "/api/v1/auth/sessions", |call| Box::pin(list(call)))
             .named("list_sessions", "List where I am logged in")
             .lists::<OwnSession>(),
-        Operation::own(Delete, "/api/v1/auth/sessions/{id}", |call| Box::pin(end(call)))
-            .named("end_session", "End one of my sessions")
-            .about::<EventId>(),
+        Operation::own(Delete, "/api/v1/auth/sessions/{id}", |call| {
+            Box::pin(end(call))
+        })
+        .named("end_session", "End one of my sessions")
+        .about::<EventId>(),
     ]
 }
 
@@ -46,7 +48,13 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
     let (user, current) = person(&call)?;
     let page = call.page()?;
     let rows = call.tenant().run_tx("list_sessions", |tx| {
-        Box::pin(sessions::of_user(tx, user, call.now, page.before, page.fetch()))
+        Box::pin(sessions::of_user(
+            tx,
+            user,
+            call.now,
+            page.before,
+            page.fetch(),
+        ))
     });
     let show = |row: SessionView| OwnSession {
         id: row.id,
@@ -62,7 +70,14 @@ async fn logout(call: Call) -> Result<Reply, HandlerError> {
     let (user, session) = person(&call)?;
     call.tenant()
         .run_tx("log_out", |tx| {
-            Box::pin(end_session(tx, session, user, Why::Logout, call.origin(), call.now))
+            Box::pin(end_session(
+                tx,
+                session,
+                user,
+                Why::Logout,
+                call.origin(),
+                call.now,
+            ))
         })
         .await?;
     Ok(Reply::no_content())

@@ -1,9 +1,15 @@
 //! Callers of the account API.
 
-use axum::{body::Body, http::{Method, Request}};
+use axum::{
+    body::Body,
+    http::{Method, Request},
+};
 use serde_json::{Value, json};
 
-use super::{Bed, edge::{Reply, unique}};
+use super::{
+    Bed,
+    edge::{Reply, unique},
+};
 
 /// Long enough, and on no list.
 pub const PASSWORD: &str = "correct horse battery";
@@ -35,7 +41,9 @@ pub fn request(method: Method, path: &str, body: Option<&Value>) -> axum::http::
 }
 
 pub fn with_body(builder: axum::http::request::Builder, body: Option<&Value>) -> Request<Body> {
-    builder.body(body.map_or_else(Body::empty, |body| Body::from(body.to_string()))).unwrap()
+    builder
+        .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))
+        .unwrap()
 }
 
 impl Reply {
@@ -61,7 +69,8 @@ impl Reply {
 impl Bed {
     /// Sends without credentials.
     pub async fn open(&self, method: Method, path: &str, body: &Value) -> Reply {
-        self.send(with_body(request(method, path, Some(body)), Some(body))).await
+        self.send(with_body(request(method, path, Some(body)), Some(body)))
+            .await
     }
 
     /// Sends with these credentials and headers.
@@ -86,11 +95,13 @@ impl Bed {
     }
 
     pub async fn post(&self, caller: &Caller, path: &str, body: &Value) -> Reply {
-        self.ask_with(caller, Method::POST, path, Some(body), &[]).await
+        self.ask_with(caller, Method::POST, path, Some(body), &[])
+            .await
     }
 
     pub async fn patch(&self, caller: &Caller, path: &str, body: &Value) -> Reply {
-        self.ask_with(caller, Method::PATCH, path, Some(body), &[]).await
+        self.ask_with(caller, Method::PATCH, path, Some(body), &[])
+            .await
     }
 
     pub async fn delete(&self, caller: &Caller, path: &str) -> Reply {
@@ -104,7 +115,10 @@ impl Bed {
             "organization": { "name": slug, "slug": slug },
             "email": email, "password": PASSWORD, "name": "An Owner",
         });
-        let reply = self.open(Method::POST, "/api/v1/auth/signup", &body).await.json(201);
+        let reply = self
+            .open(Method::POST, "/api/v1/auth/signup", &body)
+            .await
+            .json(201);
         Person::of(&reply, &email, slug)
     }
 
@@ -123,7 +137,9 @@ impl Person {
     pub fn of(session: &Value, email: &str, slug: &str) -> Self {
         let text = |name: &str| session[name].as_str().unwrap().to_owned();
         Self {
-            caller: Caller { bearer: text("access_token") },
+            caller: Caller {
+                bearer: text("access_token"),
+            },
             refresh: text("refresh_token"),
             email: email.into(),
             slug: slug.into(),

@@ -61,7 +61,15 @@ impl Call {
             jti: unique(),
         };
         let times = Times::starting(now(), EdgeClaims::LIFE_S);
-        Self { method, target: target.into(), body, headers: Vec::new(), claims, times, signer }
+        Self {
+            method,
+            target: target.into(),
+            body,
+            headers: Vec::new(),
+            claims,
+            times,
+            signer,
+        }
     }
 
     pub fn header(mut self, name: &'static str, value: &str) -> Self {
@@ -116,7 +124,9 @@ impl Reply {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 }
 
@@ -126,7 +136,11 @@ impl Bed {
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
-        Reply { status: parts.status, headers: parts.headers, body }
+        Reply {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
     }
 
     pub async fn call(&self, call: Call) -> Reply {
@@ -138,11 +152,15 @@ impl Bed {
     }
 
     pub async fn refresh(&self, token: &str) -> ActivationAnswer {
-        self.call(Call::post(REFRESH, &json!({ "token": token }))).await.answer()
+        self.call(Call::post(REFRESH, &json!({ "token": token })))
+            .await
+            .answer()
     }
 
     pub async fn deactivate(&self, token: &str) -> ActivationAnswer {
-        self.call(Call::post(DEACTIVATE, &json!({ "token": token }))).await.answer()
+        self.call(Call::post(DEACTIVATE, &json!({ "token": token })))
+            .await
+            .answer()
     }
 }
 

@@ -19,7 +19,10 @@ pub async fn exchange(port: u16, request: Request<Body>) -> String {
 pub async fn bytes(request: Request<Body>) -> Vec<u8> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    let mut text = format!("{} {} HTTP/1.1\r\nhost: origin\r\nconnection: close\r\n", parts.method, parts.uri);
+    let mut text = format!(
+        "{} {} HTTP/1.1\r\nhost: origin\r\nconnection: close\r\n",
+        parts.method, parts.uri
+    );
     for (name, value) in &parts.headers {
         text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
     }
@@ -30,7 +33,11 @@ pub async fn bytes(request: Request<Body>) -> Vec<u8> {
 }
 
 pub fn status(answer: &str) -> u16 {
-    answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default()
+    answer
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or_default()
 }
 
 pub fn body(answer: &str) -> &str {

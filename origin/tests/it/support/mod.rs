@@ -8,7 +8,10 @@ pub mod sql;
 
 use std::{
     process::Command,
-    sync::{Arc, Mutex, PoisonError, Weak, atomic::{AtomicU32, Ordering}},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use axum::Router;
@@ -42,7 +45,10 @@ fn cluster() -> Arc<Cluster> {
         return cluster;
     }
     let settings = vec![("max_connections".to_owned(), "400".to_owned())];
-    let options = Options { settings, ..Options::default() };
+    let options = Options {
+        settings,
+        ..Options::default()
+    };
     let cluster = Arc::new(Cluster::temporary(&options).expect("a Postgres for the tests"));
     *shared = Arc::downgrade(&cluster);
     cluster
@@ -113,7 +119,9 @@ impl TestDatabase {
     /// An organization `slug`, made the first time, with a new license in it.
     pub fn seed(&self, slug: &str, max_activations: u32) -> Seeded {
         let count = max_activations.to_string();
-        let json = self.command(&["seed", "--org", slug, "--max-activations", &count]).json();
+        let json = self
+            .command(&["seed", "--org", slug, "--max-activations", &count])
+            .json();
         Seeded::from(&json)
     }
 }
@@ -220,12 +228,19 @@ impl Bed {
     pub fn with(database: TestDatabase, options: &BedOptions) -> Self {
         let metrics = Arc::new(Metrics::new());
         let url = options.url.clone().unwrap_or_else(|| database.app_url());
-        let pool = Database::new(&url.parse().unwrap(), &options.database, Arc::clone(&metrics));
+        let pool = Database::new(
+            &url.parse().unwrap(),
+            &options.database,
+            Arc::clone(&metrics),
+        );
         let keyrings =
             Keyrings::new(MasterKey::new(MASTER_SEED), platform(), ISSUER.into()).unwrap();
         let capacity = options.replay_capacity.unwrap_or(100_000);
         let edges = EdgeAuthenticator::new(vec![edge_key().verifying_key()], capacity);
         let state = AppState::new(pool.unwrap(), keyrings, edges, metrics, options.state);
-        Self { database, app: app(state) }
+        Self {
+            database,
+            app: app(state),
+        }
     }
 }

@@ -50,6 +50,9 @@ pub async fn count(client: &Client, table: &str) -> i64 {
 pub async fn refusal(client: &Client, sql: &str) -> SqlState {
     match client.batch_execute(sql).await {
         Ok(()) => panic!("this was allowed: {sql}"),
-        Err(error) => error.code().unwrap_or_else(|| panic!("{sql}: {error}")).clone(),
+        Err(error) => error
+            .code()
+            .unwrap_or_else(|| panic!("{sql}: {error}"))
+            .clone(),
     }
 }
