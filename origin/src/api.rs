@@ -5,6 +5,7 @@ mod api_keys;
 mod auth;
 mod call;
 mod description;
+mod feature_sets;
 mod fields;
 mod invitations;
 mod list;
@@ -40,6 +41,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         invitations::operations(),
         api_keys::operations(),
         products::operations(),
+        feature_sets::operations(),
     ]
     .into_iter()
     .flatten()

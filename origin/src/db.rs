@@ -7,6 +7,7 @@ pub(crate) mod audit;
 pub(crate) mod catalogue;
 mod directory;
 mod error;
+pub(crate) mod feature_sets;
 pub(crate) mod grants;
 pub(crate) mod idempotency;
 pub(crate) mod invitations;

@@ -36,17 +36,24 @@ impl Page {
     /// The page as an answer. `rows` are what was fetched.
     pub(crate) fn reply<R, T: Serialize, I: RowId>(
         self,
-        mut rows: Vec<R>,
+        rows: Vec<R>,
         id: impl Fn(&R) -> I,
+        show: impl Fn(R) -> T,
+    ) -> Result<Reply, HandlerError> {
+        self.reply_by(rows, |row| id(row).uuid(), show)
+    }
+
+    /// The same, of rows whose order is not that of an id.
+    pub(crate) fn reply_by<R, T: Serialize>(
+        self,
+        mut rows: Vec<R>,
+        key: impl Fn(&R) -> Uuid,
         show: impl Fn(R) -> T,
     ) -> Result<Reply, HandlerError> {
         let limit = usize::from(self.limit);
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let last = rows
-            .last()
-            .filter(|_| more)
-            .map(|row| cursor(id(row).uuid()));
+        let last = rows.last().filter(|_| more).map(|row| cursor(key(row)));
         Reply::ok(&Listed {
             next_cursor: last,
             data: rows.into_iter().map(show).collect::<Vec<_>>(),

@@ -1,4 +1,6 @@
 //! The account API, through the real router, as licet_app.
 
 mod audit;
+mod feature_sets;
 mod products;
+mod shared;
