@@ -12,7 +12,9 @@ mod list;
 mod once;
 mod operation;
 mod organization;
+mod policies;
 mod products;
+mod projects;
 mod reply;
 mod settings;
 mod users;
@@ -42,6 +44,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         api_keys::operations(),
         products::operations(),
         feature_sets::operations(),
+        policies::operations(),
+        projects::operations(),
     ]
     .into_iter()
     .flatten()

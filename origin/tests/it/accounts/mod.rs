@@ -2,5 +2,7 @@
 
 mod audit;
 mod feature_sets;
+mod policies;
 mod products;
+mod projects;
 mod shared;
