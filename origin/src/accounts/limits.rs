@@ -43,8 +43,8 @@ const ACCOUNT: Quota = Quota {
     capacity: 100,
     window_s: 3600,
 };
-/// New organizations and accepted invitations from one address.
-const NEWCOMERS: Quota = Quota {
+/// New organizations and accepted invitations from one address, if nothing else is configured.
+pub const NEWCOMERS: Quota = Quota {
     capacity: 20,
     window_s: 3600,
 };
@@ -60,12 +60,16 @@ pub struct LoginLimits {
     addresses: Buckets<Network>,
     accounts: Buckets<Account>,
     newcomers: Buckets<Network>,
+    newcomer_quota: Quota,
     known: Mutex<LruCache<(Network, Account), ()>>,
 }
 
-impl Default for LoginLimits {
-    fn default() -> Self {
+impl LoginLimits {
+    /// With a limit for newcomers from one address.
+    #[must_use]
+    pub fn new(newcomer_quota: Quota) -> Self {
         Self {
+            newcomer_quota,
             pairs: Buckets::new(REMEMBERED),
             strangers: Buckets::new(REMEMBERED),
             addresses: Buckets::new(REMEMBERED),
@@ -142,7 +146,7 @@ impl LoginLimits {
     pub(crate) fn newcomer(&self, address: IpAddr, now_ms: u64) -> Result<(), Rejection> {
         let level = self
             .newcomers
-            .take(Network::from(address), NEWCOMERS, now_ms);
+            .take(Network::from(address), self.newcomer_quota, now_ms);
         if level.allowed {
             Ok(())
         } else {
@@ -193,7 +197,7 @@ mod tests {
 
     #[test]
     fn guessing_ends_soon_and_success_costs_nothing() {
-        let limits = LoginLimits::default();
+        let limits = LoginLimits::new(NEWCOMERS);
         for _ in 0..5 {
             assert!(limits.attempt(attacker(1), "a@x.test", NOW).is_ok());
         }
@@ -210,7 +214,7 @@ mod tests {
 
     #[test]
     fn one_address_can_not_try_account_after_account() {
-        let limits = LoginLimits::default();
+        let limits = LoginLimits::new(NEWCOMERS);
         let tried = (0..100)
             .filter(|n| {
                 limits
@@ -225,7 +229,7 @@ mod tests {
 
     #[test]
     fn an_owner_gets_in_while_the_account_is_guessed_at_from_everywhere() {
-        let limits = LoginLimits::default();
+        let limits = LoginLimits::new(NEWCOMERS);
         limits.attempt(OWNER, "a@x.test", NOW).unwrap().succeeded();
         let tried = (0..1000)
             .flat_map(|n| (0..5).map(move |_| n))

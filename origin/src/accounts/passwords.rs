@@ -4,7 +4,7 @@
 mod common;
 mod rules;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64ct::{Base64Unpadded, Encoding};
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use rules::check;
 
-use crate::{fault::Fault, random};
+use crate::{fault::Fault, metrics::Metrics, random};
 
 /// OWASP's least: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -29,6 +29,7 @@ const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAA
 pub struct PasswordPool {
     working: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
 }
 
 impl fmt::Debug for PasswordPool {
@@ -40,10 +41,11 @@ impl fmt::Debug for PasswordPool {
 impl PasswordPool {
     /// With `threads` at work, each on 19 MiB, and `waiting` more in line.
     #[must_use]
-    pub fn new(threads: usize, waiting: usize) -> Self {
+    pub fn new(threads: usize, waiting: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             working: Arc::new(Semaphore::new(threads)),
             admitted: Arc::new(Semaphore::new(threads + waiting)),
+            metrics,
         }
     }
 
@@ -81,6 +83,7 @@ impl PasswordPool {
         password: Zeroizing<String>,
         salt: [u8; 16],
     ) -> Result<[u8; 32], Fault> {
+        let started = Instant::now();
         let full = || Fault::busy("too many passwords at once");
         let _admitted = self.admitted.try_acquire().map_err(|_| full())?;
         let working = Arc::clone(&self.working)
@@ -88,12 +91,13 @@ impl PasswordPool {
             .await
             .map_err(|_| full())?;
         // The permit goes along: a caller who gave up must not free a thread that still computes.
-        tokio::task::spawn_blocking(move || {
+        let computed = tokio::task::spawn_blocking(move || {
             let _working = working;
             argon2id(password.as_bytes(), &salt)
         })
-        .await
-        .map_err(|error| Fault::internal("hashing a password", error))?
+        .await;
+        self.metrics.password_hashed(started.elapsed());
+        computed.map_err(|error| Fault::internal("hashing a password", error))?
     }
 }
 
@@ -125,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn verifies_its_own_password_alone() {
-        let pool = PasswordPool::new(2, 4);
+        let pool = PasswordPool::new(2, 4, Arc::new(Metrics::new()));
         let stored = pool.hash(secret("correct horse")).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         assert!(
@@ -146,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_line_is_refused_at_once() {
-        let pool = PasswordPool::new(0, 0);
+        let pool = PasswordPool::new(0, 0, Arc::new(Metrics::new()));
         let refused = pool.hash(secret("correct horse")).await.unwrap_err();
         assert_eq!(refused.kind(), crate::fault::FaultKind::Unavailable);
     }

@@ -1,13 +1,18 @@
 //! What the account API is configured by, and what its calls share.
 
-use std::{net::IpAddr, num::NonZeroUsize};
+use std::{net::IpAddr, num::NonZeroUsize, sync::Arc};
 
 use licet_shared::id::OrgId;
 
 use crate::{
-    accounts::{limits::LoginLimits, passwords::PasswordPool, principal::Principal},
+    accounts::{
+        limits::{self, LoginLimits},
+        passwords::PasswordPool,
+        principal::Principal,
+    },
     buckets::{Buckets, Level, Quota},
     db::organizations::Plan,
+    metrics::Metrics,
 };
 
 /// Organizations whose requests are counted: about a hundred bytes each.
@@ -47,6 +52,8 @@ pub struct AccountSettings {
     pub cors_origins: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// New organizations and accepted invitations from one address.
+    pub newcomers: Quota,
     /// Passwords that are hashed at once, each on 19 MiB.
     pub password_threads: usize,
     /// Passwords that wait for their turn; more are refused.
@@ -59,6 +66,7 @@ impl Default for AccountSettings {
             quotas: PlanQuotas::default(),
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            newcomers: limits::NEWCOMERS,
             password_threads: 2,
             passwords_waiting: 32,
         }
@@ -74,10 +82,14 @@ pub(crate) struct Accounts {
 }
 
 impl Accounts {
-    pub(crate) fn new(settings: AccountSettings) -> Self {
+    pub(crate) fn new(settings: AccountSettings, metrics: Arc<Metrics>) -> Self {
         Self {
-            passwords: PasswordPool::new(settings.password_threads, settings.passwords_waiting),
-            logins: LoginLimits::default(),
+            passwords: PasswordPool::new(
+                settings.password_threads,
+                settings.passwords_waiting,
+                metrics,
+            ),
+            logins: LoginLimits::new(settings.newcomers),
             requests: Buckets::new(COUNTED),
             settings,
         }

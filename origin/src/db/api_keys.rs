@@ -47,7 +47,7 @@ fn key(row: &Row) -> Result<ApiKey, Error> {
         id: ApiKeyId::from_uuid(row.try_get(0)?),
         name: row.try_get(1)?,
         hint: row.try_get(2)?,
-        scopes: scopes(row.try_get(3)?),
+        scopes: scopes(&row.try_get::<_, Vec<String>>(3)?),
         created_by: row.try_get(4)?,
         created_at: clock::timestamp(row.try_get(5)?),
         expires_at: time(6)?,
@@ -57,7 +57,7 @@ fn key(row: &Row) -> Result<ApiKey, Error> {
 }
 
 /// A scope that this version does not know allows nothing here.
-fn scopes(names: Vec<String>) -> Vec<Permission> {
+fn scopes(names: &[String]) -> Vec<Permission> {
     names.iter().filter_map(|name| name.parse().ok()).collect()
 }
 
@@ -134,7 +134,7 @@ pub(crate) async fn live(
     }
     Ok(Some((
         id,
-        scopes(row.try_get(1)?),
+        scopes(&row.try_get::<_, Vec<String>>(1)?),
         Plan::from_column(row.try_get(2)?)?,
     )))
 }

@@ -96,7 +96,7 @@ impl AppState {
             keyrings,
             documents: DocumentCache::default(),
             edges,
-            accounts: Accounts::new(accounts),
+            accounts: Accounts::new(accounts, Arc::clone(&metrics)),
             metrics,
             permits: Semaphore::new(settings.max_in_flight),
             readiness: Mutex::new(None),
