@@ -1,5 +1,6 @@
 //! The command line. Messages for people go to stderr, results as JSON to stdout.
 
+mod audit;
 mod keygen;
 mod license;
 mod migrate;
@@ -39,6 +40,8 @@ enum Command {
     Seed(seed::Seed),
     /// Issue and manage licenses
     License(license::License),
+    /// Check an organization's audit trail
+    Audit(audit::Audit),
 }
 
 /// The database, for commands that act as licet_app.
@@ -140,6 +143,7 @@ pub fn run() -> ExitCode {
             Command::Serve(command) => command.run().await,
             Command::Seed(command) => command.run().await,
             Command::License(command) => command.run().await,
+            Command::Audit(command) => command.run().await,
         }
     }))
 }

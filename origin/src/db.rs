@@ -2,15 +2,22 @@
 //! authenticated caller led to. One module per table, each with its SQL.
 
 pub(crate) mod activations;
+pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod catalogue;
 mod directory;
 mod error;
+pub(crate) mod feature_sets;
 pub(crate) mod grants;
 pub(crate) mod idempotency;
+pub(crate) mod invitations;
 pub(crate) mod licenses;
 pub(crate) mod organizations;
+pub(crate) mod policies;
 mod pool;
+pub(crate) mod products;
+pub(crate) mod projects;
+pub(crate) mod sessions;
 pub(crate) mod signing_keys;
 mod startup;
 pub(crate) mod status_lists;
@@ -18,6 +25,7 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 mod tx;
+pub(crate) mod users;
 
 pub use error::{Error, describe};
 pub use pool::{Database, DatabaseSettings};

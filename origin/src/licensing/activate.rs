@@ -2,7 +2,7 @@
 //!
 //! Seats are decided while the license's row is locked, from a count taken by a statement of
 //! its own after the lock was had. Rows are locked in the order idempotency key, license,
-//! activation, status list, here and wherever several are.
+//! activation, end of the audit chain, status list, here and wherever several are.
 
 use licet_shared::{
     api::{ActivateRequest, ActivationAnswer},
@@ -236,14 +236,9 @@ async fn first(
         name: attempt.request.name.as_deref(),
         metadata: attempt.request.metadata.as_ref(),
     };
-    let event = audit::Event {
-        actor: attempt.origin.actor,
-        action: "activation.created",
-        request_id: attempt.origin.request_id,
-        details: json!({ "license": grant.license }),
-    };
-    // The entry comes last: from it on, the organization's other activations wait.
-    let written = audit::write(tx, &id, &event);
+    let event = audit::Event::new(attempt.origin, "activation.created")
+        .details(json!({ "license": grant.license }));
+    // Event and entry come last: from them on, the organization's other activations wait.
     let recorded = record(
         tx,
         attempt,
@@ -252,12 +247,13 @@ async fn first(
             activation: Some(id),
         },
     );
+    let written = audit::write(tx, &id, &event);
     let advanced = status_lists::advance(tx, list);
     let inserted = activations::insert(tx, &new, list);
-    let all = futures_util::future::join4(written, recorded, advanced, inserted);
-    let (written, recorded, advanced, inserted) = all.await;
+    let all = futures_util::future::join4(recorded, written, advanced, inserted);
+    let (recorded, written, advanced, inserted) = all.await;
     // The first that failed says why; those after it only that it did.
-    written.and(recorded).and(advanced)?;
+    recorded.and(written).and(advanced)?;
     Ok(Activation {
         id,
         fingerprint_hash: attempt.fingerprint_hash.clone(),

@@ -81,12 +81,8 @@ async fn give_back(
         return Ok(Decided::OtherKeys(grant.keys_version));
     }
     if let Some(entry) = activations::deactivate(tx, id, license).await? {
-        let event = audit::Event {
-            actor: origin.actor,
-            action: "activation.deactivated",
-            request_id: origin.request_id,
-            details: json!({ "license": license }),
-        };
+        let event = audit::Event::new(origin, "activation.deactivated")
+            .details(json!({ "license": license }));
         let written = audit::write(tx, &id, &event);
         let bumped = status_lists::bump(tx, entry.list);
         futures_util::future::try_join(written, bumped).await?;

@@ -77,12 +77,7 @@ async fn insert(
         max_activations: issued.max_activations,
         expires_at: issued.expires_at,
     };
-    let event = audit::Event {
-        actor: origin.actor,
-        action: "license.issued",
-        request_id: origin.request_id,
-        details: json!({ "policy": policy.id }),
-    };
+    let event = audit::Event::new(origin, "license.issued").details(json!({ "policy": policy.id }));
     licenses::insert(tx, &license).await?;
     audit::write(tx, &issued.id, &event).await?;
     Ok(issued)

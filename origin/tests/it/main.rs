@@ -8,6 +8,7 @@
 )]
 #![allow(unreachable_pub, reason = "a program of its own")]
 
+mod accounts;
 mod activation;
 mod catalogue;
 mod commands;

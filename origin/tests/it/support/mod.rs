@@ -1,5 +1,6 @@
 //! A database of its own for each test, and an edge that calls an origin in this process.
 
+pub mod account;
 pub mod edge;
 pub mod http;
 pub mod proxy;
@@ -11,10 +12,12 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use axum::Router;
 use licet_origin::{
+    api::AccountSettings,
     db::{Database, DatabaseSettings},
     http::{AppState, EdgeAuthenticator, StateSettings, app},
     keys::{Keyrings, MasterKey},
@@ -226,12 +229,33 @@ pub struct Bed {
 pub struct BedOptions {
     pub database: DatabaseSettings,
     pub state: StateSettings,
+    pub accounts: AccountSettings,
     pub replay_capacity: Option<usize>,
     /// Where the database is reached, if not directly.
     pub url: Option<String>,
 }
 
 impl Bed {
+    /// For tests in which many wait for one lock: as long as it takes, on a machine that has other
+    /// things to do.
+    pub fn patient() -> Self {
+        let long = Duration::from_secs(60);
+        let options = BedOptions {
+            database: DatabaseSettings {
+                pool_wait: long,
+                lock_timeout: long,
+                statement_timeout: long,
+                ..DatabaseSettings::default()
+            },
+            state: StateSettings {
+                request_timeout: long,
+                ..StateSettings::default()
+            },
+            ..BedOptions::default()
+        };
+        Self::with(TestDatabase::migrated(), &options)
+    }
+
     pub fn new() -> Self {
         Self::with(TestDatabase::migrated(), &BedOptions::default())
     }
@@ -248,7 +272,14 @@ impl Bed {
             Keyrings::new(MasterKey::new(MASTER_SEED), platform(), ISSUER.into()).unwrap();
         let capacity = options.replay_capacity.unwrap_or(100_000);
         let edges = EdgeAuthenticator::new(vec![edge_key().verifying_key()], capacity);
-        let state = AppState::new(pool.unwrap(), keyrings, edges, metrics, options.state);
+        let state = AppState::with_accounts(
+            pool.unwrap(),
+            keyrings,
+            edges,
+            metrics,
+            options.state,
+            options.accounts.clone(),
+        );
         Self {
             database,
             app: app(state),
