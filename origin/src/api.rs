@@ -1,12 +1,14 @@
 //! `/api/v1`: for people and API keys. One file per resource; each lists its operations, and the
 //! router, the checks before a handler, the description and the tests all read that list.
 
+mod activations;
 mod api_keys;
 mod auth;
 mod call;
 mod description;
 mod fields;
 mod invitations;
+mod licenses;
 mod list;
 mod once;
 mod operation;
@@ -40,6 +42,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         invitations::operations(),
         api_keys::operations(),
         products::operations(),
+        licenses::operations(),
+        activations::operations(),
     ]
     .into_iter()
     .flatten()

@@ -1,4 +1,5 @@
 //! The account API, through the real router, as licet_app.
 
 mod audit;
+mod licenses;
 mod products;
