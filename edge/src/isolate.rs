@@ -7,6 +7,7 @@ use std::{
 };
 
 use licet_shared::{id::RequestId, time::Timestamp};
+use wasm_bindgen_futures::future_to_promise;
 use worker::{Context, Env, wasm_bindgen::JsValue};
 
 use crate::{
@@ -88,7 +89,12 @@ impl Scope {
 
     /// Lets `work` go on after the answer has been sent.
     pub(crate) fn after_response(&self, work: impl Future<Output = ()> + 'static) {
-        self.context.wait_until(work);
+        let promise = future_to_promise(async {
+            work.await;
+            Ok(JsValue::UNDEFINED)
+        });
+        // Fails only outside a request, where nobody waits for anything.
+        let _ = self.context.as_ref().wait_until(&promise);
     }
 
     /// Logs something that this request met.

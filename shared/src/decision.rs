@@ -11,6 +11,7 @@ pub use verdict::{
     Degraded, FeatureSetReference, Freshness, LicenseSummary, Source, TokenSummary, Verdict,
 };
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -52,8 +53,22 @@ pub struct State<'a> {
     pub features: Option<&'a FeatureSet>,
     /// Where the status list came from.
     pub source: Source,
-    /// The origin was tried and could not be reached, so these are the last known documents.
-    pub origin_unreachable: bool,
+    /// How the origin did when one of these should have been renewed.
+    pub origin: OriginState,
+}
+
+/// How the origin did when a document should have been renewed, and so what the documents at
+/// hand are worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OriginState {
+    /// It answered, or did not have to be asked.
+    #[default]
+    Answering,
+    /// It answered, but with nothing that can be used: what is held may go on until its own end.
+    Unusable,
+    /// It can't be reached by anyone here: what is held may go on for the token's grace too.
+    Unreachable,
 }
 
 /// Why a text was not accepted as a license token, with the code to answer.
@@ -146,10 +161,6 @@ impl LicenseToken {
     #[must_use]
     pub const fn times(&self) -> crate::jws::Times {
         self.token.times()
-    }
-
-    fn grace_s(&self) -> i64 {
-        i64::from(self.claims().grace)
     }
 
     /// The time from which a client does well to refresh: half of the token's life.
@@ -294,11 +305,7 @@ fn freshness_objection(
 fn time_objection(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> Option<Code> {
     let times = token.times();
     let license_end = token.claims().lexp.map(Timestamp::from_unix);
-    let token_end = if state.origin_unreachable {
-        times.expires_at.plus(token.grace_s())
-    } else {
-        times.expires_at
-    };
+    let token_end = times.expires_at.plus(grace_s(token, state));
     if times
         .not_before
         .is_some_and(|start| now.plus(CLOCK_SKEW_S) < start)
@@ -327,6 +334,15 @@ fn use_objection(token: &LicenseToken, context: &Context<'_>) -> Option<Code> {
     }
 }
 
+/// Seconds beyond their ends for which token and documents count: only while nobody here can
+/// reach the origin. One that answers, however badly, is no reason for grace.
+fn grace_s(token: &LicenseToken, state: &State<'_>) -> i64 {
+    match state.origin {
+        OriginState::Unreachable => i64::from(token.claims().grace),
+        OriginState::Answering | OriginState::Unusable => 0,
+    }
+}
+
 /// The end of the documents' lives: their own `exp`, and the token's grace on top of it while
 /// the origin can't be reached.
 fn documents_end(token: &LicenseToken, state: &State<'_>) -> Option<Timestamp> {
@@ -335,12 +351,9 @@ fn documents_end(token: &LicenseToken, state: &State<'_>) -> Option<Timestamp> {
         state.status_list?.times().expires_at,
         state.features?.times().expires_at,
     ];
-    let grace = if state.origin_unreachable {
-        token.grace_s()
-    } else {
-        0
-    };
-    ends.into_iter().min().map(|end| end.plus(grace))
+    ends.into_iter()
+        .min()
+        .map(|end| end.plus(grace_s(token, state)))
 }
 
 fn documents_hold(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> bool {
@@ -374,15 +387,15 @@ fn fresh_enough(
     let within_ttl = state
         .status_list
         .is_some_and(|list| age <= list.ttl().seconds() + ttl_allowance);
-    meets_demand && (within_ttl || state.origin_unreachable)
+    meets_demand && (within_ttl || state.origin != OriginState::Answering)
 }
 
-/// Seconds for which a degraded host may go on saying yes; none while the origin can be reached.
+/// Seconds for which a degraded host may go on saying yes; none where it is not degraded.
 fn grace_remaining_s(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> Option<i64> {
-    if !state.origin_unreachable {
+    if state.origin == OriginState::Answering {
         return None;
     }
-    let token_end = token.times().expires_at.plus(token.grace_s());
+    let token_end = token.times().expires_at.plus(grace_s(token, state));
     let license_end = token.claims().lexp.map(Timestamp::from_unix);
     let end = [Some(token_end), license_end, documents_end(token, state)]
         .into_iter()

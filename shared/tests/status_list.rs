@@ -1,5 +1,5 @@
 //! Status lists against the draft's own test vectors, natively and on wasm32.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::panic, clippy::unwrap_used, missing_docs)]
 
 mod support;
 

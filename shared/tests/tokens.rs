@@ -1,5 +1,5 @@
 //! Tokens and documents under attack: what is altered, borrowed or mislabelled is refused.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::panic, clippy::unwrap_used, missing_docs)]
 
 mod support;
 

@@ -17,6 +17,7 @@ pub mod logs;
 pub mod lone_edge;
 pub mod parts;
 pub mod persisted;
+pub mod schema;
 pub mod scratch;
 pub mod sql;
 pub mod stack;

@@ -50,22 +50,6 @@ pub fn values(persisted: &Path, tier: Tier) -> Vec<PathBuf> {
     files
 }
 
-/// Rewrites every value of a tier; says how many were changed.
-#[track_caller]
-pub fn damage(persisted: &Path, tier: Tier, change: impl Fn(&mut Vec<u8>)) -> usize {
-    let mut changed = 0;
-    for file in values(persisted, tier) {
-        let before = fs::read(&file).unwrap();
-        let mut after = before.clone();
-        change(&mut after);
-        if after != before {
-            fs::write(&file, after).unwrap();
-            changed += 1;
-        }
-    }
-    changed
-}
-
 /// All values of a tier as text, for a look.
 #[track_caller]
 pub fn texts(persisted: &Path, tier: Tier) -> Vec<String> {

@@ -4,15 +4,15 @@ use std::rc::Rc;
 
 use futures_util::future::join;
 use licet_shared::{
-    decision::{LicenseToken, Source, State},
+    decision::{LicenseToken, OriginState, Source, State},
     documents::{FeatureSet, OrgKeys, StatusDocument},
 };
 
 use super::{
     Document, Found, Freshness, Held, Memory, Name, Obtained, obtain,
-    renew::{Renewal, renew, renew_later},
+    renew::{Renewal, renew, renew_later, wait_for_another},
 };
-use crate::isolate::Scope;
+use crate::{clock, isolate::Scope};
 
 /// The documents of a token's organization, and how they were come by.
 #[derive(Debug)]
@@ -35,7 +35,11 @@ impl Documents {
             status_list: self.status_list.as_deref(),
             features: self.features.as_deref(),
             source: self.source,
-            origin_unreachable: self.origin_unreachable,
+            origin: if self.origin_unreachable {
+                OriginState::Unreachable
+            } else {
+                OriginState::Answering
+            },
         }
     }
 
@@ -115,6 +119,10 @@ impl Documents {
     /// Asks the origin for the status list, to learn whether it can be reached at all.
     pub(crate) async fn ask_the_origin(&mut self, scope: &Rc<Scope>, token: &LicenseToken) {
         let name = Names::of(token).status_list;
+        wait_for_another(scope, name).await;
+        if scope.isolate.origin.answered_recently(clock::now_ms()) {
+            return;
+        }
         match renew::<StatusDocument>(scope, name, &self.keys, None).await {
             Renewal::Current(held) => {
                 self.source = Source::Origin;

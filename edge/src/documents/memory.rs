@@ -28,7 +28,7 @@ const NOTE_BYTES: usize = 96;
 const SEEK_NEWER_MS: u64 = 5_000;
 
 /// A renewal that has not ended after this time was cancelled with its request.
-const RENEWAL_ABANDONED_MS: u64 = 10_000;
+const RENEWAL_ABANDONED_MS: u64 = 3_000;
 
 /// A verified document as it is kept.
 #[derive(Debug)]
@@ -42,8 +42,10 @@ pub(crate) struct Held<D> {
     pub(crate) checked_at: Timestamp,
     /// The edition that the key-value store is known to have.
     pub(crate) in_kv: Option<Edition>,
-    /// Set when this edge knows that the document has changed.
-    pub(crate) superseded: bool,
+    /// When the origin was asked for this copy; 0 where it came from elsewhere.
+    pub(crate) asked_ms: u64,
+    /// When this edge learnt that the document has changed since.
+    pub(crate) superseded_ms: Option<u64>,
     /// When the lower tiers were last searched in vain for a newer copy.
     pub(crate) searched_at: Timestamp,
     /// Which signers' word was taken for it.
@@ -62,21 +64,17 @@ impl<D> Clone for Held<D> {
 }
 
 impl<D: Document> Held<D> {
-    /// A copy that the origin has just sent.
-    pub(super) fn fetched(
-        document: Rc<D>,
-        text: String,
-        etag: Option<String>,
-        now: Timestamp,
-        generation: u64,
-    ) -> Self {
+    /// A verified copy of which nothing else is known: when it was checked is for its tier to
+    /// say, if that can.
+    pub(super) fn stored(document: Rc<D>, text: String, generation: u64) -> Self {
         Self {
             document,
             text: text.into(),
-            etag: etag.map(Into::into),
-            checked_at: now,
+            etag: None,
+            checked_at: Timestamp::default(),
+            asked_ms: 0,
             in_kv: None,
-            superseded: false,
+            superseded_ms: None,
             searched_at: Timestamp::default(),
             generation,
         }
@@ -84,7 +82,7 @@ impl<D: Document> Held<D> {
 
     /// How far it is in its life.
     pub(crate) fn freshness(&self, now: Timestamp) -> Freshness {
-        if self.superseded {
+        if self.superseded_ms.is_some() {
             Freshness::Overdue
         } else {
             self.document.freshness(self.checked_at, now)
@@ -186,6 +184,9 @@ impl Memory {
                 return held.clone();
             }
             copy.in_kv = copy.in_kv.max(held.in_kv);
+            // The origin may have been asked before what changed the document was done.
+            let asked_ms = copy.asked_ms;
+            copy.superseded_ms = held.superseded_ms.filter(|since_ms| asked_ms <= *since_ms);
         }
         self.insert(name, copy)
     }

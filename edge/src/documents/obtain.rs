@@ -54,11 +54,11 @@ pub(crate) async fn obtain<D: Document>(
     if let Some(held) = newest.settled(scope, name) {
         return Obtained::Found(found(held, Source::Memory, true));
     }
-    // Another isolate's copy won't do for who demands a fresh one, or knows of a newer.
-    let demanding = max_age_s.is_some() || newest.is_superseded();
-    if !demanding {
+    // Another isolate's copy won't do for who demands one of this moment, or knows of a newer.
+    let stored_will_do = max_age_s != Some(0) && !newest.is_superseded();
+    if stored_will_do {
         newest.or(from_cache(scope, name, signers).await, Source::Cache);
-        if let Some((copy, source)) = newest.serving(scope.now) {
+        if let Some((copy, source)) = newest.serving(max_age_s, scope.now) {
             if copy.freshness(scope.now) == Freshness::Ageing {
                 renew_later::<D>(scope, name, signers);
             }
@@ -77,7 +77,7 @@ pub(crate) async fn obtain<D: Document>(
         Renewal::Current(held) => Obtained::Found(found(held, Source::Origin, false)),
         Renewal::Unknown => Obtained::Unknown,
         Renewal::Failed => {
-            if demanding {
+            if !stored_will_do {
                 newest.or(from_cache(scope, name, signers).await, Source::Cache);
             }
             newest.or(from_kv(scope, name, signers).await, Source::Kv);
@@ -108,12 +108,16 @@ impl<D: Document> Newest<D> {
     }
 
     fn is_superseded(&self) -> bool {
-        self.0.as_ref().is_some_and(|(held, _)| held.superseded)
+        self.0
+            .as_ref()
+            .is_some_and(|(held, _)| held.superseded_ms.is_some())
     }
 
     /// The copy, when it need not be renewed before it is used.
-    fn serving(&self, now: Timestamp) -> Option<(Held<D>, Source)> {
-        self.0.clone().filter(|(copy, _)| copy.serves(None, now))
+    fn serving(&self, max_age_s: Option<u32>, now: Timestamp) -> Option<(Held<D>, Source)> {
+        self.0
+            .clone()
+            .filter(|(copy, _)| copy.serves(max_age_s, now))
     }
 
     /// The overdue copy in memory, when all tiers have been asked in vain a moment ago. An
@@ -136,11 +140,12 @@ impl<D: Document> Newest<D> {
 /// Marks a document as changed at the origin, after a write that this edge passed on: it is used
 /// again only once renewed, and other isolates here don't find it in the cache.
 pub(crate) async fn supersede<D: Document>(scope: &Scope, name: Name) {
+    let now_ms = clock::now_ms();
     scope
         .isolate
         .documents
         .borrow_mut()
-        .note::<D>(name, |held| held.superseded = true);
+        .note::<D>(name, |held| held.superseded_ms = Some(now_ms));
     cache_api::delete(scope, name).await;
 }
 
@@ -219,15 +224,7 @@ fn verified<D: Document>(
     match D::verify(&text, name, signers, scope.now) {
         Ok(document) => {
             let generation = D::generation(signers);
-            // When it was checked is for its tier to say, if that can.
-            let long_ago = Timestamp::default();
-            Some(Held::fetched(
-                Rc::new(document),
-                text,
-                None,
-                long_ago,
-                generation,
-            ))
+            Some(Held::stored(Rc::new(document), text, generation))
         }
         Err(error) => {
             let detail = format!("{tier}, {}: {error}", name.origin_path());

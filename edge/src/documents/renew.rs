@@ -20,6 +20,8 @@ use crate::{
 const UNKNOWN_MS: u64 = 5_000;
 /// First and longest pause between two looks at whether another request is done.
 const LOOK_AGAIN_MS: (u32, u32) = (4, 64);
+/// How long to look. Not as long as a call may take: the other request may have been cancelled.
+const PATIENCE_MS: u32 = 500;
 
 /// How a renewal ended.
 pub(super) enum Renewal<D> {
@@ -74,12 +76,11 @@ pub(super) fn renew_later<D: Document>(scope: &Rc<Scope>, name: Name, signers: &
 }
 
 /// Waits while another request renews the document. Its promise can't be awaited here (the
-/// runtime forbids it), so this looks again and again, for no longer than a call may take.
+/// runtime forbids it), so this looks again and again, for a while.
 pub(super) async fn wait_for_another(scope: &Scope, name: Name) {
-    let patience_ms = scope.isolate.config.origin_timeout_ms;
     let (mut pause_ms, longest_ms) = LOOK_AGAIN_MS;
     let mut waited_ms = 0;
-    while waited_ms < patience_ms
+    while waited_ms < PATIENCE_MS
         && scope
             .isolate
             .documents
@@ -114,13 +115,14 @@ async fn ask<D: Document>(
         max_answer_bytes: D::MAX_BYTES,
         ..Call::default()
     };
+    let asked_ms = clock::now_ms();
     let reply = match origin::call(scope, call).await {
         Ok(reply) => reply,
         Err(CallError::Unreachable) => return Renewal::Failed,
         Err(CallError::Unusable) => return unusable(scope, name, "too large or broken"),
     };
     match (reply.status, confirmable) {
-        (200, _) => accept(scope, name, signers, reply).await,
+        (200, _) => accept(scope, name, signers, reply, asked_ms).await,
         (304, Some(held)) if sent_tag.is_some() => confirm(scope, name, held),
         (404, _) if says_not_found(&reply) => gone::<D>(scope, name),
         (status, _) => unusable(scope, name, &format!("status {status}")),
@@ -132,7 +134,7 @@ async fn ask<D: Document>(
 fn may_be_confirmed<D: Document>(scope: &Scope, held: &Held<D>) -> bool {
     let times = held.document.times();
     let half = times.expires_at.since(times.issued_at) / 2;
-    D::CONFIRMED_BY_304 && !held.superseded && scope.now < times.issued_at.plus(half)
+    D::CONFIRMED_BY_304 && held.superseded_ms.is_none() && scope.now < times.issued_at.plus(half)
 }
 
 async fn accept<D: Document>(
@@ -140,6 +142,7 @@ async fn accept<D: Document>(
     name: Name,
     signers: &Rc<D::Signers>,
     reply: Reply,
+    asked_ms: u64,
 ) -> Renewal<D> {
     let Ok(text) = String::from_utf8(reply.body) else {
         return unusable(scope, name, "not text");
@@ -156,11 +159,16 @@ async fn accept<D: Document>(
         Ok(document) => Rc::new(document),
         Err(error) => return unusable(scope, name, &error.to_string()),
     };
-    let generation = D::generation(&signers);
-    let copy = Held::fetched(document, text, reply.etag, scope.now, generation);
+    let copy = Held {
+        etag: reply.etag.map(Into::into),
+        checked_at: scope.now,
+        asked_ms,
+        ..Held::stored(document, text, D::generation(&signers))
+    };
     let version = copy.document.version();
     let held = scope.isolate.documents.borrow_mut().keep(name, copy);
-    if held.document.version() > version {
+    // A fresh one of a higher version came by a faster answer to another request.
+    if held.document.version() > version && !held.serves(None, scope.now) {
         return unusable(scope, name, "a version lower than the one held");
     }
     pass_down(scope, name, &held);

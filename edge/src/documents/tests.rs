@@ -486,10 +486,7 @@ async fn memory_stays_within_its_bounds() {
     );
     let set = Rc::new(set.unwrap());
     for n in 0..20_000 {
-        memory.keep(
-            name(n),
-            Held::fetched(Rc::clone(&set), text.clone(), None, scope.now, 1),
-        );
+        memory.keep(name(n), Held::stored(Rc::clone(&set), text.clone(), 1));
         assert!(memory.bytes() <= Memory::BUDGET_BYTES, "{n}");
     }
     let kept = (0..20_000)

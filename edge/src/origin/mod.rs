@@ -71,7 +71,9 @@ pub(crate) async fn call(scope: &Scope, call: Call<'_>) -> Result<Reply, CallErr
     let health = &scope.isolate.origin;
     match &result {
         Ok(_) | Err(Failure::Unusable(_)) => health.answered(clock::now_ms()),
-        Err(Failure::Unreachable(_)) => health.failed(clock::now_ms()),
+        // A write may take long for reasons of its own, and must not make others use old documents.
+        Err(Failure::Unreachable(_)) if call.body.is_none() => health.failed(clock::now_ms()),
+        Err(Failure::Unreachable(_)) => {}
     }
     result.map_err(|failure| {
         let (error, why) = match failure {

@@ -61,13 +61,21 @@ pub(crate) async fn claim(
     }
 }
 
-/// What stands under a key that [`claim`] found taken.
-pub(crate) async fn find(tx: &Tx<'_>, key: &str) -> Result<Option<Earlier>, Error> {
+/// What stands under a key that [`claim`] did not take, since `outworn`.
+pub(crate) async fn find(
+    tx: &Tx<'_>,
+    key: &str,
+    outworn: Timestamp,
+) -> Result<Option<Earlier>, Error> {
     let row = tx
         .query_opt(
             "SELECT request_hash, code, activation_id FROM licet.idempotency_keys
-             WHERE org_id = $1 AND key = $2",
-            &[(&tx.org(), Type::UUID), (&key, Type::TEXT)],
+             WHERE org_id = $1 AND key = $2 AND created_at >= $3",
+            &[
+                (&tx.org(), Type::UUID),
+                (&key, Type::TEXT),
+                (&clock::system_time(outworn), Type::TIMESTAMPTZ),
+            ],
         )
         .await?;
     let Some(row) = row else { return Ok(None) };

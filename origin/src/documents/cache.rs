@@ -3,11 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
+use base64ct::{Base64UrlUnpadded, Encoding};
 use licet_shared::{
     id::{FeatureSetId, OrgId},
     time::Timestamp,
 };
 use lru::LruCache;
+use sha2::{Digest, Sha256};
 
 /// Memory for signed copies, in bytes of text.
 const BUDGET_BYTES: usize = 16 * 1024 * 1024;
@@ -27,9 +29,10 @@ impl SignedDocument {
     /// A document that was signed at `issued_at`.
     #[must_use]
     pub fn new(text: String, version: u64, issued_at: Timestamp) -> Self {
-        // The time is part of it: a copy's own `iat` is its evidence of freshness, so "not
-        // modified" may only be said of this very copy.
-        let etag = format!("\"{version}.{}\"", issued_at.unix());
+        // A copy's own `iat` is its evidence of freshness, so "not modified" may only be said of
+        // this very copy.
+        let digest = Sha256::digest(text.as_bytes());
+        let etag = format!("\"{}\"", Base64UrlUnpadded::encode_string(&digest[..15]));
         Self {
             text: text.into(),
             version,

@@ -71,6 +71,13 @@ struct Attempt<'a> {
     now: Timestamp,
 }
 
+impl Attempt<'_> {
+    /// Idempotency keys from before this time no longer count.
+    fn outworn(&self) -> Timestamp {
+        self.now.plus(-idempotency::KEPT_S)
+    }
+}
+
 /// What became of it in the transaction.
 enum Decided {
     Granted(Box<Grant>, Activation),
@@ -153,8 +160,8 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
 async fn claim(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<bool, Error> {
     match attempt.once {
         Some(once) => {
-            let outworn = attempt.now.plus(-idempotency::KEPT_S);
-            idempotency::claim(tx, once.key, &once.request_hash, &attempt.key_hash, outworn).await
+            let (hash, outworn) = (&once.request_hash, attempt.outworn());
+            idempotency::claim(tx, once.key, hash, &attempt.key_hash, outworn).await
         }
         None => Ok(true),
     }
@@ -258,7 +265,7 @@ async fn first(
 /// There is no such license. Nothing is written for a key that somebody made up.
 async fn unknown(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
     let earlier = match attempt.once {
-        Some(once) => idempotency::find(tx, once.key).await?,
+        Some(once) => idempotency::find(tx, once.key, attempt.outworn()).await?,
         None => None,
     };
     Ok(match earlier {
@@ -273,9 +280,8 @@ async fn repeat(tx: &Tx<'_>, attempt: &Attempt<'_>, grant: Grant) -> Result<Deci
         return Err(Error::Changed);
     };
     // Gone again when another request has just cleared it away: then begin anew.
-    let earlier = idempotency::find(tx, once.key)
-        .await?
-        .ok_or(Error::Changed)?;
+    let earlier = idempotency::find(tx, once.key, attempt.outworn()).await?;
+    let earlier = earlier.ok_or(Error::Changed)?;
     if earlier.request_hash != once.request_hash {
         return Ok(Decided::KeyReused);
     }

@@ -87,11 +87,12 @@ async fn set_password(client: &Client, role: &str, password: &str) -> Result<(),
     execute(client, &sql, "set a role's password").await
 }
 
-/// A migrating role that is no superuser must belong to the owner to act for it.
+/// A migrating role that is no superuser must belong to the owner to act for it. From Postgres 16
+/// on, having created a role makes one its administrator, but not a member with its rights.
 async fn become_member(client: &Client) -> Result<(), MigrateError> {
     let sql = format!(
         "DO $$ BEGIN
-            IF NOT pg_catalog.pg_has_role(current_user, {name}, 'MEMBER') THEN
+            IF NOT pg_catalog.pg_has_role(current_user, {name}, 'USAGE') THEN
                 EXECUTE pg_catalog.format('GRANT {owner} TO %I', current_user);
             END IF;
          END $$",

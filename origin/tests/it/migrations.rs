@@ -134,44 +134,26 @@ fn two_at_once_take_turns() {
 /// Not a superuser: as on a managed Postgres.
 #[test]
 fn a_role_that_may_create_roles_is_enough() {
-    let database = TestDatabase::empty();
+    let database = TestDatabase::in_new_cluster();
     let name = database.admin("SELECT current_database()")[0][0]
         .clone()
         .unwrap();
-    database.admin(&format!(
-        "CREATE ROLE steward_{name} LOGIN CREATEROLE PASSWORD 'steward'"
-    ));
-    database.admin(&format!(
-        "GRANT CREATE ON DATABASE {name} TO steward_{name}"
-    ));
-    // The cluster's roles are there already, made by the superuser for other tests.
-    TestDatabase::migrated();
-    database.admin(&format!(
-        "GRANT licet_owner TO steward_{name} WITH ADMIN OPTION"
-    ));
-    if database.admin("SELECT current_setting('server_version_num')::int >= 160000")[0][0]
-        .as_deref()
-        == Some("t")
-    {
-        database.admin(&format!(
-            "GRANT licet_app, licet_system TO steward_{name} WITH ADMIN OPTION"
-        ));
-    }
-    let url = database.role_url(&format!("steward_{name}"), "steward");
-    let migrate = || {
+    database.admin("CREATE ROLE steward LOGIN CREATEROLE PASSWORD 'steward'");
+    database.admin(&format!("GRANT CREATE ON DATABASE {name} TO steward"));
+    let url = database.role_url("steward", "steward");
+    let migrate = |args: &[&str]| {
         database
-            .command(&["migrate"])
+            .command(&[&["migrate"], args].concat())
             .env("LICET_ADMIN_DATABASE_URL", &url)
+            .succeed()
     };
-    migrate().succeed();
+    migrate(&[]);
     let as_superuser = catalogue(&TestDatabase::migrated());
     assert_eq!(catalogue(&database), as_superuser);
-    database
-        .command(&["migrate", "--down", "9"])
-        .env("LICET_ADMIN_DATABASE_URL", &url)
-        .succeed();
-    migrate().succeed();
+    migrate(&["--down", "9"]);
+    migrate(&[]);
     assert_eq!(catalogue(&database), as_superuser);
+    database.seed("alpha", 5);
 }
 
 #[test]

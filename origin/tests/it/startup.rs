@@ -54,7 +54,9 @@ fn another_schema_is_refused() {
 
     database.command(&["migrate", "--down", "1"]).succeed();
     let stderr = refused(&database, &database.app_url());
-    assert!(stderr.contains("has 3 of the 4 migrations"), "{stderr}");
+    let all = licet_origin::migrations::MIGRATIONS.len();
+    let sentence = format!("has {} of the {all} migrations", all - 1);
+    assert!(stderr.contains(&sentence), "{stderr}");
     database.command(&["migrate"]).succeed();
 
     database.admin(

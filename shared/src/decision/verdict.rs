@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Code, LicenseToken, State, grace_remaining_s};
+use super::{Code, LicenseToken, OriginState, State, grace_remaining_s};
 use crate::{
     documents::Tier,
     id::{ActivationId, FeatureSetId, LicenseId},
@@ -123,6 +123,18 @@ pub struct Freshness {
 pub enum Degraded {
     /// The origin was asked and did not answer.
     OriginUnreachable,
+    /// The origin answered with something that can't be used.
+    OriginUnusable,
+}
+
+impl Degraded {
+    const fn of(origin: OriginState) -> Option<Self> {
+        match origin {
+            OriginState::Answering => None,
+            OriginState::Unusable => Some(Self::OriginUnusable),
+            OriginState::Unreachable => Some(Self::OriginUnreachable),
+        }
+    }
 }
 
 impl<'a> Verdict<'a> {
@@ -175,9 +187,7 @@ impl<'a> Verdict<'a> {
                 as_of,
                 age_s: now.since(as_of).max(0),
                 source: state.source,
-                degraded: state
-                    .origin_unreachable
-                    .then_some(Degraded::OriginUnreachable),
+                degraded: Degraded::of(state.origin),
                 grace_remaining_s: grace_remaining_s(token, state, now),
             }),
             ..Self::refused(code)

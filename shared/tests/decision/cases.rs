@@ -1,7 +1,7 @@
 //! Every case by name: what is changed in the good world, and the code it must get.
 
 use licet_shared::{
-    decision::{Code, Source},
+    decision::{Code, OriginState, Source},
     id::OrgId,
 };
 use serde_json::json;
@@ -216,6 +216,14 @@ fn malformed() -> Vec<Named> {
             )
         })
         .collect();
+    cases.push(case(
+        "malformed: a header that is an array",
+        |w| {
+            w.tamper =
+                Some(|t| with_header(&t, |_| r#"["EdDSA","license+jwt","0ACME0AG.1"]"#.into()));
+        },
+        Code::Malformed,
+    ));
     cases.push(case(
         "malformed: nbf at the beginning of time",
         |w| {
@@ -566,8 +574,11 @@ fn status() -> Vec<Named> {
 /// What counts while the origin can't be reached.
 fn degraded() -> Vec<Named> {
     let week = 7 * DAY;
+    fn unusable(w: &mut World) {
+        w.origin = OriginState::Unusable;
+    }
     fn down(w: &mut World) {
-        w.origin_unreachable = true;
+        w.origin = OriginState::Unreachable;
         w.source = Source::Kv;
     }
     vec![
@@ -693,6 +704,58 @@ fn degraded() -> Vec<Named> {
                 down(w);
                 w.token_life.exp = T0 + 30 * DAY;
                 w.now = T0 + DAY + week;
+            },
+            Code::Stale,
+        ),
+        case(
+            "unusable: stale status is used, and said",
+            |w| {
+                unusable(w);
+                w.now = T0 + 3600;
+            },
+            Code::Valid,
+        ),
+        case(
+            "unusable: an origin that answers is no reason for the token's grace",
+            |w| {
+                unusable(w);
+                w.now = T0 + DAY;
+            },
+            Code::TokenExpired,
+        ),
+        case(
+            "unusable: nor for the documents'",
+            |w| {
+                unusable(w);
+                w.token_life.exp = T0 + 30 * DAY;
+                w.now = T0 + DAY;
+            },
+            Code::Stale,
+        ),
+        case(
+            "unusable: last second of the documents",
+            |w| {
+                unusable(w);
+                w.token_life.exp = T0 + 30 * DAY;
+                w.now = T0 + DAY - 1;
+            },
+            Code::Valid,
+        ),
+        case(
+            "unusable: a known revocation stands",
+            |w| {
+                unusable(w);
+                w.status = 1;
+                w.now = T0 + 3600;
+            },
+            Code::Revoked,
+        ),
+        case(
+            "unusable: a demand for fresher is not met",
+            |w| {
+                unusable(w);
+                w.now = T0 + 3600;
+                w.context.max_staleness_s = Some(60);
             },
             Code::Stale,
         ),

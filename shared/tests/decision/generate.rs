@@ -37,7 +37,7 @@ fn vectors() -> Vectors {
                 status_list: documents.name("status-list", world.list_document()),
                 features: documents.name("features", world.features_document()),
                 source: world.source,
-                origin_unreachable: world.origin_unreachable,
+                origin: world.origin,
             },
             context: world.context,
             verdict: serde_json::Value::Null,

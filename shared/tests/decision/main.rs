@@ -3,7 +3,7 @@
 //! `tests/vectors/decision.json` is what every implementation is held against. The cases it is
 //! made from stand in `cases.rs`; `LICET_BLESS=1 cargo test -p licet-shared --test decision`
 //! writes it anew, and a plain test run fails when the two differ.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::panic, clippy::unwrap_used, missing_docs)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -18,7 +18,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use licet_shared::{
-    decision::{Code, Context, Source, State, decide},
+    decision::{Code, Context, OriginState, Source, State, decide},
     documents::{FeatureSet, OrgKeys, PlatformKeys, StatusDocument},
     id::{FeatureSetId, OrgTag},
     time::Timestamp,
@@ -68,7 +68,7 @@ struct CaseState {
     status_list: Option<String>,
     features: Option<String>,
     source: Source,
-    origin_unreachable: bool,
+    origin: OriginState,
 }
 
 impl Vectors {
@@ -95,7 +95,7 @@ impl Vectors {
             status_list: status_list.as_ref(),
             features: features.as_ref(),
             source: case.state.source,
-            origin_unreachable: case.state.origin_unreachable,
+            origin: case.state.origin,
         };
         serde_json::to_value(decide(&case.token, &context, &state, now)).unwrap()
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use licet_shared::{
-    decision::{Source, fingerprint_hash},
+    decision::{OriginState, Source, fingerprint_hash},
     documents::{
         FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims, StatusReference,
         Tier, Ttl,
@@ -82,7 +82,7 @@ pub(crate) struct World {
     pub(crate) feature_values: BTreeMap<String, Value>,
     pub(crate) context: CaseContext,
     pub(crate) source: Source,
-    pub(crate) origin_unreachable: bool,
+    pub(crate) origin: OriginState,
 }
 
 impl World {
@@ -142,7 +142,7 @@ impl World {
                 ..CaseContext::default()
             },
             source: Source::Memory,
-            origin_unreachable: false,
+            origin: OriginState::Answering,
         }
     }
 

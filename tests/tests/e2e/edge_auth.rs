@@ -209,6 +209,35 @@ fn a_body_changed_on_the_way_is_refused() {
 }
 
 #[test]
+fn the_origin_takes_no_edge_s_word_for_a_license_token() {
+    let stack = Stack::shared();
+    let license = stack.license("edge-auth", 3);
+    let activation = stack.device(&license, "laptop").activated();
+    let caller = stack.caller();
+    let (head, signature) = activation.token.rsplit_once('.').unwrap();
+    let first = if signature.starts_with('A') { 'B' } else { 'A' };
+    let flipped = format!("{head}.{first}{}", &signature[1..]);
+    let keys = caller.get(&format!("/edge/v1/orgs/{}/keys", license.org.tag));
+    let keys = keys.send().expect(200).text();
+    for path in ["refresh", "deactivate"] {
+        let path = format!("/edge/v1/activations/{path}");
+        for (token, expected) in [
+            (flipped.as_str(), "SIGNATURE_INVALID"),
+            (&activation.token[..activation.token.len() - 1], "MALFORMED"),
+            (&keys, "MALFORMED"),
+            ("", "MALFORMED"),
+            (&"A".repeat(9000), "MALFORMED"),
+        ] {
+            let answer = caller.post(&path, &json!({"token": token})).send();
+            let answer = answer.verdict();
+            assert_eq!(answer["code"], expected, "{path}: {answer}");
+            assert!(answer.get("license_token").is_none(), "{answer}");
+        }
+    }
+    assert_eq!(stack.seats_taken(&license), 1);
+}
+
+#[test]
 fn an_edge_key_signs_calls_and_nothing_else() {
     // Stolen from one edge, it must not make licenses.
     let stack = Stack::shared();

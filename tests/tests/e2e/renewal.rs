@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use licet_shared::status_list::status;
 use licet_tests::fake_origin::Reply;
+use licet_tests::forge::DAY_S;
 use licet_tests::wait::SOON;
-use licet_tests::{LoneEdge, eventually};
+use licet_tests::{LoneEdge, eventually, now};
 
 use crate::documents::{expect_yes_soon, installation, says_yes, stranger};
 
@@ -85,31 +86,26 @@ fn a_withdrawn_key_does_not_come_back_with_an_older_key_set() {
     }
 }
 
-#[test]
-fn an_origin_s_failures_degrade_the_answer_and_are_not_kept() {
-    let edge = LoneEdge::start();
-    let org = edge.org();
-    let activation = installation(&edge, &org);
-    // An unknown organization at first: the failure itself must not become the answer.
-    edge.origin.always(Reply::new(500, "text/plain", "oops"));
-    assert!(!says_yes(&activation));
-    edge.origin.be_normal();
-    org.shelve_all(&edge.origin, 1);
-    expect_yes_soon(&activation, "the first documents, after a failure");
-
-    // Then one organization for each kind of failure, so that they are tried side by side.
-    let elsewhere = format!("{}/elsewhere", edge.origin.url());
-    let failures = [
+/// What may come in the place of a document: not 502 to 504 nor silence, after which an edge asks
+/// for nothing at all for a while.
+fn failures(elsewhere: &str) -> [Reply; 6] {
+    [
         Reply::new(500, "application/problem+json", r#"{"code":"INTERNAL"}"#),
-        Reply::new(503, "text/plain", "busy"),
         Reply::new(404, "text/html", "<h1>no such site</h1>"),
         Reply::new(403, "text/plain", "go away"),
         Reply::new(200, "text/html", "<h1>Welcome to the hotel's network</h1>"),
         Reply::new(204, "text/plain", ""),
-        Reply::new(302, "text/plain", "").header("Location", &elsewhere),
-    ];
+        Reply::new(302, "text/plain", "").header("Location", elsewhere),
+    ]
+}
+
+#[test]
+fn an_origin_s_failures_degrade_the_answer_and_are_not_kept() {
+    let edge = LoneEdge::start();
+    let elsewhere = format!("{}/elsewhere", edge.origin.url());
     let mut all = Vec::new();
-    for failure in failures {
+    // One organization for each kind of failure, so that they are tried side by side.
+    for failure in failures(&elsewhere) {
         let org = edge.org();
         org.shelve_all(&edge.origin, 1);
         let activation = installation(&edge, &org);
@@ -117,11 +113,12 @@ fn an_origin_s_failures_degrade_the_answer_and_are_not_kept() {
         edge.origin.put(&org.path("statuslists/0"), failure.clone());
         all.push((failure, org, activation));
     }
+    edge.origin.take_received();
     for (failure, _, activation) in &all {
         eventually("degraded, but yes", SOON, || {
             let verdict = activation.validate();
             assert_eq!(verdict["code"], "VALID", "{failure:?}: {verdict}");
-            let degraded = verdict["freshness"]["degraded"] == "origin_unreachable";
+            let degraded = verdict["freshness"]["degraded"] == "origin_unusable";
             if degraded {
                 Ok(())
             } else {
@@ -130,8 +127,14 @@ fn an_origin_s_failures_degrade_the_answer_and_are_not_kept() {
         });
     }
     let asked = edge.origin.take_received();
-    let followed = asked.iter().any(|one| one.target == "/elsewhere");
-    assert!(!followed, "followed a redirect");
+    let was_asked = |target: &str| asked.iter().any(|one| one.target == target);
+    for (failure, org, _) in &all {
+        assert!(
+            was_asked(&org.path("statuslists/0")),
+            "never sent: {failure:?}"
+        );
+    }
+    assert!(!was_asked("/elsewhere"), "followed a redirect");
     for (failure, org, activation) in &all {
         eventually("as before", SOON, || {
             org.shelve_list(&edge.origin, &org.sign(&org.list_claims(5, 1, &[])));
@@ -143,6 +146,58 @@ fn an_origin_s_failures_degrade_the_answer_and_are_not_kept() {
                 Err(format!("{failure:?}: {verdict}"))
             }
         });
+    }
+}
+
+#[test]
+fn an_origin_that_answers_badly_is_no_reason_for_grace() {
+    let edge = LoneEdge::start();
+    let org = edge.org();
+    org.shelve_all(&edge.origin, 1);
+    // It ended ten seconds ago, and has an hour of grace.
+    let ended = org.sign_at(&org.license_claims(0), now().plus(-DAY_S - 10));
+    let activation = org.installation(&edge.url(), ended);
+    assert_eq!(activation.code(), "TOKEN_EXPIRED");
+    let list = org.path("statuslists/0");
+    edge.origin
+        .put(&list, Reply::new(500, "text/plain", "oops"));
+    eventually("the failure is met", SOON, || {
+        let verdict = activation.validate();
+        assert_eq!(verdict["code"], "TOKEN_EXPIRED", "{verdict}");
+        let degraded = verdict["freshness"]["degraded"] == "origin_unusable";
+        if degraded {
+            Ok(())
+        } else {
+            Err(verdict.to_string())
+        }
+    });
+    edge.origin.always(Reply::new(503, "text/plain", "away"));
+    eventually("grace while it can't be reached", SOON, || {
+        let verdict = activation.validate();
+        let degraded = verdict["freshness"]["degraded"] == "origin_unreachable";
+        if verdict["code"] == "VALID" && degraded {
+            Ok(())
+        } else {
+            Err(verdict.to_string())
+        }
+    });
+}
+
+#[test]
+fn an_organization_first_asked_for_while_the_origin_fails_is_found_once_it_works() {
+    let edge = LoneEdge::start();
+    for failure in [
+        Reply::new(500, "text/plain", "oops"),
+        Reply::new(503, "text/plain", "busy"),
+    ] {
+        let org = edge.org();
+        let activation = installation(&edge, &org);
+        edge.origin.always(failure);
+        assert!(!says_yes(&activation));
+        edge.origin.be_normal();
+        org.shelve_all(&edge.origin, 1);
+        // Under traffic that never pauses, as a busy product's does not.
+        expect_yes_soon(&activation, "the failure itself became the answer");
     }
 }
 

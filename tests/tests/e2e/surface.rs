@@ -1,11 +1,11 @@
-//! What can be seen of the API from outside: health, keys, lists, OpenAPI, CORS.
+//! What can be seen of the API from outside: health, keys, lists, CORS.
 
 use std::collections::BTreeSet;
 
 use licet_shared::documents::{OrgKeys, StatusDocument, StatusReference};
 use licet_tests::device::code;
 use licet_tests::{Answer, Request, Stack, now};
-use serde_json::{Value, json};
+use serde_json::json;
 
 fn get(base: &str, path: &str) -> Answer {
     Request::get(&format!("{base}{path}")).send()
@@ -55,6 +55,29 @@ fn the_origin_is_not_ready_without_its_database_and_ready_again_with_it() {
 }
 
 #[test]
+fn the_origin_counts_what_it_answers_without_naming_anybody() {
+    let stack = Stack::shared();
+    let license = stack.license("surface", 1);
+    let activation = stack.device(&license, "counted").activated();
+    stack.device(&license, "refused").activate().verdict();
+    let metrics = get(&stack.origin.url(), "/metrics").expect(200).text();
+    assert!(metrics.ends_with("# EOF\n"), "not OpenMetrics: {metrics}");
+    for counted in ["VALID", "ACTIVATION_LIMIT"] {
+        assert!(
+            metrics.contains(counted),
+            "{counted} is not counted: {metrics}"
+        );
+    }
+    for name in [
+        &activation.id,
+        &license.id.to_string(),
+        license.org.tag.as_str(),
+    ] {
+        assert!(!metrics.contains(name), "{name} in {metrics}");
+    }
+}
+
+#[test]
 fn an_organization_s_keys_and_lists_are_public_and_verify() {
     let stack = Stack::shared();
     let license = stack.license("surface", 2);
@@ -99,128 +122,6 @@ fn an_organization_s_keys_and_lists_are_public_and_verify() {
     assert_eq!(list.media_type(), "application/statuslist+jwt");
     let uri = StatusReference::uri(&edge, tag, 0);
     StatusDocument::verify(&list.text(), &uri, &org_keys, now()).unwrap();
-}
-
-/// Methods that OpenAPI can name.
-const METHODS: [&str; 7] = ["get", "put", "post", "delete", "patch", "head", "trace"];
-
-/// The operations that an OpenAPI document names, with parameters put in.
-fn operations(document: &Value, parameters: &[(&str, String)]) -> BTreeSet<(String, String)> {
-    let mut found = BTreeSet::new();
-    for (path, item) in document["paths"].as_object().expect("paths") {
-        let mut path = path.clone();
-        for (name, value) in parameters {
-            path = path.replace(&format!("{{{name}}}"), value);
-        }
-        assert!(!path.contains('{'), "an unknown parameter in {path}");
-        for method in METHODS {
-            if item.get(method).is_some() {
-                found.insert((method.to_uppercase(), path.clone()));
-            }
-        }
-    }
-    found
-}
-
-/// The edge's operations by the design.
-fn designed(tag: &str) -> BTreeSet<(String, String)> {
-    let licenses =
-        |method: &str, what: &str| (method.to_owned(), format!("/api/v1/licenses/{what}"));
-    let other = |path: &str| ("GET".to_owned(), path.to_owned());
-    BTreeSet::from([
-        licenses("POST", "validate"),
-        licenses("GET", "features"),
-        licenses("POST", "activate"),
-        licenses("POST", "refresh"),
-        licenses("POST", "deactivate"),
-        other(&format!("/api/v1/orgs/{tag}/jwks.json")),
-        other(&format!("/api/v1/orgs/{tag}/statuslists/0")),
-        other("/health/live"),
-        other("/health/ready"),
-        other("/openapi.json"),
-    ])
-}
-
-#[test]
-fn openapi_names_every_route_that_answers_and_every_route_it_names_answers() {
-    let stack = Stack::shared();
-    let license = stack.license("surface", 2);
-    stack.device(&license, "laptop").activated();
-    let tag = license.org.tag.to_string();
-    let edge = stack.edge();
-    let document = get(&edge, "/openapi.json").expect(200).json();
-    assert!(
-        document["openapi"].as_str().unwrap().starts_with("3.1"),
-        "{}",
-        document["openapi"]
-    );
-    let parameters = [
-        ("tag", tag.clone()),
-        ("number", "0".to_owned()),
-        ("n", "0".to_owned()),
-    ];
-    let named = operations(&document, &parameters);
-    assert_eq!(named, designed(&tag));
-
-    for (method, path) in &named {
-        let answer = Request::new(method, &format!("{edge}{path}")).send();
-        // Without a body or a token some are refused, but by somebody who knows the route.
-        assert!(![404, 405, 501].contains(&answer.status), "{answer:?}");
-    }
-    // And the other way round: each path with each method that is not named.
-    for path in named.iter().map(|(_, path)| path).collect::<BTreeSet<_>>() {
-        for method in METHODS.map(str::to_uppercase) {
-            let is_named = named.contains(&(method.clone(), path.clone()));
-            // HEAD is GET without a body (RFC 9110 §9.3.2), and TRACE is nobody's to send.
-            if is_named || ["HEAD", "TRACE"].contains(&method.as_str()) {
-                continue;
-            }
-            let answer = Request::new(&method, &format!("{edge}{path}")).send();
-            assert_eq!(answer.status, 405, "{answer:?}");
-        }
-    }
-}
-
-#[test]
-fn openapi_resolves_in_itself_and_describes_every_code() {
-    let stack = Stack::shared();
-    let document = get(&stack.edge(), "/openapi.json").expect(200).json();
-    let mut references = Vec::new();
-    collect_references(&document, &mut references);
-    assert!(!references.is_empty());
-    for reference in references {
-        let pointer = reference
-            .strip_prefix('#')
-            .unwrap_or_else(|| panic!("outside: {reference}"));
-        assert!(
-            document.pointer(pointer).is_some(),
-            "{reference} leads nowhere"
-        );
-    }
-    let text = document.to_string();
-    for code in licet_shared::decision::Code::ALL {
-        assert!(
-            text.contains(&format!("\"{code}\"")),
-            "{code} is not described"
-        );
-    }
-}
-
-fn collect_references(value: &Value, found: &mut Vec<String>) {
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                match (name.as_str(), member) {
-                    ("$ref", Value::String(reference)) => found.push(reference.clone()),
-                    _ => collect_references(member, found),
-                }
-            }
-        }
-        Value::Array(items) => items
-            .iter()
-            .for_each(|item| collect_references(item, found)),
-        _ => {}
-    }
 }
 
 /// The words of a list header, in lower case.

@@ -1,121 +1,85 @@
 //! Somebody writes into the edge's storage (SECURITY 8, 22, 23): it can withhold, never invent.
+//!
+//! Each case has organizations of its own, so that one stopped and restarted Worker serves many.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
+use licet_shared::jws::LocalSigner;
 use licet_shared::status_list::status;
+use licet_tests::edge_caller::stranger;
 use licet_tests::fake_origin::Reply;
 use licet_tests::forge::ForgedOrg;
-use licet_tests::persisted::{Tier, damage, texts, values};
+use licet_tests::persisted::{Tier, texts, values};
 use licet_tests::wait::SOON;
-use licet_tests::{Activation, LoneEdge, eventually};
+use licet_tests::{Activation, LoneEdge, eventually, now};
 use serde_json::{Value, json};
 
-const TIERS: [Tier; 2] = [Tier::Cache, Tier::Kv];
+const BOTH: [Tier; 2] = [Tier::Cache, Tier::Kv];
+const KINDS: [&str; 3] = ["keys+jwt", "statuslist+jwt", "features+jwt"];
 
-/// An edge whose cache and KV hold the documents of two organizations.
-struct Scene {
-    edge: LoneEdge,
+/// Two organizations whose documents are stored, and what is done to the first one's.
+struct Case {
+    what: String,
     ours: ForgedOrg,
     other: ForgedOrg,
     /// In force.
     good: Activation,
-    /// Revoked since version 5.
+    /// Revoked since version 5 of the list.
     revoked: Activation,
-    snapshot: PathBuf,
+    tamper: Tamper,
+    expect: Expect,
 }
 
-impl Scene {
-    fn new() -> Self {
-        let mut edge = LoneEdge::start();
+type Tamper = Box<dyn Fn(&Path, &Case)>;
+
+/// What must come of it while the origin is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expect {
+    /// No yes for anybody.
+    NoYes,
+    /// The answers that were right before: another copy is at hand.
+    Truth,
+    /// Nobody can know better: only that the origin corrects it.
+    Nothing,
+}
+
+impl Case {
+    fn new(edge: &LoneEdge, what: impl Into<String>, expect: Expect, tamper: Tamper) -> Self {
         let (ours, other) = (edge.org(), edge.org());
         let of = |org: &ForgedOrg, index| {
             org.installation(&edge.url(), org.sign(&org.license_claims(index)))
         };
-        let (good, revoked, neighbour) = (of(&ours, 0), of(&ours, 1), of(&other, 1));
-        for org in [&ours, &other] {
-            org.shelve_all(&edge.origin, 1);
-        }
-        let list = ours.list_claims(5, 1, &[(1, status::REVOKED)]);
-        ours.shelve_list(&edge.origin, &ours.sign(&list));
-        for (activation, code) in [
-            (&good, "VALID"),
-            (&revoked, "REVOKED"),
-            (&neighbour, "VALID"),
-        ] {
-            assert_eq!(activation.code(), code);
-        }
-        // The stores are written after the answers.
-        eventually(
-            "three documents of each organization in both tiers",
-            SOON,
-            || {
-                let counts = TIERS.map(|tier| count_documents(&edge.persisted(), tier));
-                if counts.iter().all(|count| *count >= 6) {
-                    Ok(())
-                } else {
-                    Err(format!("{counts:?}"))
-                }
-            },
-        );
-        edge.worker.stop().unwrap();
-        let snapshot = edge.dir().join("snapshot");
-        copy(&edge.persisted(), &snapshot);
         Self {
-            edge,
+            what: what.into(),
+            good: of(&ours, 0),
+            revoked: of(&ours, 1),
             ours,
             other,
-            good,
-            revoked,
-            snapshot,
+            tamper,
+            expect,
         }
     }
 
-    /// Starts from the snapshot, changed, with the origin away; checks; then with the origin back.
-    fn play(&mut self, what: &str, change: impl FnOnce(&Path), check: impl FnOnce(&Self)) {
-        self.edge.worker.stop().unwrap();
-        fs::remove_dir_all(self.edge.persisted()).unwrap();
-        copy(&self.snapshot, &self.edge.persisted());
-        change(&self.edge.persisted());
-        self.edge
-            .origin
-            .always(Reply::new(503, "text/plain", "away"));
-        self.edge.worker.restart().unwrap();
-        check(self);
-        self.edge.origin.be_normal();
-        self.expect_truth(what);
-    }
-
-    /// With the origin back there is but one right answer.
-    #[track_caller]
-    fn expect_truth(&self, what: &str) {
+    fn shelve(&self, edge: &LoneEdge) {
         let list = self.ours.list_claims(5, 1, &[(1, status::REVOKED)]);
-        for (activation, wanted) in [(&self.good, "VALID"), (&self.revoked, "REVOKED")] {
-            eventually(
-                &format!("{what}: {wanted} with the origin back"),
-                SOON,
-                || {
-                    self.ours
-                        .shelve_list(&self.edge.origin, &self.ours.sign(&list));
-                    let answer = activation.ask(&json!({}));
-                    let got = answer.status == 200 && answer.verdict()["code"] == wanted;
-                    if got {
-                        Ok(())
-                    } else {
-                        Err(format!("{answer:?}"))
-                    }
-                },
-            );
+        for org in [&self.ours, &self.other] {
+            org.shelve_all(&edge.origin, 1);
         }
+        self.ours.shelve_list(&edge.origin, &self.ours.sign(&list));
     }
 
-    /// With the origin away nothing damaged may lead to a yes.
-    #[track_caller]
-    fn expect_no_yes(&self, what: &str) {
+    fn expect_truth(&self) {
+        assert_eq!(self.good.code(), "VALID", "{}", self.what);
+        assert_eq!(self.revoked.code(), "REVOKED", "{}", self.what);
+    }
+
+    fn expect_no_yes(&self) {
         for activation in [&self.good, &self.revoked] {
             for attempt in 0..3 {
                 let answer = activation.ask(&json!({}));
+                let what = &self.what;
                 match answer.status {
                     200 => assert_eq!(
                         answer.verdict()["valid"],
@@ -129,84 +93,123 @@ impl Scene {
     }
 }
 
-/// A document as it is stored: its kind and its key's name.
-fn kind_and_kid(text: &str) -> Option<(String, String)> {
-    let header = text.split('.').next()?;
-    let json: Value = serde_json::from_slice(&Base64UrlUnpadded::decode_vec(header).ok()?).ok()?;
-    Some((
-        json["typ"].as_str()?.to_owned(),
-        json["kid"].as_str()?.to_owned(),
-    ))
+/// Stores all documents, tampers with them while the Worker is stopped, checks with the origin
+/// away, and then that the origin puts everything right.
+fn play(mut edge: LoneEdge, cases: &[Case]) {
+    for case in cases {
+        case.shelve(&edge);
+        case.expect_truth();
+        let neighbour = case.other.sign(&case.other.license_claims(1));
+        let neighbour = case.other.installation(&edge.url(), neighbour);
+        assert_eq!(neighbour.code(), "VALID");
+    }
+    // The stores are written after the answers.
+    eventually("every document in both tiers", SOON, || {
+        let counts = BOTH.map(|tier| count_documents(&edge.persisted(), tier));
+        let wanted = cases.len() * 2 * KINDS.len();
+        let complete = counts.iter().all(|count| *count >= wanted);
+        if complete {
+            Ok(())
+        } else {
+            Err(format!("{counts:?} of {wanted}"))
+        }
+    });
+    edge.worker.stop().unwrap();
+    for case in cases {
+        (case.tamper)(&edge.persisted(), case);
+    }
+    edge.origin.always(Reply::new(503, "text/plain", "away"));
+    edge.worker.restart().unwrap();
+    for case in cases {
+        match case.expect {
+            Expect::NoYes => case.expect_no_yes(),
+            Expect::Truth => case.expect_truth(),
+            Expect::Nothing => {}
+        }
+    }
+    edge.origin.be_normal();
+    for case in cases {
+        for (activation, wanted) in [(&case.good, "VALID"), (&case.revoked, "REVOKED")] {
+            let what = format!("{}: {wanted} with the origin back", case.what);
+            eventually(&what, SOON, || {
+                case.shelve(&edge);
+                let answer = activation.ask(&json!({}));
+                let right = answer.status == 200 && answer.verdict()["code"] == wanted;
+                if right {
+                    Ok(())
+                } else {
+                    Err(format!("{answer:?}"))
+                }
+            });
+        }
+    }
 }
 
-fn claims(text: &str) -> Value {
-    let claims = text.split('.').nth(1).unwrap();
-    serde_json::from_slice(&Base64UrlUnpadded::decode_vec(claims).unwrap()).unwrap()
+/// A part of a stored document: its header is 0, its claims are 1.
+fn part(text: &str, number: usize) -> Option<Value> {
+    let part = Base64UrlUnpadded::decode_vec(text.split('.').nth(number)?).ok()?;
+    serde_json::from_slice(&part).ok()
 }
 
 fn count_documents(persisted: &Path, tier: Tier) -> usize {
     if !persisted.join(tier.dir()).exists() {
         return 0;
     }
-    texts(persisted, tier)
-        .iter()
-        .filter(|text| kind_and_kid(text).is_some())
-        .count()
+    let is_document = |text: &&String| part(text, 0).is_some();
+    texts(persisted, tier).iter().filter(is_document).count()
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
-/// Puts `with` in the place of each stored document of this kind that is about `org`.
+/// Where a tier keeps its documents of this kind about this organization.
 #[track_caller]
-fn replace(persisted: &Path, tiers: &[Tier], typ: &str, org: &ForgedOrg, with: &str) {
+fn find(persisted: &Path, tier: Tier, typ: &str, org: &ForgedOrg) -> Vec<PathBuf> {
+    let id = org.id.to_string();
+    let is_it = |text: &str| {
+        let header = part(text, 0).unwrap_or_default();
+        let claims = part(text, 1).unwrap_or_default();
+        header["typ"] == typ && (claims["org"] == id || claims["sub"] == id)
+    };
+    let mut files = values(persisted, tier);
+    files.retain(|file| is_it(&fs::read_to_string(file).unwrap_or_default()));
+    assert!(!files.is_empty(), "no {typ} of {} in {tier:?}", org.tag);
+    files
+}
+
+/// Changes each stored document of this kind about `org`.
+#[track_caller]
+fn change(
+    persisted: &Path,
+    tiers: &[Tier],
+    typ: &str,
+    org: &ForgedOrg,
+    how: impl Fn(&mut Vec<u8>),
+) {
     for tier in tiers {
-        let mut replaced = 0;
-        for file in values(persisted, *tier) {
-            let text = fs::read_to_string(&file).unwrap();
-            let about = kind_and_kid(&text).is_some_and(|(kind, _)| kind == typ)
-                && claims(&text).to_string().contains(org.tag.as_str());
-            let ours =
-                about || kind_and_kid(&text) == Some((typ.to_owned(), format!("{}.1", org.tag)));
-            if ours {
-                fs::write(&file, with).unwrap();
-                replaced += 1;
-            }
+        for file in find(persisted, *tier, typ, org) {
+            let before = fs::read(&file).unwrap();
+            let mut after = before.clone();
+            how(&mut after);
+            assert_ne!(before, after);
+            fs::write(&file, after).unwrap();
         }
-        assert!(replaced > 0, "no {typ} of {} in {tier:?}", org.tag);
     }
+}
+
+/// Puts `with` in the place of a document.
+fn replace(persisted: &Path, tiers: &[Tier], typ: &str, org: &ForgedOrg, with: &str) {
+    change(persisted, tiers, typ, org, |bytes| {
+        *bytes = with.as_bytes().to_vec();
+    });
 }
 
 fn flip(bytes: &mut [u8], place: usize) {
-    if let Some(byte) = bytes.get_mut(place) {
-        *byte = if *byte == b'A' { b'B' } else { b'A' };
-    }
+    bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
 }
 
-#[test]
-fn what_was_damaged_is_not_believed() {
-    let mut scene = Scene::new();
-    scene.play(
-        "undamaged",
-        |_| {},
-        |scene| {
-            // Otherwise the rest would prove nothing.
-            assert_eq!(scene.good.code(), "VALID");
-            assert_eq!(scene.revoked.code(), "REVOKED");
-        },
-    );
-    type Damage = fn(&mut Vec<u8>);
-    let kinds: [(&str, Damage); 6] = [
+type Damage = fn(&mut Vec<u8>);
+
+/// Ways to damage a document.
+fn damages() -> Vec<(&'static str, Damage)> {
+    vec![
         ("a byte of the signature", |bytes| {
             let place = bytes.len() - 20;
             flip(bytes, place);
@@ -219,140 +222,141 @@ fn what_was_damaged_is_not_believed() {
         ("cut in half", |bytes| bytes.truncate(bytes.len() / 2)),
         ("emptied", Vec::clear),
         ("overwritten", |bytes| bytes.fill(b'{')),
+        ("no text", |bytes| bytes.fill(0xff)),
+    ]
+}
+
+#[test]
+fn what_was_damaged_is_not_believed_but_made_good_by_another_copy() {
+    let edge = LoneEdge::start();
+    // Without it, the rest would prove nothing.
+    let untouched = Case::new(&edge, "untouched", Expect::Truth, Box::new(|_, _| {}));
+    let mut cases = vec![untouched];
+    for (what, how) in damages() {
+        let everything: Tamper = Box::new(move |persisted, case| {
+            for typ in KINDS {
+                change(persisted, &BOTH, typ, &case.ours, how);
+            }
+        });
+        cases.push(Case::new(&edge, what, Expect::NoYes, everything));
+    }
+    for typ in KINDS {
+        let one: Tamper = Box::new(move |persisted, case| {
+            change(persisted, &BOTH, typ, &case.ours, |bytes| bytes.fill(b'x'));
+        });
+        cases.push(Case::new(&edge, format!("{typ} alone"), Expect::NoYes, one));
+    }
+    for tier in BOTH {
+        let in_one_tier: Tamper = Box::new(move |persisted, case| {
+            for typ in KINDS {
+                change(persisted, &[tier], typ, &case.ours, |bytes| {
+                    bytes.fill(b'x');
+                });
+            }
+        });
+        let what = format!("everything in {tier:?}");
+        cases.push(Case::new(&edge, what, Expect::Truth, in_one_tier));
+    }
+    play(edge, &cases);
+}
+
+/// What is put in the place of a document of `ours`.
+type Forgery = fn(&Case) -> String;
+
+#[test]
+fn documents_of_another_organization_or_of_another_kind_do_not_count() {
+    let edge = LoneEdge::start();
+    let forgeries: [(&str, &str, Forgery); 8] = [
+        ("keys+jwt", "another organization's", |case| {
+            case.other.sign_by_platform(&case.other.keys_claims(9))
+        }),
+        ("keys+jwt", "signed by the organization itself", |case| {
+            case.ours.sign(&case.ours.keys_claims(9))
+        }),
+        ("keys+jwt", "its own list", |case| {
+            case.ours.sign(&case.ours.list_claims(9, 60, &[]))
+        }),
+        ("statuslist+jwt", "another organization's", |case| {
+            case.other.sign(&case.other.list_claims(9, 60, &[]))
+        }),
+        ("statuslist+jwt", "signed by another organization", |case| {
+            case.other.sign(&case.ours.list_claims(9, 60, &[]))
+        }),
+        ("statuslist+jwt", "its own features", |case| {
+            case.ours.sign(&case.ours.features_claims(9, &json!({})))
+        }),
+        ("features+jwt", "another organization's", |case| {
+            let everything = json!({"everything": true});
+            case.other.sign(&case.other.features_claims(9, &everything))
+        }),
+        ("features+jwt", "its own list", |case| {
+            case.ours.sign(&case.ours.list_claims(9, 60, &[]))
+        }),
     ];
-    for (what, change) in kinds {
-        scene.play(
-            what,
-            |persisted| {
-                for tier in TIERS {
-                    assert!(damage(persisted, tier, change) >= 6, "{what}");
-                }
-            },
-            |scene| scene.expect_no_yes(what),
-        );
+    let mut cases = Vec::new();
+    for (typ, what, forgery) in forgeries {
+        let what = format!("{typ}: {what}");
+        let tamper: Tamper = Box::new(move |persisted, case| {
+            replace(persisted, &BOTH, typ, &case.ours, &forgery(case));
+        });
+        cases.push(Case::new(&edge, what, Expect::NoYes, tamper));
     }
+    // Two lists that change places: each is genuine, and as fresh as the other.
+    let swapped: Tamper = Box::new(|persisted, case| {
+        for tier in BOTH {
+            let of = |org| find(persisted, tier, "statuslist+jwt", org);
+            for (ours, other) in of(&case.ours).iter().zip(&of(&case.other)) {
+                let (one, another) = (fs::read(ours).unwrap(), fs::read(other).unwrap());
+                fs::write(ours, another).unwrap();
+                fs::write(other, one).unwrap();
+            }
+        }
+    });
+    cases.push(Case::new(&edge, "swapped lists", Expect::NoYes, swapped));
+    cases.push(Case::new(
+        &edge,
+        "a set under a forger's platform key",
+        Expect::NoYes,
+        forged_set(),
+    ));
+    play(edge, &cases);
+}
+
+/// Whoever can write KV makes a set that fits together, under a platform key of their own.
+fn forged_set() -> Tamper {
+    Box::new(|persisted, case| {
+        let kid = format!("{}.1", case.ours.tag);
+        let forger = ForgedOrg {
+            key: LocalSigner::from_seed(kid, xtask::net::random().unwrap()),
+            platform: stranger("platform.1").parse().unwrap(),
+            ..case.ours.clone()
+        };
+        let features = forger.features_claims(9, &json!({"everything": true}));
+        let forged = [
+            forger.sign_by_platform(&forger.keys_claims(9)),
+            forger.sign(&forger.list_claims(9, 60, &[])),
+            forger.sign(&features),
+        ];
+        for (typ, token) in KINDS.iter().zip(&forged) {
+            replace(persisted, &BOTH, typ, &case.ours, token);
+        }
+    })
 }
 
 #[test]
-fn damage_in_one_tier_is_made_good_by_the_other() {
-    let mut scene = Scene::new();
-    for tier in TIERS {
-        let what = format!("{tier:?} damaged");
-        scene.play(
-            &what,
-            |persisted| assert!(damage(persisted, tier, |bytes| bytes.fill(b'x')) >= 6),
-            |scene| {
-                assert_eq!(scene.good.code(), "VALID", "{what}");
-                assert_eq!(scene.revoked.code(), "REVOKED", "{what}");
-            },
-        );
-    }
-}
-
-#[test]
-fn another_organization_s_documents_do_not_count() {
-    let mut scene = Scene::new();
-    let (ours, other) = (scene.ours.clone(), scene.other.clone());
-    let replacements = [
-        ("statuslist+jwt", other.sign(&other.list_claims(9, 60, &[]))),
-        ("statuslist+jwt", other.sign(&ours.list_claims(9, 60, &[]))),
-        ("keys+jwt", other.sign_by_platform(&other.keys_claims(9))),
-        (
-            "features+jwt",
-            other.sign(&other.features_claims(9, &json!({"everything": true}))),
-        ),
-        // Of the right organization, but in the wrong place.
-        (
-            "statuslist+jwt",
-            ours.sign(&ours.features_claims(9, &json!({}))),
-        ),
-        ("features+jwt", ours.sign(&ours.list_claims(9, 60, &[]))),
-        ("keys+jwt", ours.sign(&ours.list_claims(9, 60, &[]))),
+fn an_older_list_does_not_undo_a_revocation_that_another_tier_or_the_origin_knows_of() {
+    let edge = LoneEdge::start();
+    let older = |tiers: &'static [Tier]| -> Tamper {
+        Box::new(move |persisted, case| {
+            let list = case.ours.list_claims(4, 1, &[]);
+            let older = case.ours.sign_at(&list, now().plus(-3600));
+            replace(persisted, tiers, "statuslist+jwt", &case.ours, &older);
+        })
+    };
+    let cases = [
+        Case::new(&edge, "in the cache", Expect::Truth, older(&[Tier::Cache])),
+        Case::new(&edge, "in KV", Expect::Truth, older(&[Tier::Kv])),
+        Case::new(&edge, "everywhere", Expect::Nothing, older(&BOTH)),
     ];
-    for (typ, with) in replacements {
-        let what = format!("{typ} replaced by {}", claims(&with));
-        scene.play(
-            &what,
-            |persisted| replace(persisted, &TIERS, typ, &ours, &with),
-            |scene| scene.expect_no_yes(&what),
-        );
-    }
-}
-
-#[test]
-fn an_older_list_in_one_tier_does_not_undo_a_revocation_known_to_the_other() {
-    let mut scene = Scene::new();
-    let ours = scene.ours.clone();
-    let hour_ago = licet_tests::now().plus(-3600);
-    let older = ours.sign_at(&ours.list_claims(4, 1, &[]), hour_ago);
-    for tier in TIERS {
-        let what = format!("an older list in {tier:?}");
-        scene.play(
-            &what,
-            |persisted| replace(persisted, &[tier], "statuslist+jwt", &ours, &older),
-            |scene| {
-                for _ in 0..3 {
-                    assert_eq!(scene.revoked.code(), "REVOKED", "{what}");
-                    assert_eq!(scene.good.code(), "VALID", "{what}");
-                }
-            },
-        );
-    }
-}
-
-#[test]
-fn an_older_list_everywhere_is_corrected_by_the_origin() {
-    let mut scene = Scene::new();
-    let ours = scene.ours.clone();
-    let hour_ago = licet_tests::now().plus(-3600);
-    let older = ours.sign_at(&ours.list_claims(4, 1, &[]), hour_ago);
-    // `play` asks with the origin away first, which proves nothing here: nobody knows better.
-    scene.play(
-        "an older list everywhere",
-        |persisted| replace(persisted, &TIERS, "statuslist+jwt", &ours, &older),
-        |_| {},
-    );
-}
-
-#[test]
-fn a_list_signed_by_a_key_that_was_slipped_into_the_key_set_does_not_count() {
-    let mut scene = Scene::new();
-    let ours = scene.ours.clone();
-    // Whoever can write KV makes a whole set that fits together, under a platform key of their own.
-    let forger = ForgedOrg {
-        key: licet_shared::jws::LocalSigner::from_seed(
-            format!("{}.1", ours.tag),
-            xtask::net::random().unwrap(),
-        ),
-        ..ForgedOrg::new(
-            &ours.issuer,
-            &licet_tests::edge_caller::stranger("platform.1"),
-        )
-    };
-    let forger = ForgedOrg {
-        id: ours.id,
-        tag: ours.tag,
-        feature_set: ours.feature_set,
-        ..forger
-    };
-    let keys = forger.sign_by_platform(&forger.keys_claims(9));
-    let list = forger.sign(&forger.list_claims(9, 60, &[]));
-    let features = forger.sign(&forger.features_claims(9, &json!({"everything": true})));
-    let forged = forger.installation(&scene.edge.url(), forger.sign(&forger.license_claims(0)));
-    scene.play(
-        "a forged set",
-        |persisted| {
-            replace(persisted, &TIERS, "keys+jwt", &ours, &keys);
-            replace(persisted, &TIERS, "statuslist+jwt", &ours, &list);
-            replace(persisted, &TIERS, "features+jwt", &ours, &features);
-        },
-        |scene| {
-            scene.expect_no_yes("a forged set");
-            let answer = forged.ask(&json!({}));
-            assert!(
-                answer.status != 200 || answer.verdict()["valid"] == false,
-                "{answer:?}"
-            );
-        },
-    );
+    play(edge, &cases);
 }

@@ -1,10 +1,12 @@
 //! Two vendors on one installation (SECURITY 7, 9 to 14): neither sees nor hinders the other.
 
 use licet_shared::id::LicenseId;
+use licet_shared::jws::LocalSigner;
 use licet_tests::device::code;
+use licet_tests::forge::ForgedOrg;
 use licet_tests::license::Org;
 use licet_tests::sql::Sql;
-use licet_tests::{License, Stack};
+use licet_tests::{License, LoneEdge, Stack};
 use serde_json::json;
 
 struct Vendors {
@@ -120,6 +122,47 @@ fn documents_are_had_under_their_own_vendor_s_name_only() {
         assert_eq!(run(&theirs.id.to_string()), run(&nobodys), "{verb}");
     }
     assert_eq!(theirs_activated.code(), "VALID");
+}
+
+#[test]
+fn a_vendor_can_t_make_a_token_that_counts_as_another_s() {
+    let edge = LoneEdge::start();
+    let (ours, theirs) = (edge.org(), edge.org());
+    for org in [&ours, &theirs] {
+        org.shelve_all(&edge.origin, 30);
+        let good = org.installation(&edge.url(), org.sign(&org.license_claims(0)));
+        assert_eq!(good.code(), "VALID");
+    }
+    let code = |token: String| ours.installation(&edge.url(), token).code();
+    // Their claims under our key and kid.
+    let their_claims = theirs.license_claims(0);
+    assert_eq!(code(ours.sign(&their_claims)), "UNKNOWN_KEY");
+    // Their claims and kid under our key.
+    let impostor = ForgedOrg {
+        key: renamed(&ours.key, &format!("{}.1", theirs.tag)),
+        ..theirs.clone()
+    };
+    assert_eq!(code(impostor.sign(&their_claims)), "SIGNATURE_INVALID");
+    // Our claims, with our status in their list, where nobody revokes us.
+    let mut elsewhere = ours.license_claims(0);
+    elsewhere.status = their_claims.status;
+    assert_eq!(code(ours.sign(&elsewhere)), "MALFORMED");
+    // Our claims with their features.
+    let mut generous = ours.license_claims(0);
+    generous.fs = their_claims.fs;
+    let generous = ours.installation(&edge.url(), ours.sign(&generous));
+    let answer = generous.ask(&json!({}));
+    assert!(
+        answer.status != 200 || answer.verdict()["valid"] == false,
+        "{answer:?}"
+    );
+}
+
+/// The same key under another name.
+fn renamed(key: &LocalSigner, kid: &str) -> LocalSigner {
+    let secret = key.reveal();
+    let (_, seed) = secret.split_once(':').unwrap();
+    format!("{kid}:{seed}").parse().unwrap()
 }
 
 /// Tables of the schema, whoever may see them.

@@ -10,7 +10,10 @@ use crate::{paths, tools};
 /// Runs all checks that need no running part; the first that fails ends it.
 pub fn lint() -> Result<()> {
     tools::wasm_target()?;
-    cargo("cargo fmt --check", &["fmt", "--all", "--check"])?;
+    cargo(
+        "cargo fmt --check",
+        &["fmt", "--all", "--check", "--", "--color=never"],
+    )?;
     let native = [
         "clippy",
         "--workspace",

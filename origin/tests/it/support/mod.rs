@@ -39,19 +39,23 @@ pub const MASTER_SEED: [u8; 32] = [0x4d; 32];
 /// `MASTER_SEED` in base64url.
 pub const MASTER_KEY: &str = "TU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU0";
 
-fn cluster() -> Arc<Cluster> {
+fn shared_cluster() -> Arc<Cluster> {
     let mut shared = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(cluster) = shared.upgrade() {
         return cluster;
     }
+    let cluster = Arc::new(new_cluster());
+    *shared = Arc::downgrade(&cluster);
+    cluster
+}
+
+fn new_cluster() -> Cluster {
     let settings = vec![("max_connections".to_owned(), "400".to_owned())];
     let options = Options {
         settings,
         ..Options::default()
     };
-    let cluster = Arc::new(Cluster::temporary(&options).expect("a Postgres for the tests"));
-    *shared = Arc::downgrade(&cluster);
-    cluster
+    Cluster::temporary(&options).expect("a Postgres for the tests")
 }
 
 /// A database, empty or migrated.
@@ -63,7 +67,15 @@ pub struct TestDatabase {
 impl TestDatabase {
     /// Without anything in it.
     pub fn empty() -> Self {
-        let cluster = cluster();
+        Self::on(shared_cluster())
+    }
+
+    /// Without anything in it, in a cluster that never had any of our roles.
+    pub fn in_new_cluster() -> Self {
+        Self::on(Arc::new(new_cluster()))
+    }
+
+    fn on(cluster: Arc<Cluster>) -> Self {
         let name = format!("t{}", NEXT_DATABASE.fetch_add(1, Ordering::Relaxed));
         cluster.create_database(&name).unwrap();
         Self { cluster, name }
