@@ -1,5 +1,4 @@
 //! The account API, through the real router, as licet_app.
 
 mod audit;
-mod licenses;
 mod products;
