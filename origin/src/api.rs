@@ -1,6 +1,7 @@
 //! `/api/v1`: for people and API keys. One file per resource; each lists its operations, and the
 //! router, the checks before a handler, the description and the tests all read that list.
 
+mod activations;
 mod api_keys;
 mod auth;
 mod call;
@@ -8,6 +9,7 @@ mod description;
 mod feature_sets;
 mod fields;
 mod invitations;
+mod licenses;
 mod list;
 mod once;
 mod operation;
@@ -46,6 +48,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         feature_sets::operations(),
         policies::operations(),
         projects::operations(),
+        licenses::operations(),
+        activations::operations(),
     ]
     .into_iter()
     .flatten()

@@ -1,6 +1,7 @@
 //! The database: reached only inside a named transaction, and only for a tenant that an
 //! authenticated caller led to. One module per table, each with its SQL.
 
+pub(crate) mod activation_records;
 pub(crate) mod activations;
 pub(crate) mod api_keys;
 pub(crate) mod audit;
@@ -11,6 +12,7 @@ pub(crate) mod feature_sets;
 pub(crate) mod grants;
 pub(crate) mod idempotency;
 pub(crate) mod invitations;
+pub(crate) mod license_records;
 pub(crate) mod licenses;
 pub(crate) mod organizations;
 pub(crate) mod policies;

@@ -17,6 +17,7 @@ pub(crate) struct Reply {
     body: Option<Vec<u8>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     etag: Option<String>,
+    changing: bool,
 }
 
 impl Reply {
@@ -26,6 +27,7 @@ impl Reply {
             body,
             headers: Vec::new(),
             etag: None,
+            changing: false,
         }
     }
 
@@ -56,6 +58,12 @@ impl Reply {
         self
     }
 
+    /// It also shows what its version does not count, so it is sent whole each time.
+    pub(crate) fn changing(mut self) -> Self {
+        self.changing = true;
+        self
+    }
+
     /// With where it can be read.
     pub(crate) fn location(self, path: &str, id: impl Display) -> Self {
         self.header(header::LOCATION, &format!("{path}/{id}"))
@@ -77,8 +85,9 @@ impl Reply {
         self
     }
 
+    /// The tag by which a caller's copy is known to be as good.
     pub(super) fn etag(&self) -> Option<&str> {
-        self.etag.as_deref()
+        self.etag.as_deref().filter(|_| !self.changing)
     }
 
     /// The same as 304.
@@ -99,6 +108,7 @@ impl IntoResponse for Reply {
             body,
             headers,
             etag,
+            changing: _,
         } = self;
         let has_body = body.is_some();
         let mut response = Response::new(body.map_or_else(Body::empty, Body::from));

@@ -42,6 +42,28 @@ pub(crate) async fn policy_by_name(tx: &Tx<'_>, name: &str) -> Result<Option<Pol
     }))
 }
 
+/// A policy by its id, and whether it is deleted.
+pub(crate) async fn policy_by_id(
+    tx: &Tx<'_>,
+    id: PolicyId,
+) -> Result<Option<(Policy, bool)>, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT feature_set_id, max_activations, license_duration_s, deleted_at IS NOT NULL
+             FROM licet.policies WHERE org_id = $1 AND id = $2",
+            &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let policy = Policy {
+        id,
+        feature_set: FeatureSetId::from_uuid(row.try_get(0)?),
+        max_activations: row.try_get(1)?,
+        license_duration_s: row.try_get(2)?,
+    };
+    Ok(Some((policy, row.try_get(3)?)))
+}
+
 pub(crate) async fn product_by_code(tx: &Tx<'_>, code: &str) -> Result<Option<ProductId>, Error> {
     let sql = "SELECT id FROM licet.products WHERE org_id = $1 AND code = $2";
     let row = tx
