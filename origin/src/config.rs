@@ -160,6 +160,9 @@ pub fn edge_keys(value: Option<&str>) -> Result<Vec<VerifyingKey>, ConfigError> 
     Ok(keys)
 }
 
+/// Longest issuer: it stands in each token twice.
+pub(crate) const MAX_ISSUER_BYTES: usize = 255;
+
 /// The public base URL that stands in all tokens as their issuer.
 ///
 /// # Errors
@@ -177,6 +180,10 @@ pub fn issuer(value: Option<&str>) -> Result<String, ConfigError> {
     let sound = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['?', '#', ' ']));
     if !sound || text.ends_with('/') {
         let why = format!("is {text:?}: it must be {FORM}, without a slash at its end");
+        return Err(ConfigError::new(VARIABLE, why));
+    }
+    if text.len() > MAX_ISSUER_BYTES {
+        let why = format!("is longer than {MAX_ISSUER_BYTES} bytes");
         return Err(ConfigError::new(VARIABLE, why));
     }
     Ok(text.to_owned())
@@ -207,6 +214,7 @@ mod tests {
             edge_keys(Some(&format!("edge.1:{hush}"))).unwrap_err(),
             issuer(Some("licenses.example.com")).unwrap_err(),
             issuer(Some("https://licenses.example.com/")).unwrap_err(),
+            issuer(Some(&format!("https://{}", "x".repeat(248)))).unwrap_err(),
         ];
         for error in errors {
             let text = error.to_string();

@@ -30,8 +30,6 @@ pub struct WorkerConfig {
     pub vars: Vec<(String, String)>,
     /// Secrets, such as `EDGE_KEY`.
     pub secrets: Vec<(String, String)>,
-    /// Path that answers 200 once the Worker can be used.
-    pub ready_path: String,
 }
 
 /// Which Worker to run.
@@ -42,8 +40,6 @@ pub enum Source {
     Built(PathBuf),
     /// The clone's own, built anew whenever its source changes.
     Watched,
-    /// Another wrangler configuration, as it is: for what is compared with ours.
-    Other(Value),
 }
 
 impl WorkerConfig {
@@ -57,7 +53,6 @@ impl WorkerConfig {
             source: Source::Built(paths::edge_build()),
             vars: Vec::new(),
             secrets: Vec::new(),
-            ready_path: "/health/ready".to_owned(),
         }
     }
 
@@ -118,7 +113,7 @@ impl Worker {
         command.arg("--show-interactive-dev-session=false");
         command.arg("--persist-to").arg(&self.config.persist_to);
         let mut service = Service::spawn("wrangler dev", &mut command, &self.log(), Signal::TERM)?;
-        let ready = format!("{}{}", self.url(), self.config.ready_path);
+        let ready = format!("{}/health/ready", self.url());
         service.wait_ready(Duration::from_secs(120), || net::answers_ok(&ready))?;
         self.service = Some(service);
         Ok(())
@@ -169,7 +164,6 @@ impl Worker {
         let mut config = match &self.config.source {
             Source::Built(build) => built(&copy_build(build, dir)?)?,
             Source::Watched => watched(dir)?,
-            Source::Other(config) => config.clone(),
         };
         let vars = config["vars"].as_object().cloned().unwrap_or_default();
         config["vars"] = Value::Object(with(vars, &self.config.vars));

@@ -122,25 +122,33 @@ pub(crate) async fn insert(
     }
 }
 
-/// Notes that a live activation was heard of, and what it now calls itself.
+/// Notes that a live activation was heard of, and what it now calls itself. Holds its row until the
+/// transaction ends, so that it stays live as long.
+///
+/// # Errors
+/// [`Error::Changed`] when it has just been given back: that takes no lock on the license.
 pub(crate) async fn touch(
     tx: &Tx<'_>,
     id: ActivationId,
     name: Option<&str>,
     metadata: Option<&Map<String, Value>>,
 ) -> Result<(), Error> {
-    tx.execute(
-        "UPDATE licet.activations
+    let touched = tx
+        .execute(
+            "UPDATE licet.activations
          SET last_seen_at = now(), name = coalesce($3, name), metadata = coalesce($4, metadata)
          WHERE org_id = $1 AND id = $2 AND deactivated_at IS NULL",
-        &[
-            (&tx.org(), Type::UUID),
-            (&id.uuid(), Type::UUID),
-            (&name, Type::TEXT),
-            (&metadata.map(Json), Type::JSONB),
-        ],
-    )
-    .await?;
+            &[
+                (&tx.org(), Type::UUID),
+                (&id.uuid(), Type::UUID),
+                (&name, Type::TEXT),
+                (&metadata.map(Json), Type::JSONB),
+            ],
+        )
+        .await?;
+    if touched == 0 {
+        return Err(Error::Changed);
+    }
     Ok(())
 }
 

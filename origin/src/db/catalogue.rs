@@ -150,8 +150,21 @@ pub(crate) async fn insert_policy(tx: &Tx<'_>, policy: &NewPolicy<'_>) -> Result
     Ok(())
 }
 
+/// Most products that a policy and its licenses may cover: a token names each, and edges take
+/// none beyond 8 KiB.
+pub(crate) const MAX_PRODUCTS: usize = 64;
+
 /// Has licenses of a policy cover a product from now on.
+///
+/// # Errors
+/// [`Error::TooManyProducts`].
 pub(crate) async fn cover(tx: &Tx<'_>, policy: PolicyId, product: ProductId) -> Result<(), Error> {
+    // Counted under the policy's lock, after whoever held it before.
+    tx.execute(
+        "SELECT FROM licet.policies WHERE org_id = $1 AND id = $2 FOR NO KEY UPDATE",
+        &[(&tx.org(), Type::UUID), (&policy.uuid(), Type::UUID)],
+    )
+    .await?;
     tx.execute(
         "INSERT INTO licet.policy_products (org_id, policy_id, product_id) VALUES ($1, $2, $3)
          ON CONFLICT (org_id, policy_id, product_id) DO NOTHING",
@@ -162,7 +175,22 @@ pub(crate) async fn cover(tx: &Tx<'_>, policy: PolicyId, product: ProductId) -> 
         ],
     )
     .await?;
-    Ok(())
+    let row = tx
+        .query_opt(
+            "SELECT count(*) FROM licet.policy_products WHERE org_id = $1 AND policy_id = $2",
+            &[(&tx.org(), Type::UUID), (&policy.uuid(), Type::UUID)],
+        )
+        .await?
+        .ok_or(Error::Row("a count"))?;
+    check_count(row.try_get(0)?)
+}
+
+/// Whether so many products may be covered.
+pub(super) fn check_count(products: i64) -> Result<(), Error> {
+    match usize::try_from(products) {
+        Ok(count) if count <= MAX_PRODUCTS => Ok(()),
+        _ => Err(Error::TooManyProducts),
+    }
 }
 
 /// Which revision of a feature set is current, and under which keys it is to be signed.

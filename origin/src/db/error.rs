@@ -4,6 +4,7 @@ use std::{error::Error as _, fmt};
 
 use tokio_postgres::error::SqlState;
 
+use super::catalogue::MAX_PRODUCTS;
 use crate::{fault::Fault, rejection::Rejection};
 
 /// A transaction that did not come about.
@@ -20,6 +21,8 @@ pub enum Error {
     Changed,
     /// Another request with the same idempotency key is at work, and was so for too long.
     KeyInFlight,
+    /// More products than a policy or license may cover.
+    TooManyProducts,
     /// The work said yes although one of its statements had failed.
     Aborted,
     /// The caller's request can't be done, as was found out at work: rolls back.
@@ -114,6 +117,10 @@ impl fmt::Display for Error {
             Self::Row(what) => write!(f, "a row holds what it can't: {what}"),
             Self::Changed => f.write_str("rows changed under the transaction, again and again"),
             Self::KeyInFlight => f.write_str("a request with the same key is still at work"),
+            Self::TooManyProducts => write!(
+                f,
+                "a policy and its licenses can cover at most {MAX_PRODUCTS} products"
+            ),
             Self::Aborted => f.write_str("a statement failed and nobody noticed"),
             Self::Rejected(rejection) => rejection.fmt(f),
             Self::Other(fault) => fault.fmt(f),

@@ -12,7 +12,7 @@ use tokio_postgres::types::{Json, Type};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Error, Tx};
+use super::{Error, Tx, catalogue::check_count};
 use crate::{clock, random::RowId};
 
 /// Where a license stands.
@@ -59,6 +59,9 @@ pub(crate) struct NewLicenses<'a> {
 }
 
 /// Issues licenses that cover the products of their policy.
+///
+/// # Errors
+/// [`Error::TooManyProducts`].
 pub(crate) async fn insert(tx: &Tx<'_>, new: &NewLicenses<'_>) -> Result<(), Error> {
     let ids: Vec<Uuid> = new.each.iter().map(|(id, _)| id.uuid()).collect();
     let hashes: Vec<&[u8]> = new.each.iter().map(|(_, hash)| hash.as_slice()).collect();
@@ -79,19 +82,22 @@ pub(crate) async fn insert(tx: &Tx<'_>, new: &NewLicenses<'_>) -> Result<(), Err
         ],
     )
     .await?;
-    tx.execute(
-        "INSERT INTO licet.license_products (org_id, license_id, product_id)
+    let covered = tx
+        .execute(
+            "INSERT INTO licet.license_products (org_id, license_id, product_id)
          SELECT p.org_id, n.id, p.product_id
          FROM licet.policy_products p CROSS JOIN unnest($2::uuid[]) AS n (id)
          WHERE p.org_id = $1 AND p.policy_id = $3",
-        &[
-            (&tx.org(), Type::UUID),
-            (&ids, Type::UUID_ARRAY),
-            (&new.policy.uuid(), Type::UUID),
-        ],
-    )
-    .await?;
-    Ok(())
+            &[
+                (&tx.org(), Type::UUID),
+                (&ids, Type::UUID_ARRAY),
+                (&new.policy.uuid(), Type::UUID),
+            ],
+        )
+        .await?;
+    // The same products for each of them.
+    let each = covered / u64::try_from(new.each.len().max(1)).unwrap_or(1);
+    check_count(i64::try_from(each).unwrap_or(i64::MAX))
 }
 
 /// Locks a license and tells its status.

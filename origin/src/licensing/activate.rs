@@ -4,6 +4,7 @@
 //! its own after the lock was had. Rows are locked in the order idempotency key, license,
 //! activation, end of the audit chain, status list, here and wherever several are.
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use licet_shared::{
     api::{ActivateRequest, ActivationAnswer},
     decision::{Code, fingerprint_hash},
@@ -12,6 +13,7 @@ use licet_shared::{
     time::Timestamp,
 };
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::{Origin, answer, objection};
 use crate::{
@@ -33,6 +35,28 @@ use crate::{
 pub(crate) struct Once<'a> {
     pub(crate) key: &'a str,
     pub(crate) request_hash: [u8; 32],
+}
+
+/// The same, as it is kept. Different customers of a vendor choose keys without knowing of each
+/// other, so a key counts for one license alone.
+struct Scoped {
+    key: String,
+    request_hash: [u8; 32],
+}
+
+impl Once<'_> {
+    fn of_license(&self, license_key_hash: &[u8; 32]) -> Scoped {
+        let digest = Sha256::new()
+            .chain_update("activate")
+            .chain_update([0])
+            .chain_update(license_key_hash)
+            .chain_update(self.key)
+            .finalize();
+        Scoped {
+            key: Base64UrlUnpadded::encode_string(&digest),
+            request_hash: self.request_hash,
+        }
+    }
 }
 
 /// Why an activation was not answered.
@@ -66,7 +90,7 @@ struct Attempt<'a> {
     key_hash: [u8; 32],
     fingerprint_hash: String,
     request: &'a ActivateRequest,
-    once: Option<Once<'a>>,
+    once: Option<Scoped>,
     origin: Origin<'a>,
     now: Timestamp,
 }
@@ -97,11 +121,12 @@ pub(crate) async fn activate(
 ) -> Result<ActivationAnswer, ActivateError> {
     // First: no seat is taken for a device that could not be given its token.
     keyrings.get(tenant, now).await?;
+    let key_hash = key.hash();
     let attempt = Attempt {
-        key_hash: key.hash(),
+        key_hash,
         fingerprint_hash: fingerprint_hash(&request.fingerprint),
         request,
-        once,
+        once: once.map(|once| once.of_license(&key_hash)),
         origin,
         now,
     };
@@ -131,7 +156,8 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
         futures_util::future::join4(claim, grant, seats, newest).await;
     let claimed = claimed?;
     let (Some(grant), Some(seats)) = (grant?, seats?) else {
-        return unknown(tx, attempt).await;
+        // Nothing is written for a key that somebody made up.
+        return Ok(Decided::Refused(Code::LicenseNotFound, None));
     };
     if !claimed {
         return repeat(tx, attempt, grant).await;
@@ -150,6 +176,7 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
         .await?;
         return Ok(Decided::Refused(code, Some(Box::new(grant))));
     }
+    answer::check_products(&grant)?;
     let activation = match seats.own {
         Some(activation) => again(tx, attempt, activation).await?,
         None => first(tx, attempt, &grant, newest?).await?,
@@ -158,10 +185,10 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
 }
 
 async fn claim(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<bool, Error> {
-    match attempt.once {
+    match &attempt.once {
         Some(once) => {
             let (hash, outworn) = (&once.request_hash, attempt.outworn());
-            idempotency::claim(tx, once.key, hash, &attempt.key_hash, outworn).await
+            idempotency::claim(tx, &once.key, hash, &attempt.key_hash, outworn).await
         }
         None => Ok(true),
     }
@@ -187,10 +214,10 @@ fn open_list(newest: Option<StatusEntry>) -> (u32, bool) {
 }
 
 async fn record(tx: &Tx<'_>, attempt: &Attempt<'_>, outcome: Outcome) -> Result<(), Error> {
-    let Some(once) = attempt.once else {
+    let Some(once) = &attempt.once else {
         return Ok(());
     };
-    let recorded = idempotency::record(tx, once.key, outcome);
+    let recorded = idempotency::record(tx, &once.key, outcome);
     let swept = idempotency::sweep(tx);
     futures_util::future::try_join(recorded, swept).await?;
     Ok(())
@@ -262,25 +289,13 @@ async fn first(
     })
 }
 
-/// There is no such license. Nothing is written for a key that somebody made up.
-async fn unknown(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
-    let earlier = match attempt.once {
-        Some(once) => idempotency::find(tx, once.key, attempt.outworn()).await?,
-        None => None,
-    };
-    Ok(match earlier {
-        Some(_) => Decided::KeyReused,
-        None => Decided::Refused(Code::LicenseNotFound, None),
-    })
-}
-
 /// Answers a request that was answered before: as then, but with a new token.
 async fn repeat(tx: &Tx<'_>, attempt: &Attempt<'_>, grant: Grant) -> Result<Decided, Error> {
-    let Some(once) = attempt.once else {
+    let Some(once) = &attempt.once else {
         return Err(Error::Changed);
     };
     // Gone again when another request has just cleared it away: then begin anew.
-    let earlier = idempotency::find(tx, once.key, attempt.outworn()).await?;
+    let earlier = idempotency::find(tx, &once.key, attempt.outworn()).await?;
     let earlier = earlier.ok_or(Error::Changed)?;
     if earlier.request_hash != once.request_hash {
         return Ok(Decided::KeyReused);

@@ -389,6 +389,100 @@ async fn devices_come_and_go_at_once_without_deadlock_or_a_seat_too_many() {
     assert!(version() >= before + made, "each counted up");
 }
 
+/// A deactivation takes no lock on the license, so it may come between an activation's look at the
+/// device's seat and its end.
+#[tokio::test]
+async fn a_seat_that_is_given_back_meanwhile_is_taken_anew() {
+    let bed = Arc::new(Bed::new());
+    let seeded = bed.database.seed("alpha", 5);
+    let old = bed.activate(&seeded.key, "one").await;
+    let other = bed.database.app().await;
+    super::support::sql::begin(&other, seeded.org).await;
+    other
+        .execute("UPDATE licet.activations SET deactivated_at = now()", &[])
+        .await
+        .unwrap();
+    let (again, key) = (Arc::clone(&bed), seeded.key.clone());
+    let again = tokio::spawn(async move { again.activate(&key, "one").await });
+    // It has seen the old seat, and waits for the row.
+    let waits = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while bed.database.admin(waits).is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    other.batch_execute("COMMIT").await.unwrap();
+    let again = again.await.unwrap();
+    assert!(again.valid);
+    assert_ne!(again.activation_id, old.activation_id);
+    assert_eq!(bed.refresh(&token(&again)).await.code, Code::Valid);
+}
+
+/// Whatever is answered VALID is in force, unless it was given back by a call that was not yet
+/// answered when the activation was asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_device_that_comes_and_goes_at_once_is_never_given_what_was_given_back() {
+    let bed = Arc::new(Bed::new());
+    let seeded = bed.database.seed("alpha", 1);
+    let gone = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+    let devices = (0..8).map(|_| {
+        let (bed, key, gone) = (Arc::clone(&bed), seeded.key.clone(), Arc::clone(&gone));
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                let before = gone.lock().unwrap().clone();
+                let answer = bed.activate(&key, "one").await;
+                assert_eq!(answer.code, Code::Valid, "one device, one seat");
+                let id = answer.activation_id.unwrap();
+                assert!(!before.contains(&id), "given back before it was asked for");
+                assert!(bed.deactivate(&token(&answer)).await.valid);
+                gone.lock().unwrap().insert(id);
+            }
+        })
+    });
+    for device in devices.collect::<Vec<_>>() {
+        device.await.unwrap();
+    }
+    let live = "SELECT count(*) FROM licet.activations WHERE deactivated_at IS NULL";
+    assert_eq!(bed.database.admin(live)[0][0].as_deref(), Some("0"));
+}
+
+/// Written past the limits, as by hand.
+#[tokio::test]
+async fn no_seat_is_taken_for_a_token_that_edges_would_not_take() {
+    let bed = Bed::new();
+    let seeded = bed.database.seed("alpha", 5);
+    bed.database.admin(
+        "INSERT INTO licet.products (org_id, id, code, name)
+         SELECT org_id, gen_random_uuid(), 'p' || lpad(n::text, 63, '0'), 'n'
+         FROM licet.organizations, generate_series(1, 85) n",
+    );
+    let cover = |count: u32| {
+        bed.database.admin(&format!(
+            "INSERT INTO licet.license_products (org_id, license_id, product_id)
+             SELECT l.org_id, l.id, p.id FROM licet.licenses l, licet.products p
+             WHERE p.code LIKE 'p0%' ORDER BY p.code LIMIT {count} ON CONFLICT DO NOTHING"
+        ));
+    };
+    cover(63);
+    let answer = bed.activate(&seeded.key, "one").await;
+    let verified = LicenseToken::verify(&token(&answer), Some(&bed.keys(&seeded).await), now());
+    assert_eq!(verified.unwrap().claims().aud.len(), 64);
+    assert!(bed.refresh(&token(&answer)).await.valid);
+
+    cover(85);
+    let reply = bed.call(activation(&seeded.key, "two").once("k1")).await;
+    assert_eq!(reply.code(), "INTERNAL");
+    let body = json!({ "token": token(&answer) });
+    let reply = bed
+        .call(Call::post(super::support::edge::REFRESH, &body))
+        .await;
+    assert_eq!(reply.code(), "INTERNAL");
+    let rows = bed.database.admin(
+        "SELECT (SELECT count(*) FROM licet.activations), (SELECT count(*) FROM licet.idempotency_keys)",
+    );
+    assert_eq!(rows[0], [Some("1".into()), Some("0".into())]);
+    // Who has a seat can give it back.
+    assert!(bed.deactivate(&token(&answer)).await.valid);
+}
+
 #[tokio::test]
 async fn a_full_list_is_followed_by_the_next() {
     let bed = Bed::new();

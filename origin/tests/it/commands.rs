@@ -198,6 +198,32 @@ fn what_is_not_there_is_said_to_be_so_even_if_another_organization_has_it() {
 }
 
 #[test]
+fn a_license_covers_no_more_products_than_its_token_can_name() {
+    let database = TestDatabase::migrated();
+    database.seed("alpha", 5);
+    database.admin(
+        "INSERT INTO licet.products (org_id, id, code, name)
+         SELECT org_id, gen_random_uuid(), 'p' || n, 'n' FROM licet.organizations, generate_series(1, 64) n",
+    );
+    let issue = ["license", "issue", "--org", "alpha", "--policy", "pro"];
+    let cover = |up_to: u32| {
+        database.admin(&format!(
+            "INSERT INTO licet.policy_products (org_id, policy_id, product_id)
+             SELECT p.org_id, p.id, d.id FROM licet.policies p, licet.products d
+             WHERE d.code LIKE 'p%' ORDER BY d.code LIMIT {up_to} ON CONFLICT DO NOTHING"
+        ));
+    };
+    cover(63);
+    database.command(&issue).succeed();
+    cover(64);
+    let ended = database.command(&issue).end();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("at most 64 products"), "{ended:?}");
+    let licenses = database.admin("SELECT count(*) FROM licet.licenses");
+    assert_eq!(licenses[0][0].as_deref(), Some("2"));
+}
+
+#[test]
 fn help_lists_every_variable_and_shows_no_secret() {
     let database = TestDatabase::migrated();
     let help = database.command(&["serve", "--help"]).succeed().stdout;

@@ -65,8 +65,8 @@ async fn another_request_under_the_same_key_is_refused() {
     let live = bed.database.admin("SELECT count(*) FROM licet.activations");
     assert_eq!(live[0][0].as_deref(), Some("1"));
     let unknown = LicenseKey::new(seeded.tag, [1; 16]).reveal();
-    let reply = bed.call(activation(&unknown, "one").once("k1")).await;
-    assert_eq!(reply.code(), "IDEMPOTENCY_KEY_REUSED");
+    let answer = bed.call(activation(&unknown, "one").once("k1")).await;
+    assert_eq!(answer.answer().code, Code::LicenseNotFound);
     // Another organization's keys are its own.
     let other = bed.database.seed("beta", 5);
     assert!(
@@ -75,6 +75,29 @@ async fn another_request_under_the_same_key_is_refused() {
             .answer()
             .valid
     );
+}
+
+/// Customers of one vendor choose their keys without knowing of each other.
+#[tokio::test]
+async fn a_key_counts_for_its_license_alone() {
+    let bed = Bed::new();
+    let (one, two) = (bed.database.seed("alpha", 5), bed.database.seed("alpha", 5));
+    let mut ids = Vec::new();
+    for key in [&one.key, &two.key] {
+        let answer = bed
+            .call(activation(key, "device").once("k1"))
+            .await
+            .answer();
+        assert!(answer.valid);
+        ids.push(answer.activation_id);
+    }
+    assert_ne!(ids[0], ids[1]);
+    for (key, id) in [(&one.key, ids[0]), (&two.key, ids[1])] {
+        let again = bed.call(activation(key, "device").once("k1")).await;
+        assert_eq!(again.answer().activation_id, id);
+        let reply = bed.call(activation(key, "other").once("k1")).await;
+        assert_eq!(reply.code(), "IDEMPOTENCY_KEY_REUSED");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,7 +134,9 @@ async fn a_twin_that_is_still_at_work_is_not_waited_for_without_end() {
     let twin = bed.database.app().await;
     super::support::sql::begin(&twin, seeded.org).await;
     twin.execute(
-        "INSERT INTO licet.idempotency_keys (org_id, key, request_hash) VALUES (licet.current_org_id(), 'k1', sha256(''))",
+        "INSERT INTO licet.idempotency_keys (org_id, key, request_hash)
+         SELECT org_id, rtrim(translate(encode(sha256('activate\\000'::bytea || key_hash || 'k1'::bytea), 'base64'), '+/', '-_'), '='),
+             sha256('') FROM licet.licenses",
         &[],
     )
     .await

@@ -16,7 +16,7 @@ fn verify(database: &TestDatabase) -> (Option<i32>, Value) {
 
 /// An organization with a few events of all kinds.
 async fn eventful() -> Bed {
-    let bed = Bed::patient();
+    let bed = Bed::new();
     let owner = bed.sign_up("alpha").await;
     let product = json!({ "code": "cli", "name": "Ünï \"quoted\" \\ \u{1F512}" });
     let made = bed

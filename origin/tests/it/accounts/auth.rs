@@ -198,7 +198,7 @@ async fn a_spent_refresh_token_ends_its_session() {
 
 #[tokio::test]
 async fn a_parent_is_honoured_for_ten_seconds_and_no_longer() {
-    let bed = Bed::patient();
+    let bed = Bed::new();
     let owner = bed.sign_up("alpha").await;
     // An answer was lost; or eight tabs awake at once.
     let all = (0..8).map(|_| bed.renew(&owner.refresh));

@@ -95,7 +95,7 @@ async fn an_invitation_is_good_once_and_until_it_ends() {
 
 #[tokio::test]
 async fn eight_who_accept_one_invitation_are_one_person() {
-    let bed = Bed::patient();
+    let bed = Bed::new();
     let owner = bed.sign_up("alpha").await;
     let made = bed
         .post(
@@ -124,7 +124,7 @@ async fn eight_who_accept_one_invitation_are_one_person() {
 
 #[tokio::test]
 async fn the_plan_limits_how_many_people_there_are() {
-    let bed = Bed::patient();
+    let bed = Bed::new();
     let owner = bed.sign_up("alpha").await;
     let invite = |n: usize| {
         let (bed, caller) = (&bed, &owner.caller);
@@ -291,7 +291,7 @@ async fn whoever_is_removed_is_gone_and_may_be_invited_again() {
 /// round: one is always left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_owner_stays_whatever_happens_at_once() {
-    let bed = Bed::patient();
+    let bed = Bed::new();
     let owner = bed.sign_up("alpha").await;
     bed.database
         .admin("UPDATE licet.organizations SET max_users = 100");

@@ -129,7 +129,7 @@ async fn two_people_do_not_undo_each_others_changes() {
 
 #[tokio::test]
 async fn a_repeated_creation_is_one() {
-    let bed = Bed::patient();
+    let bed = Bed::new();
     let owner = bed.sign_up("alpha").await.caller;
     let key = [("idempotency-key", "once-1")];
     let send = |body| {

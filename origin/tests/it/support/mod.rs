@@ -236,28 +236,23 @@ pub struct BedOptions {
 }
 
 impl Bed {
-    /// For tests in which many wait for one lock: as long as it takes, on a machine that has other
-    /// things to do.
-    pub fn patient() -> Self {
-        let long = Duration::from_secs(60);
+    /// One that waits longer than the usual one would: the machine may have other work.
+    pub fn new() -> Self {
+        let patient = Duration::from_secs(30);
         let options = BedOptions {
             database: DatabaseSettings {
-                pool_wait: long,
-                lock_timeout: long,
-                statement_timeout: long,
+                pool_wait: patient,
+                statement_timeout: patient,
+                lock_timeout: patient,
                 ..DatabaseSettings::default()
             },
             state: StateSettings {
-                request_timeout: long,
+                request_timeout: 2 * patient,
                 ..StateSettings::default()
             },
             ..BedOptions::default()
         };
         Self::with(TestDatabase::migrated(), &options)
-    }
-
-    pub fn new() -> Self {
-        Self::with(TestDatabase::migrated(), &BedOptions::default())
     }
 
     pub fn with(database: TestDatabase, options: &BedOptions) -> Self {
