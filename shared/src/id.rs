@@ -63,10 +63,7 @@ fn parse_id(prefix: &'static str, text: &str) -> Result<[u8; 16], IdError> {
 
 /// The schema of a text with one spelling.
 #[cfg(feature = "openapi")]
-fn text_schema(
-    pattern: &str,
-    example: &str,
-) -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+fn text_schema(pattern: &str, example: &str) -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
     utoipa::openapi::ObjectBuilder::new()
         .schema_type(utoipa::openapi::schema::Type::String)
         .pattern(Some(pattern))

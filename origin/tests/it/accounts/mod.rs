@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod auth;
 mod conventions;
+mod documentation;
 mod feature_sets;
 mod people;
 mod policies;
