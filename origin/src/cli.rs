@@ -5,6 +5,7 @@ mod keygen;
 mod license;
 mod migrate;
 mod operator;
+mod republish;
 mod seed;
 mod serve;
 
@@ -42,6 +43,8 @@ enum Command {
     License(license::License),
     /// Check an organization's audit trail
     Audit(audit::Audit),
+    /// Publish everything under higher versions: for use after the database was restored
+    Republish(republish::Republish),
 }
 
 /// The database, for commands that act as licet_app.
@@ -144,6 +147,7 @@ pub fn run() -> ExitCode {
             Command::Seed(command) => command.run().await,
             Command::License(command) => command.run().await,
             Command::Audit(command) => command.run().await,
+            Command::Republish(command) => command.run().await,
         }
     }))
 }

@@ -29,6 +29,7 @@ mod tests;
 mod tx;
 pub(crate) mod users;
 
+pub(crate) use directory::all_slugs;
 pub use error::{Error, describe};
 pub use pool::{Database, DatabaseSettings};
 pub use startup::{Refusal, SchemaState};

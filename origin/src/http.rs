@@ -20,7 +20,7 @@ pub use edge_auth::{EdgeAuthenticator, Unauthorized};
 pub(crate) use edge_call::EdgeCall;
 pub use edge_call::EdgeCaller;
 pub(crate) use error::HandlerError;
-pub use replay::{Replay, ReplayMemory};
+pub use replay::{Replay, ReplayCapacity, ReplayMemory, WhenFull};
 pub(crate) use request_id::RequestFacts;
 pub use server::{Limits, ServeError, serve};
 pub use state::{AppState, StateSettings};

@@ -8,6 +8,7 @@ pub(crate) mod demo;
 pub(crate) mod found;
 pub(crate) mod issue;
 pub(crate) mod refresh;
+pub(crate) mod republish;
 mod token;
 
 pub(crate) use token::verify_token;

@@ -13,6 +13,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use crate::http::ReplayCapacity;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     route: String,
@@ -42,6 +44,11 @@ struct DocumentLabels {
     source: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    calls: &'static str,
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// From half a millisecond to about eight seconds, each twice the one before.
@@ -64,7 +71,7 @@ pub struct Metrics {
     password_seconds: Histogram,
     pool_size: Gauge,
     pool_idle: Gauge,
-    replay_memory: Gauge,
+    replay_memory: Family<CallLabels, Gauge>,
     resident_bytes: Gauge<f64, AtomicU64>,
 }
 
@@ -92,7 +99,7 @@ impl Metrics {
             password_seconds: durations(),
             pool_size: Gauge::default(),
             pool_idle: Gauge::default(),
-            replay_memory: Gauge::default(),
+            replay_memory: Family::default(),
             resident_bytes: Gauge::default(),
             registry: Registry::default(),
         };
@@ -232,12 +239,19 @@ impl Metrics {
     pub fn render(
         &self,
         pool: (usize, usize),
-        remembered_calls: usize,
+        remembered_calls: ReplayCapacity,
     ) -> Result<String, std::fmt::Error> {
         let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.pool_size.set(gauge(pool.0));
         self.pool_idle.set(gauge(pool.1));
-        self.replay_memory.set(gauge(remembered_calls));
+        for (calls, count) in [
+            ("reads", remembered_calls.reads),
+            ("writes", remembered_calls.writes),
+        ] {
+            self.replay_memory
+                .get_or_create(&CallLabels { calls })
+                .set(gauge(count));
+        }
         if let Some(bytes) = resident_bytes() {
             self.resident_bytes.set(bytes);
         }

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use licet_shared::problem::{MEDIA_TYPE, Problem, ProblemCode};
+
 /// What to answer.
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -27,6 +29,13 @@ impl Reply {
             headers: vec![("Content-Type".to_owned(), media_type.to_owned())],
             body: body.into(),
         }
+    }
+
+    /// A problem as the origin itself would say it.
+    pub fn problem(code: ProblemCode) -> Self {
+        let problem = Problem::new(code, "Said by a test.", "req_fake");
+        let body = serde_json::to_vec(&problem).unwrap();
+        Self::new(problem.status, MEDIA_TYPE, body)
     }
 
     /// With a further header.

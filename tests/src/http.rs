@@ -128,9 +128,14 @@ impl Request {
 
 /// Sends bytes that need not be HTTP and hands back whatever comes until the other side closes.
 pub fn send_bytes(url: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    send_bytes_within(url, bytes, Duration::from_secs(10))
+}
+
+/// Likewise, and waits for up to `limit`.
+pub fn send_bytes_within(url: &str, bytes: &[u8], limit: Duration) -> io::Result<Vec<u8>> {
     let authority = url.trim_start_matches("http://");
     let mut stream = TcpStream::connect(authority)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(limit))?;
     stream.write_all(bytes).ok();
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {

@@ -344,10 +344,11 @@ pub(crate) struct Permit;
 static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
 impl Permit {
-    /// As many at once as half of the processors: each stack is three servers.
+    /// As many at once as there are processors, and never more than four: each stack is three
+    /// servers, but mostly waits.
     pub(crate) fn wait() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let most = (cores / 2).max(1);
+        let most = cores.min(4);
         let (running, changed) = &RUNNING;
         let mut running = changed
             .wait_while(lock(running), |running| *running >= most)

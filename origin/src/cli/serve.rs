@@ -18,13 +18,17 @@ use crate::{
     buckets::Quota,
     config::{self, ConfigError, Secret},
     db::{Database, DatabaseSettings},
-    http::{AppState, EdgeAuthenticator, Limits, StateSettings, app, serve},
+    http::{AppState, EdgeAuthenticator, Limits, ReplayCapacity, StateSettings, app, serve},
     keys::Keyrings,
     metrics::Metrics,
 };
 
 fn at_least_one() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=1_000_000)
+}
+
+fn replay_capacity() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=100_000_000)
 }
 
 /// Options of `serve`.
@@ -105,9 +109,12 @@ pub(super) struct Serve {
         value_name = "MS"
     )]
     request_timeout_ms: u64,
-    /// Edge calls remembered against replay, each for 80 seconds; when full, more are refused
-    #[arg(long, env = "LICET_REPLAY_CAPACITY", default_value = "400000", value_name = "N", value_parser = at_least_one())]
+    /// Edge calls that act (POST) remembered against replay, each for 80 seconds in about 50 bytes; when full, more are refused
+    #[arg(long, env = "LICET_REPLAY_CAPACITY", default_value_t = ReplayCapacity::default().writes, value_name = "N", value_parser = replay_capacity())]
     replay_capacity: usize,
+    /// The same for those that read (GET); when full, the oldest are forgotten
+    #[arg(long, env = "LICET_REPLAY_READ_CAPACITY", default_value_t = ReplayCapacity::default().reads, value_name = "N", value_parser = replay_capacity())]
+    replay_read_capacity: usize,
     #[command(flatten)]
     accounts: AccountArgs,
     /// What is logged: a level (error, warn, info, debug), or target=level with commas between
@@ -210,7 +217,11 @@ impl Serve {
             request_timeout: Duration::from_millis(self.request_timeout_ms),
         };
         let keyrings = Keyrings::new(master, platform, issuer)?;
-        let edges = EdgeAuthenticator::new(edge_keys, self.replay_capacity);
+        let capacity = ReplayCapacity {
+            reads: self.replay_read_capacity,
+            writes: self.replay_capacity,
+        };
+        let edges = EdgeAuthenticator::new(edge_keys, capacity);
         let state = AppState::with_accounts(
             database.clone(),
             keyrings,

@@ -8,7 +8,7 @@ use std::{
 
 use licet_shared::id::{OrgId, OrgTag};
 use lru::LruCache;
-use tokio_postgres::types::Type;
+use tokio_postgres::{Config, NoTls, types::Type};
 use uuid::Uuid;
 
 use super::{Database, Error};
@@ -65,4 +65,19 @@ impl Database {
             .await?;
         Ok(row.try_get::<_, Option<Uuid>>(0)?.map(OrgId::from_uuid))
     }
+}
+
+/// Every organization, for an operator with the migrating role's URL: the serving role can't list
+/// them.
+pub(crate) async fn all_slugs(admin: &Config) -> Result<Vec<String>, Error> {
+    let (client, connection) = admin.connect(NoTls).await?;
+    let asked = async move {
+        client.batch_execute("SET ROLE licet_owner").await?;
+        let sql = "SELECT slug FROM licet.org_directory ORDER BY slug";
+        let rows = client.query_typed(sql, &[]).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    };
+    // The connection ends with the client, which the question has taken.
+    let (slugs, _) = futures_util::future::join(asked, connection).await;
+    slugs
 }

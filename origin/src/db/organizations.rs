@@ -12,6 +12,20 @@ use utoipa::ToSchema;
 use super::{Error, Tx};
 use crate::clock;
 
+/// The version that follows another: one more, and at least the milliseconds since 1970. Edges
+/// take no version below one they hold, and what a restore or a failover has lost counted lower
+/// than this.
+macro_rules! next_version {
+    ($version:literal) => {
+        concat!(
+            "greatest(",
+            $version,
+            " + 1, (extract(epoch FROM now()) * 1000)::bigint)"
+        )
+    };
+}
+pub(super) use next_version;
+
 /// An organization's own row.
 #[derive(Clone, Debug)]
 pub(crate) struct Organization {
@@ -147,6 +161,22 @@ pub(crate) async fn lock(tx: &Tx<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Counts the version of the tenant's key set up, and tells it.
+pub(crate) async fn raise_keys_version(tx: &Tx<'_>) -> Result<u64, Error> {
+    let row = tx
+        .query_opt(
+            concat!(
+                "UPDATE licet.organizations SET keys_version = ",
+                next_version!("keys_version"),
+                " WHERE org_id = $1 RETURNING keys_version"
+            ),
+            &[(&tx.org(), Type::UUID)],
+        )
+        .await?
+        .ok_or(Error::Row("organizations"))?;
+    version(row.try_get(0)?)
+}
+
 /// Makes the tenant's row and enters it in the directory; false when tag or slug are taken.
 pub(crate) async fn insert(
     tx: &Tx<'_>,
@@ -181,20 +211,6 @@ pub(crate) async fn insert(
     .await?;
     Ok(true)
 }
-
-/// The version that follows another: one more, and at least the milliseconds since 1970. Edges
-/// take no version below one they hold, and what a restore or a failover has lost counted lower
-/// than this.
-macro_rules! next_version {
-    ($version:literal) => {
-        concat!(
-            "greatest(",
-            $version,
-            " + 1, (extract(epoch FROM now()) * 1000)::bigint)"
-        )
-    };
-}
-pub(super) use next_version;
 
 /// A version as the database holds it.
 pub(super) fn version(number: i64) -> Result<u64, Error> {

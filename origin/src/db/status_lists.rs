@@ -97,6 +97,25 @@ pub(crate) async fn bump(tx: &Tx<'_>, number: u32) -> Result<(), Error> {
     Ok(())
 }
 
+/// Counts the versions of all lists up, and tells how many there are.
+pub(crate) async fn raise_versions(tx: &Tx<'_>) -> Result<u64, Error> {
+    // Locked in the order of their numbers, as wherever several are.
+    tx.execute(
+        "SELECT FROM licet.status_versions WHERE org_id = $1 ORDER BY number FOR NO KEY UPDATE",
+        &[(&tx.org(), Type::UUID)],
+    )
+    .await?;
+    tx.execute(
+        concat!(
+            "UPDATE licet.status_versions SET version = ",
+            next_version!("version"),
+            " WHERE org_id = $1"
+        ),
+        &[(&tx.org(), Type::UUID)],
+    )
+    .await
+}
+
 /// Has all lists that a license has entries in say its new status, and counts their versions up.
 /// They are locked in the order of their numbers first, so that two licenses can't wait for each
 /// other. No entry is added meanwhile: the license's row is locked.

@@ -14,6 +14,7 @@ use xtask::postgres::{Cluster, Options};
 
 use super::{Database, DatabaseSettings, Error, Tenant, sealed::Authenticated};
 use crate::{
+    http::ReplayCapacity,
     metrics::Metrics,
     migrations::{Migrator, Passwords},
     random::RowId,
@@ -112,7 +113,10 @@ async fn conflicts_are_tried_again(bench: &Bench) {
     });
     assert_eq!(done.await.unwrap(), 2);
     assert_eq!(bench.count(), "1", "only the last attempt counts");
-    let text = bench.metrics.render((0, 0), 0).unwrap();
+    let text = bench
+        .metrics
+        .render((0, 0), ReplayCapacity::default())
+        .unwrap();
     assert!(
         text.contains(r#"tx_retries_total{name="conflict"} 2"#),
         "{text}"

@@ -9,7 +9,7 @@ use licet_shared::{
     time::Timestamp,
 };
 
-use super::{Replay, ReplayMemory};
+use super::{Replay, ReplayCapacity, ReplayMemory, WhenFull};
 
 /// How far an edge's clock and ours may lie apart, in seconds. Both are kept.
 const SKEW_S: i64 = 10;
@@ -59,7 +59,8 @@ impl fmt::Display for Unauthorized {
 /// Knows the edges, and remembers their calls.
 pub struct EdgeAuthenticator {
     keys: Vec<VerifyingKey>,
-    calls: ReplayMemory,
+    reads: ReplayMemory,
+    writes: ReplayMemory,
 }
 
 impl fmt::Debug for EdgeAuthenticator {
@@ -78,17 +79,22 @@ pub(super) struct Signed {
 impl EdgeAuthenticator {
     /// Accepts calls signed by any of `keys`, remembering up to `capacity` of them.
     #[must_use]
-    pub fn new(keys: Vec<VerifyingKey>, capacity: usize) -> Self {
+    pub fn new(keys: Vec<VerifyingKey>, capacity: ReplayCapacity) -> Self {
+        let ReplayCapacity { reads, writes } = capacity;
         Self {
             keys,
-            calls: ReplayMemory::new(capacity, REPLAY_WINDOW_S),
+            reads: ReplayMemory::new(reads, REPLAY_WINDOW_S, WhenFull::ForgetOldest),
+            writes: ReplayMemory::new(writes, REPLAY_WINDOW_S, WhenFull::Refuse),
         }
     }
 
     /// How many calls are remembered.
     #[must_use]
-    pub fn remembered_calls(&self) -> usize {
-        self.calls.len()
+    pub fn remembered_calls(&self) -> ReplayCapacity {
+        ReplayCapacity {
+            reads: self.reads.len(),
+            writes: self.writes.len(),
+        }
     }
 
     /// Checks everything but the body, so that nobody else can have us read one.
@@ -136,7 +142,12 @@ impl EdgeAuthenticator {
         if claims.bh != EdgeClaims::body_hash(body) {
             return Err(Unauthorized::OtherCall);
         }
-        match self.calls.witness(signed.edge(), &claims.jti, now) {
+        // Methods that are safe by RFC 9110 §9.2.1; whatever else acts.
+        let calls = match claims.htm.as_str() {
+            "GET" | "HEAD" => &self.reads,
+            _ => &self.writes,
+        };
+        match calls.witness(signed.edge(), &claims.jti, now) {
             Replay::New => Ok(Ok(())),
             Replay::Seen => Err(Unauthorized::Replayed),
             Replay::Full => Ok(Err(Full)),

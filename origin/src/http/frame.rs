@@ -158,7 +158,7 @@ mod tests {
     use super::*;
     use crate::{
         db::{Database, DatabaseSettings},
-        http::{EdgeAuthenticator, StateSettings},
+        http::{EdgeAuthenticator, ReplayCapacity, StateSettings},
         keys::{Keyrings, MasterKey},
         metrics::Metrics,
     };
@@ -180,7 +180,7 @@ mod tests {
             request_timeout: Duration::from_millis(50),
             ..StateSettings::default()
         };
-        let edges = EdgeAuthenticator::new(Vec::new(), 1);
+        let edges = EdgeAuthenticator::new(Vec::new(), ReplayCapacity::default());
         let state = AppState::new(database, keyrings, edges, metrics, settings);
         let fault = || async { HandlerError::from(Fault::internal("hush", "hush")) };
         Router::new()

@@ -16,6 +16,37 @@ pub struct ReplayMemory {
     remembered: Mutex<Remembered>,
     capacity: usize,
     window_s: i64,
+    when_full: WhenFull,
+}
+
+/// What a memory without room does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Takes no more calls: for those that act.
+    Refuse,
+    /// Forgets its oldest call, which may then be made again: for those that only read. Whoever
+    /// repeats one gets a signed document that anybody may have.
+    ForgetOldest,
+}
+
+/// How many calls are remembered, by what they do: reading can't keep anybody from acting.
+/// About 50 bytes each, and only while there are so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayCapacity {
+    /// Calls that read a document.
+    pub reads: usize,
+    /// Calls that act.
+    pub writes: usize,
+}
+
+impl Default for ReplayCapacity {
+    /// For 80 seconds of 5,000 reads and 20,000 writes a second.
+    fn default() -> Self {
+        Self {
+            reads: 400_000,
+            writes: 1_600_000,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -32,18 +63,19 @@ pub enum Replay {
     New,
     /// It was made before.
     Seen,
-    /// There is no room to remember it, and forgetting another could let that one in again.
+    /// There is no room to remember it, and forgetting another would let that one in again.
     Full,
 }
 
 impl ReplayMemory {
-    /// Room for `capacity` calls (about 40 bytes each), remembered for `window_s` seconds.
+    /// Room for `capacity` calls, remembered for `window_s` seconds.
     #[must_use]
-    pub fn new(capacity: usize, window_s: i64) -> Self {
+    pub fn new(capacity: usize, window_s: i64, when_full: WhenFull) -> Self {
         Self {
             remembered: Mutex::default(),
             capacity,
             window_s,
+            when_full,
         }
     }
 
@@ -59,7 +91,10 @@ impl ReplayMemory {
             return Replay::Seen;
         }
         if remembered.ids.len() >= self.capacity {
-            return Replay::Full;
+            match self.when_full {
+                WhenFull::Refuse => return Replay::Full,
+                WhenFull::ForgetOldest => remembered.forget_one(),
+            }
         }
         remembered.insert(id, now.plus(self.window_s));
         Replay::New
@@ -89,6 +124,17 @@ impl Remembered {
             // Also where the clock was set back: kept a little longer then.
             Some((last, ids)) if *last >= due => ids.push(id),
             _ => self.forget.push_back((due, vec![id])),
+        }
+    }
+
+    /// Forgets one of those that are due first.
+    fn forget_one(&mut self) {
+        while let Some((_, ids)) = self.forget.front_mut() {
+            if let Some(id) = ids.pop() {
+                self.ids.remove(&id);
+                return;
+            }
+            self.forget.pop_front();
         }
     }
 
@@ -123,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_call_counts_once_within_its_window() {
-        let memory = ReplayMemory::new(10, 80);
+        let memory = ReplayMemory::new(10, 80, WhenFull::Refuse);
         assert_eq!(memory.witness("edge.1", "a", NOW), Replay::New);
         assert_eq!(memory.witness("edge.1", "a", NOW.plus(80)), Replay::Seen);
         assert_eq!(memory.witness("edge.2", "a", NOW), Replay::New);
@@ -133,12 +179,32 @@ mod tests {
 
     #[test]
     fn a_full_memory_refuses_rather_than_forgets() {
-        let memory = ReplayMemory::new(2, 80);
+        let memory = ReplayMemory::new(2, 80, WhenFull::Refuse);
         assert_eq!(memory.witness("e", "a", NOW), Replay::New);
         assert_eq!(memory.witness("e", "b", NOW), Replay::New);
         assert_eq!(memory.witness("e", "c", NOW), Replay::Full);
         assert_eq!(memory.witness("e", "a", NOW), Replay::Seen);
         assert_eq!(memory.witness("e", "c", NOW.plus(81)), Replay::New);
+        assert_eq!(memory.len(), 1);
+    }
+
+    #[test]
+    fn a_full_memory_of_reads_forgets_the_oldest() {
+        let memory = ReplayMemory::new(2, 80, WhenFull::ForgetOldest);
+        for (second, jti) in ["a", "b", "c", "d"].into_iter().enumerate() {
+            let now = NOW.plus(second as i64);
+            assert_eq!(memory.witness("e", jti, now), Replay::New);
+        }
+        assert_eq!(memory.len(), 2);
+        let now = NOW.plus(3);
+        for jti in ["c", "d"] {
+            assert_eq!(memory.witness("e", jti, now), Replay::Seen);
+        }
+        assert_eq!(memory.witness("e", "a", now), Replay::New);
+        // What is forgotten early is not forgotten again when it is due.
+        assert_eq!(memory.witness("e", "d", NOW.plus(83)), Replay::Seen);
+        assert_eq!(memory.len(), 2);
+        assert_eq!(memory.witness("e", "z", NOW.plus(1000)), Replay::New);
         assert_eq!(memory.len(), 1);
     }
 }

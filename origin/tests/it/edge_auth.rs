@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use base64ct::{Base64UrlUnpadded, Encoding};
+use licet_origin::http::ReplayCapacity;
 use licet_shared::jws::{LocalSigner, Times};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -210,22 +211,35 @@ async fn a_clock_a_little_off_is_forgiven() {
 }
 
 #[tokio::test]
-async fn a_full_memory_of_calls_refuses_until_there_is_room() {
+async fn a_full_memory_refuses_calls_that_act_and_forgets_those_that_read() {
+    let replay_capacity = ReplayCapacity {
+        reads: 2,
+        writes: 2,
+    };
     let options = BedOptions {
-        replay_capacity: Some(2),
+        replay_capacity,
         ..BedOptions::default()
     };
     let bed = Bed::with(TestDatabase::migrated(), &options);
     let seeded = bed.database.seed("alpha", 5);
-    let call = || Call::get(&format!("/edge/v1/orgs/{}/keys", seeded.tag));
-    for _ in 0..2 {
-        assert_eq!(bed.call(call()).await.status, StatusCode::OK);
+    let read = || Call::get(&format!("/edge/v1/orgs/{}/keys", seeded.tag));
+    for _ in 0..5 {
+        assert_eq!(bed.call(read()).await.status, StatusCode::OK);
     }
-    let reply = bed.call(call()).await;
+    // Reading as much as one likes keeps nobody from acting.
+    let act = activation(&seeded.key, "device");
+    assert!(bed.call(act.clone()).await.answer().valid);
+    assert!(bed.activate(&seeded.key, "device").await.valid);
+    let reply = bed.call(activation(&seeded.key, "device")).await;
     assert_eq!(
         (reply.code(), reply.header("retry-after")),
         ("UNAVAILABLE", "1")
     );
+    // What acts is not forgotten, and what reads is still read.
+    assert_eq!(bed.call(act).await.code(), "UNAUTHORIZED");
+    let last = read();
+    assert_eq!(bed.call(last.clone()).await.status, StatusCode::OK);
+    assert_eq!(bed.call(last).await.code(), "UNAUTHORIZED");
 }
 
 #[tokio::test]

@@ -207,7 +207,8 @@ async fn health_and_metrics_need_nobody() {
         r#"licet_origin_http_requests_total{route="/edge/v1/activations",method="POST",status="200"} 1"#,
         r#"licet_origin_answers_total{operation="activate",code="VALID"} 1"#,
         r#"licet_origin_tx_duration_seconds_count{name="activate"} 1"#,
-        "licet_origin_replay_memory_entries 1",
+        r#"licet_origin_replay_memory_entries{calls="writes"} 1"#,
+        r#"licet_origin_replay_memory_entries{calls="reads"} 0"#,
         "licet_origin_resident_memory_bytes ",
         "# EOF",
     ] {

@@ -21,6 +21,7 @@ mod limits;
 mod load;
 mod migrations;
 mod process;
+mod restore;
 mod round_trips;
 mod startup;
 mod status;

@@ -1,7 +1,9 @@
 //! Bodies that can't be taken, at the edge and at the origin.
 
 use licet_tests::edge_caller::Call;
-use licet_tests::http::send_bytes;
+use std::time::{Duration, Instant};
+
+use licet_tests::http::{send_bytes, send_bytes_within};
 use licet_tests::{Request, Stack};
 use serde_json::{Value, json};
 
@@ -15,6 +17,26 @@ fn good_body(what: &str) -> Value {
         "activate" => json!({"license_key": "x", "product": "local_cli", "fingerprint": "f"}),
         _ => json!({"token": "x", "product": "local_cli"}),
     }
+}
+
+#[test]
+fn a_body_that_does_not_come_is_given_up_after_ten_seconds() {
+    let stack = Stack::shared();
+    for length in ["Content-Length: 50", "Transfer-Encoding: chunked"] {
+        let bytes = format!(
+            "POST /api/v1/licenses/validate HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Content-Type: application/json\r\n{length}\r\n\r\n5\r\n{{\"tok\r\n"
+        );
+        let begin = Instant::now();
+        let limit = Duration::from_secs(30);
+        let answer = send_bytes_within(&stack.edge(), bytes.as_bytes(), limit).unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 408"), "{length}: {answer}");
+        assert!(answer.contains("REQUEST_TIMEOUT"), "{length}: {answer}");
+        let took = begin.elapsed().as_secs();
+        assert!((9..20).contains(&took), "{length}: {took} s");
+    }
+    expect_alive(stack);
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn an_origin_without_its_database_says_so_and_recovers() {
     answer.problem(503, "UNAVAILABLE");
     assert!(answer.header("retry-after").is_some(), "{answer:?}");
     let answer = stack.device(&license, "another").activate();
-    answer.problem(503, "ORIGIN_UNREACHABLE");
+    answer.problem(503, "UNAVAILABLE");
     assert!(answer.header("retry-after").is_some(), "{answer:?}");
     assert_eq!(activation.code(), "VALID");
 

@@ -1,12 +1,15 @@
 //! How an edge renews what it knows: forwards, never back, and what it does when that fails.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use licet_shared::id::OrgTag;
+use licet_shared::problem::ProblemCode;
 use licet_shared::status_list::status;
 use licet_tests::fake_origin::Reply;
 use licet_tests::forge::DAY_S;
+use licet_tests::persisted::{Tier, wipe};
 use licet_tests::wait::SOON;
-use licet_tests::{LoneEdge, eventually, now};
+use licet_tests::{LoneEdge, Request, eventually, now};
 
 use crate::documents::{expect_yes_soon, installation, says_yes, stranger};
 
@@ -181,6 +184,142 @@ fn an_origin_that_answers_badly_is_no_reason_for_grace() {
             Err(verdict.to_string())
         }
     });
+}
+
+#[test]
+fn not_found_takes_nothing_away_that_still_holds() {
+    let mut edge = LoneEdge::start();
+    let org = edge.org();
+    org.shelve_all(&edge.origin, 1);
+    let activation = installation(&edge, &org);
+    assert!(says_yes(&activation));
+    edge.origin.always(Reply::problem(ProblemCode::NotFound));
+    for (restart, tier) in [(false, None), (true, None), (true, Some(Tier::Cache))] {
+        if let Some(tier) = tier {
+            edge.worker.stop().unwrap();
+            wipe(&edge.persisted(), tier);
+        }
+        if restart {
+            edge.worker.restart().unwrap();
+        }
+        eventually("goes on with what it holds", SOON, || {
+            let verdict = activation.validate();
+            assert_eq!(verdict["code"], "VALID", "{tier:?}: {verdict}");
+            if verdict["freshness"]["degraded"] == "origin_unusable" {
+                Ok(())
+            } else {
+                Err(verdict.to_string())
+            }
+        });
+    }
+    edge.origin.be_normal();
+    org.shelve_list(&edge.origin, &org.sign(&org.list_claims(5, 30, &[])));
+    eventually("as before", SOON, || {
+        let verdict = activation.validate();
+        if verdict["freshness"]["degraded"].is_null() {
+            Ok(())
+        } else {
+            Err(verdict.to_string())
+        }
+    });
+}
+
+#[test]
+fn a_gateway_that_says_its_origin_is_dead_is_an_outage() {
+    for status in [502, 504, 520, 522, 523, 530] {
+        let edge = LoneEdge::start();
+        let org = edge.org();
+        org.shelve_all(&edge.origin, 1);
+        let ended = org.sign_at(&org.license_claims(0), now().plus(-DAY_S - 10));
+        let activation = org.installation(&edge.url(), ended);
+        assert_eq!(activation.code(), "TOKEN_EXPIRED");
+        let reply = Reply::new(status, "text/html", "<h1>Web server is down</h1>");
+        edge.origin.always(reply);
+        eventually("grace while it can't be reached", SOON, || {
+            let verdict = activation.validate();
+            let degraded = verdict["freshness"]["degraded"] == "origin_unreachable";
+            if verdict["code"] == "VALID" && degraded {
+                Ok(())
+            } else {
+                Err(format!("{status}: {verdict}"))
+            }
+        });
+    }
+}
+
+#[test]
+fn one_organization_s_failing_list_is_no_matter_of_the_others() {
+    let edge = LoneEdge::start();
+    let (one, other) = (edge.org(), edge.org());
+    for org in [&one, &other] {
+        org.shelve_all(&edge.origin, 1);
+    }
+    let (victim, bystander) = (installation(&edge, &one), installation(&edge, &other));
+    assert!(says_yes(&victim) && says_yes(&bystander));
+    let list = one.path("statuslists/0");
+    edge.origin
+        .put(&list, Reply::problem(ProblemCode::Unavailable));
+    let begin = Instant::now();
+    let mut met = false;
+    while begin.elapsed() < Duration::from_secs(8) {
+        other.shelve_list(&edge.origin, &other.sign(&other.list_claims(5, 1, &[])));
+        let verdict = bystander.validate();
+        assert!(
+            verdict["freshness"]["degraded"].is_null() && verdict["code"] == "VALID",
+            "{verdict}"
+        );
+        let verdict = victim.validate();
+        assert_eq!(verdict["code"], "VALID", "{verdict}");
+        assert_ne!(
+            verdict["freshness"]["degraded"], "origin_unreachable",
+            "{verdict}"
+        );
+        met |= verdict["freshness"]["degraded"] == "origin_unusable";
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(met, "the failure was never met");
+}
+
+#[test]
+fn made_up_organizations_are_rationed() {
+    let edge = LoneEdge::start();
+    let org = edge.org();
+    org.shelve_all(&edge.origin, 30);
+    let activation = installation(&edge, &org);
+    assert!(says_yes(&activation));
+    edge.origin.take_received();
+    edge.origin.always(Reply::problem(ProblemCode::NotFound));
+    let begin = Instant::now();
+    let mut refused = 0;
+    for _ in 0..400 {
+        let tag = OrgTag::new(xtask::net::random().unwrap());
+        let url = format!("{}/api/v1/orgs/{tag}/jwks.json", edge.url());
+        let answer = Request::get(&url).send();
+        match answer.status {
+            404 => drop(answer.problem(404, "NOT_FOUND")),
+            _ => {
+                answer.problem(429, "RATE_LIMITED");
+                assert!(answer.header("retry-after").is_some(), "{answer:?}");
+                refused += 1;
+            }
+        }
+    }
+    let asked = edge.origin.take_received().len() as u64;
+    let most = 100 + 5 * (begin.elapsed().as_secs() + 1);
+    assert!(asked <= most, "{asked} calls");
+    assert!(refused > 0, "none refused of 400, with {asked} calls");
+    assert!(says_yes(&activation), "who is known is served");
+
+    let url = |number: u32| {
+        let tag = org.tag;
+        format!("{}/api/v1/orgs/{tag}/statuslists/{number}", edge.url())
+    };
+    assert_eq!(Request::get(&url(0)).send().status, 200);
+    Request::get(&url(4_097)).send().problem(404, "NOT_FOUND");
+    assert!(
+        edge.origin.take_received().len() < 3,
+        "asked about list 4097"
+    );
 }
 
 #[test]

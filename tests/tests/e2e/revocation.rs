@@ -82,6 +82,30 @@ fn a_revocation_is_known_within_the_ttl_and_outlasts_origin_isolate_and_cache() 
 }
 
 #[test]
+fn what_was_given_back_is_so_at_once_whatever_becomes_of_the_origin() {
+    let mut stack = stack();
+    let license = stack.license("revocation", 2);
+    let activation = stack.device(&license, "laptop").activated();
+    assert_eq!(activation.code(), "VALID");
+    let answer = activation.deactivate().send().verdict();
+    assert_eq!(code(&answer), "VALID", "{answer}");
+    stack.origin.stop().unwrap();
+    for _ in 0..5 {
+        let verdict = activation.validate();
+        assert_eq!(verdict["code"], "DEACTIVATED", "{verdict}");
+        assert_eq!(code(&activation.features().send().verdict()), "DEACTIVATED");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    stack.origin.restart().unwrap();
+    assert_eq!(activation.code(), "DEACTIVATED");
+    assert_eq!(
+        stack.device(&license, "laptop").activated().code(),
+        "VALID",
+        "activated anew"
+    );
+}
+
+#[test]
 fn a_suspension_and_its_end_are_known_within_the_ttl() {
     let stack = stack();
     let license = stack.license("revocation", 2);

@@ -19,7 +19,7 @@ use axum::Router;
 use licet_origin::{
     api::AccountSettings,
     db::{Database, DatabaseSettings},
-    http::{AppState, EdgeAuthenticator, StateSettings, app},
+    http::{AppState, EdgeAuthenticator, ReplayCapacity, StateSettings, app},
     keys::{Keyrings, MasterKey},
     metrics::Metrics,
 };
@@ -230,7 +230,7 @@ pub struct BedOptions {
     pub database: DatabaseSettings,
     pub state: StateSettings,
     pub accounts: AccountSettings,
-    pub replay_capacity: Option<usize>,
+    pub replay_capacity: ReplayCapacity,
     /// Where the database is reached, if not directly.
     pub url: Option<String>,
 }
@@ -265,8 +265,8 @@ impl Bed {
         );
         let keyrings =
             Keyrings::new(MasterKey::new(MASTER_SEED), platform(), ISSUER.into()).unwrap();
-        let capacity = options.replay_capacity.unwrap_or(100_000);
-        let edges = EdgeAuthenticator::new(vec![edge_key().verifying_key()], capacity);
+        let edges =
+            EdgeAuthenticator::new(vec![edge_key().verifying_key()], options.replay_capacity);
         let state = AppState::with_accounts(
             pool.unwrap(),
             keyrings,
