@@ -1,11 +1,14 @@
 //! People, their roles, invitations and quotas.
 
+use std::time::Duration;
+
 use axum::http::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
     Bed,
     account::{Caller, PASSWORD, Person},
+    sql::connect,
 };
 
 const USERS: &str = "/api/v1/users";
@@ -137,7 +140,8 @@ async fn the_plan_limits_how_many_people_there_are() {
     for n in 0..8 {
         tokens.push(invite(n).await.json(201)["token"].clone());
     }
-    // FREE allows five; the owner is one. All at once, four get in.
+    // FREE allows five; the owner is one. All eight count at the same moment, or would without the
+    // lock that they wait for; four get in.
     let bodies: Vec<_> = tokens
         .iter()
         .map(|token| json!({ "token": token, "name": "G", "password": PASSWORD }))
@@ -145,7 +149,35 @@ async fn the_plan_limits_how_many_people_there_are() {
     let all = bodies
         .iter()
         .map(|body| bed.open(Method::POST, ACCEPT, body));
-    let replies = futures_util::future::join_all(all).await;
+    let holder = connect(&bed.database.admin_url()).await;
+    holder
+        .batch_execute("BEGIN; SELECT FROM licet.organizations FOR NO KEY UPDATE")
+        .await
+        .unwrap();
+    // Not the holder: a transaction sees one state of this view.
+    let watcher = connect(&bed.database.admin_url()).await;
+    let release = async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let patience = Duration::from_secs(30);
+        let eight = tokio::time::timeout(patience, async {
+            while watcher
+                .query_one(waiting, &[])
+                .await
+                .unwrap()
+                .get::<_, i64>(0)
+                < 8
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        eight
+            .await
+            .expect("eight who wait for the organization's row");
+        holder.batch_execute("COMMIT").await.unwrap();
+    };
+    let (replies, ()) =
+        futures_util::future::join(futures_util::future::join_all(all), release).await;
     let (joined, refused): (Vec<_>, Vec<_>) = replies
         .iter()
         .partition(|reply| reply.status.as_u16() == 201);
