@@ -1,5 +1,6 @@
 //! The command line. Messages for people go to stderr, results as JSON to stdout.
 
+mod audit;
 mod keygen;
 mod license;
 mod migrate;
@@ -40,6 +41,8 @@ enum Command {
     Seed(seed::Seed),
     /// Issue and manage licenses
     License(license::License),
+    /// Check an organization's audit trail
+    Audit(audit::Audit),
     /// Publish everything under higher versions: for use after the database was restored
     Republish(republish::Republish),
 }
@@ -143,6 +146,7 @@ pub fn run() -> ExitCode {
             Command::Serve(command) => command.run().await,
             Command::Seed(command) => command.run().await,
             Command::License(command) => command.run().await,
+            Command::Audit(command) => command.run().await,
             Command::Republish(command) => command.run().await,
         }
     }))

@@ -19,6 +19,25 @@ pub fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Microseconds since the epoch, as finely as the database keeps time.
+#[must_use]
+pub fn unix_us() -> i64 {
+    micros(SystemTime::now())
+}
+
+/// Microseconds since the epoch of a database's time.
+#[must_use]
+pub fn micros(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The time that [`micros`] was made from.
+#[must_use]
+pub fn from_unix_us(micros: i64) -> SystemTime {
+    UNIX_EPOCH + std::time::Duration::from_micros(micros.unsigned_abs())
+}
+
 /// A database's time in whole seconds; a part of a second is dropped.
 #[must_use]
 pub fn timestamp(time: SystemTime) -> Timestamp {

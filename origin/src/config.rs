@@ -1,9 +1,13 @@
 //! Configuration: what the environment says, checked. A refusal names the variable, and shows
 //! its value only where that is no secret.
 
+mod accounts;
+
 use std::{borrow::Cow, fmt};
 
 use licet_shared::jws::{LocalSigner, VerifyingKey};
+
+pub use accounts::{cors_origins, rate_limits, trusted_proxies};
 
 use crate::keys::MasterKey;
 

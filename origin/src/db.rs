@@ -1,16 +1,25 @@
 //! The database: reached only inside a named transaction, and only for a tenant that an
 //! authenticated caller led to. One module per table, each with its SQL.
 
+pub(crate) mod activation_records;
 pub(crate) mod activations;
+pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod catalogue;
 mod directory;
 mod error;
+pub(crate) mod feature_sets;
 pub(crate) mod grants;
 pub(crate) mod idempotency;
+pub(crate) mod invitations;
+pub(crate) mod license_records;
 pub(crate) mod licenses;
 pub(crate) mod organizations;
+pub(crate) mod policies;
 mod pool;
+pub(crate) mod products;
+pub(crate) mod projects;
+pub(crate) mod sessions;
 pub(crate) mod signing_keys;
 mod startup;
 pub(crate) mod status_lists;
@@ -18,6 +27,7 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 mod tx;
+pub(crate) mod users;
 
 pub(crate) use directory::all_slugs;
 pub use error::{Error, describe};

@@ -1,6 +1,9 @@
 //! The HTTP side: who calls, within which limits, and how answers look. What is answered is in
 //! `edge_api`.
 
+pub(crate) mod body;
+mod client;
+mod cors;
 mod edge_auth;
 mod edge_call;
 mod error;
@@ -12,11 +15,13 @@ mod scrape;
 mod server;
 mod state;
 
+pub(crate) use client::client_address;
 pub use edge_auth::{EdgeAuthenticator, Unauthorized};
 pub(crate) use edge_call::EdgeCall;
 pub use edge_call::EdgeCaller;
 pub(crate) use error::HandlerError;
 pub use replay::{Replay, ReplayCapacity, ReplayMemory, WhenFull};
+pub(crate) use request_id::RequestFacts;
 pub use server::{Limits, ServeError, serve};
 pub use state::{AppState, StateSettings};
 
@@ -26,9 +31,12 @@ use axum::{Router, middleware, routing::get};
 pub fn app(state: AppState) -> Router {
     Router::new()
         .merge(crate::edge_api::routes())
+        .merge(crate::api::routes())
+        .route("/openapi.json", get(crate::api::committed_description))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(scrape::handle))
         .layer(middleware::from_fn_with_state(state.clone(), frame::frame))
+        .layer(middleware::from_fn_with_state(state.clone(), cors::cors))
         .with_state(state)
 }

@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+pub mod accounts;
+pub mod api;
+pub mod buckets;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -13,3 +16,4 @@ mod licensing;
 pub mod metrics;
 pub mod migrations;
 pub mod random;
+mod rejection;

@@ -5,6 +5,7 @@ mod answer;
 pub(crate) mod change_status;
 pub(crate) mod deactivate;
 pub(crate) mod demo;
+pub(crate) mod found;
 pub(crate) mod issue;
 pub(crate) mod refresh;
 pub(crate) mod republish;

@@ -68,6 +68,7 @@ pub struct Metrics {
     tx_failures: Family<TxLabels, Counter>,
     answers: Family<AnswerLabels, Counter>,
     documents: Family<DocumentLabels, Counter>,
+    password_seconds: Histogram,
     pool_size: Gauge,
     pool_idle: Gauge,
     replay_memory: Family<CallLabels, Gauge>,
@@ -95,6 +96,7 @@ impl Metrics {
             tx_failures: Family::default(),
             answers: Family::default(),
             documents: Family::default(),
+            password_seconds: durations(),
             pool_size: Gauge::default(),
             pool_idle: Gauge::default(),
             replay_memory: Family::default(),
@@ -126,8 +128,14 @@ impl Metrics {
         registry.register_with_unit(
             "tx_duration",
             "Time of a named transaction, retries included",
-            seconds,
+            seconds.clone(),
             metrics.tx_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "password_duration",
+            "Time to hash a password, the wait for its turn included",
+            seconds,
+            metrics.password_seconds.clone(),
         );
         registry.register(
             "tx_retries",
@@ -205,6 +213,10 @@ impl Metrics {
 
     pub(crate) fn tx_retried(&self, name: &'static str) {
         self.tx_retries.get_or_create(&TxLabels { name }).inc();
+    }
+
+    pub(crate) fn password_hashed(&self, time: Duration) {
+        self.password_seconds.observe(time.as_secs_f64());
     }
 
     pub(crate) fn answered(&self, operation: &'static str, code: &'static str) {

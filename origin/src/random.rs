@@ -1,7 +1,8 @@
 //! Randomness from the operating system, and the ids made from it.
 
 use licet_shared::id::{
-    ActivationId, EventId, FeatureSetId, LicenseId, OrgId, PolicyId, ProductId, RequestId,
+    ActivationId, ApiKeyId, EventId, FeatureSetId, InvitationId, LicenseId, OrgId, PolicyId,
+    ProductId, ProjectId, RequestId, UserId,
 };
 use uuid::Uuid;
 
@@ -50,11 +51,15 @@ macro_rules! row_ids {
 
 row_ids!(
     ActivationId,
+    ApiKeyId,
     EventId,
     FeatureSetId,
+    InvitationId,
     LicenseId,
     OrgId,
     PolicyId,
     ProductId,
-    RequestId
+    ProjectId,
+    RequestId,
+    UserId
 );

@@ -61,6 +61,16 @@ fn parse_id(prefix: &'static str, text: &str) -> Result<[u8; 16], IdError> {
     Ok(number.to_be_bytes())
 }
 
+/// The schema of a text with one spelling.
+#[cfg(feature = "openapi")]
+fn text_schema(pattern: &str, example: &str) -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+    utoipa::openapi::ObjectBuilder::new()
+        .schema_type(utoipa::openapi::schema::Type::String)
+        .pattern(Some(pattern))
+        .examples([example])
+        .into()
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
@@ -110,6 +120,19 @@ macro_rules! id {
             }
         }
 
+        #[cfg(feature = "openapi")]
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                text_schema(
+                    concat!("^", $prefix, "_[0-7][0-9a-hjkmnp-tv-z]{25}$"),
+                    concat!($prefix, "_01jd3t6q8zf5k9v7m2x4c6b8n0"),
+                )
+            }
+        }
+
+        #[cfg(feature = "openapi")]
+        impl utoipa::ToSchema for $name {}
+
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -133,6 +156,10 @@ id!(
 id!(
     /// A person of an organization.
     UserId, "usr"
+);
+id!(
+    /// An invitation to join an organization.
+    InvitationId, "inv"
 );
 id!(
     /// A license.
@@ -247,6 +274,16 @@ impl FromStr for OrgTag {
         }
     }
 }
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for OrgTag {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        text_schema("^[0-9A-HJKMNP-TV-Z]{8}$", "7Q2M4X9K")
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for OrgTag {}
 
 impl Serialize for OrgTag {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

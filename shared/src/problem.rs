@@ -59,20 +59,32 @@ problems! {
     BadRequest = "BAD_REQUEST", 400, "The request can't be understood";
     /// No bearer token, or none that may do this.
     Unauthorized = "UNAUTHORIZED", 401, "A valid token is needed";
+    /// E-mail or password is wrong; which, is not told.
+    InvalidCredentials = "INVALID_CREDENTIALS", 401, "E-mail or password is wrong";
+    /// Known, but without the permission.
+    Forbidden = "FORBIDDEN", 403, "You may not do this";
+    /// The organization's plan allows no more of these.
+    QuotaExceeded = "QUOTA_EXCEEDED", 403, "The plan allows no more";
     /// No such path or document.
     NotFound = "NOT_FOUND", 404, "There is nothing here";
     /// The path exists, the method does not.
     MethodNotAllowed = "METHOD_NOT_ALLOWED", 405, "This method is not allowed here";
     /// The body did not come in time.
     RequestTimeout = "REQUEST_TIMEOUT", 408, "The request took too long to arrive";
+    /// It clashes with how things stand: a name is taken, or the state does not allow it.
+    Conflict = "CONFLICT", 409, "This clashes with how things stand";
     /// Another request with the same `Idempotency-Key` is still at work.
     IdempotencyInFlight = "IDEMPOTENCY_IN_FLIGHT", 409, "The same request is still being answered";
+    /// The `If-Match` names another version.
+    PreconditionFailed = "PRECONDITION_FAILED", 412, "It has been changed meanwhile";
     /// The body is over its limit.
     BodyTooLarge = "BODY_TOO_LARGE", 413, "The body is too large";
     /// The body is not declared as JSON.
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", 415, "The body must be application/json";
     /// The license key has a typo.
     LicenseKeyMalformed = "LICENSE_KEY_MALFORMED", 422, "This is not a license key";
+    /// The password is too short, too long or too common.
+    PasswordRefused = "PASSWORD_REFUSED", 422, "Choose another password";
     /// The `Idempotency-Key` was used for another request.
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", 422, "This idempotency key belongs to another request";
     /// Too many requests.

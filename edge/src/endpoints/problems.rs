@@ -44,6 +44,24 @@ const fn advice(code: ProblemCode) -> &'static str {
         ProblemCode::IdempotencyKeyReused => {
             "Use a new key for a new request. The same key is for repeating the same one."
         }
+        ProblemCode::InvalidCredentials => {
+            "E-mail or password is wrong, or the organization does not know this e-mail. Nobody is told which."
+        }
+        ProblemCode::Forbidden => {
+            "The detail names the permission. Ask an owner of the organization for it."
+        }
+        ProblemCode::QuotaExceeded => {
+            "Remove what is no longer needed, or change the organization's plan."
+        }
+        ProblemCode::Conflict => {
+            "The detail says what it clashes with. Choose another name, or change that first."
+        }
+        ProblemCode::PreconditionFailed => {
+            "Read it again, apply your change to what it is now, and send its new ETag."
+        }
+        ProblemCode::PasswordRefused => {
+            "The detail says why. Several unrelated words make a good password."
+        }
         ProblemCode::RateLimited => "Wait for as many seconds as Retry-After says.",
         ProblemCode::OriginError | ProblemCode::Internal => {
             "The fault is ours. Report the request id; try again later."

@@ -16,6 +16,7 @@ use crate::{
     keys::MasterKey,
     licensing::{
         demo,
+        found::{Founding, found},
         issue::{Terms, issue},
     },
     random::{self, RowId},
@@ -83,7 +84,14 @@ impl Seed {
             let tag = OrgTag::new(random::bytes()?);
             let slug = &self.org;
             let created = tenant.run_tx("create_org", |tx| {
-                Box::pin(demo::create_org(tx, master, slug, tag, ORIGIN))
+                Box::pin(async move {
+                    let founding = Founding {
+                        slug,
+                        name: slug,
+                        tag,
+                    };
+                    found(tx, master, &founding, ORIGIN).await
+                })
             });
             match created.await {
                 Ok(true) => return Ok(tenant),

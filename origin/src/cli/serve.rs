@@ -14,6 +14,8 @@ use tracing_subscriber::{
 
 use super::{CliError, DatabaseArgs, MasterKeyArgs};
 use crate::{
+    api::AccountSettings,
+    buckets::Quota,
     config::{self, ConfigError, Secret},
     db::{Database, DatabaseSettings},
     http::{AppState, EdgeAuthenticator, Limits, ReplayCapacity, StateSettings, app, serve},
@@ -113,9 +115,52 @@ pub(super) struct Serve {
     /// The same for those that read (GET); when full, the oldest are forgotten
     #[arg(long, env = "LICET_REPLAY_READ_CAPACITY", default_value_t = ReplayCapacity::default().reads, value_name = "N", value_parser = replay_capacity())]
     replay_read_capacity: usize,
+    #[command(flatten)]
+    accounts: AccountArgs,
     /// What is logged: a level (error, warn, info, debug), or target=level with commas between
     #[arg(long, env = "LICET_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
+}
+
+/// Options of the account API.
+#[derive(Debug, Args)]
+struct AccountArgs {
+    /// Origins whose pages may call the account API, with commas between; * is any
+    #[arg(long, env = "LICET_CORS_ORIGINS", value_name = "ORIGINS")]
+    cors_origins: Option<String>,
+    /// Addresses of proxies whose X-Forwarded-For is believed, with commas between
+    #[arg(long, env = "LICET_TRUSTED_PROXIES", value_name = "ADDRESSES")]
+    trusted_proxies: Option<String>,
+    /// Requests per minute and organization, by plan; each process counts by itself
+    #[arg(
+        long,
+        env = "LICET_RATE_LIMITS",
+        default_value = "FREE=600,PRO=3000,ENTERPRISE=30000",
+        value_name = "LIMITS"
+    )]
+    rate_limits: String,
+    /// New organizations and accepted invitations per hour from one address
+    #[arg(long, env = "LICET_NEWCOMER_LIMIT", default_value = "20", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    newcomer_limit: u32,
+    /// Passwords hashed at once, each on 19 MiB of memory and a thread of its own
+    #[arg(long, env = "LICET_PASSWORD_THREADS", default_value = "2", value_name = "N", value_parser = at_least_one())]
+    password_threads: usize,
+}
+
+impl AccountArgs {
+    fn settings(&self) -> Result<AccountSettings, ConfigError> {
+        Ok(AccountSettings {
+            quotas: config::rate_limits(Some(&self.rate_limits))?,
+            cors_origins: config::cors_origins(self.cors_origins.as_deref())?,
+            trusted_proxies: config::trusted_proxies(self.trusted_proxies.as_deref())?,
+            newcomers: Quota {
+                capacity: self.newcomer_limit,
+                window_s: 3600,
+            },
+            password_threads: self.password_threads,
+            ..AccountSettings::default()
+        })
+    }
 }
 
 impl Serve {
@@ -156,6 +201,7 @@ impl Serve {
         let platform = config::platform_key(self.platform_key.as_ref())?;
         let edge_keys = config::edge_keys(self.edge_keys.as_ref().map(Secret::reveal))?;
         let issuer = config::issuer(self.issuer.as_deref())?;
+        let accounts = self.accounts.settings()?;
         let metrics = Arc::new(Metrics::new());
         let settings = DatabaseSettings {
             pool_size: self.pool_size,
@@ -176,7 +222,14 @@ impl Serve {
             writes: self.replay_capacity,
         };
         let edges = EdgeAuthenticator::new(edge_keys, capacity);
-        let state = AppState::new(database.clone(), keyrings, edges, metrics, settings);
+        let state = AppState::with_accounts(
+            database.clone(),
+            keyrings,
+            edges,
+            metrics,
+            settings,
+            accounts,
+        );
         Ok((state, database))
     }
 

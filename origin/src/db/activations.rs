@@ -123,16 +123,13 @@ pub(crate) async fn insert(
 }
 
 /// Notes that a live activation was heard of, and what it now calls itself. Holds its row until the
-/// transaction ends, so that it stays live as long.
-///
-/// # Errors
-/// [`Error::Changed`] when it has just been given back: that takes no lock on the license.
+/// transaction ends, so that it stays live as long. False when it has just been given back.
 pub(crate) async fn touch(
     tx: &Tx<'_>,
     id: ActivationId,
     name: Option<&str>,
     metadata: Option<&Map<String, Value>>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let touched = tx
         .execute(
             "UPDATE licet.activations
@@ -146,10 +143,7 @@ pub(crate) async fn touch(
             ],
         )
         .await?;
-    if touched == 0 {
-        return Err(Error::Changed);
-    }
-    Ok(())
+    Ok(touched == 1)
 }
 
 /// Notes that a live activation was heard of, to the minute: a device that refreshes in a loop

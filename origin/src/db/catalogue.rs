@@ -6,7 +6,7 @@ use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use super::{Error, Tx, organizations::version};
-use crate::random::RowId;
+use crate::{random::RowId, rejection::Rejection};
 
 /// What a license is issued under.
 pub(crate) struct Policy {
@@ -40,6 +40,28 @@ pub(crate) async fn policy_by_name(tx: &Tx<'_>, name: &str) -> Result<Option<Pol
         max_activations: row.try_get(2)?,
         license_duration_s: row.try_get(3)?,
     }))
+}
+
+/// A policy by its id, and whether it is deleted.
+pub(crate) async fn policy_by_id(
+    tx: &Tx<'_>,
+    id: PolicyId,
+) -> Result<Option<(Policy, bool)>, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT feature_set_id, max_activations, license_duration_s, deleted_at IS NOT NULL
+             FROM licet.policies WHERE org_id = $1 AND id = $2",
+            &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let policy = Policy {
+        id,
+        feature_set: FeatureSetId::from_uuid(row.try_get(0)?),
+        max_activations: row.try_get(1)?,
+        license_duration_s: row.try_get(2)?,
+    };
+    Ok(Some((policy, row.try_get(3)?)))
 }
 
 pub(crate) async fn product_by_code(tx: &Tx<'_>, code: &str) -> Result<Option<ProductId>, Error> {
@@ -135,7 +157,7 @@ pub(crate) const MAX_PRODUCTS: usize = 64;
 /// Has licenses of a policy cover a product from now on.
 ///
 /// # Errors
-/// [`Error::TooManyProducts`].
+/// A rejection when they are more than [`MAX_PRODUCTS`].
 pub(crate) async fn cover(tx: &Tx<'_>, policy: PolicyId, product: ProductId) -> Result<(), Error> {
     // Counted under the policy's lock, after whoever held it before.
     tx.execute(
@@ -167,7 +189,10 @@ pub(crate) async fn cover(tx: &Tx<'_>, policy: PolicyId, product: ProductId) -> 
 pub(super) fn check_count(products: i64) -> Result<(), Error> {
     match usize::try_from(products) {
         Ok(count) if count <= MAX_PRODUCTS => Ok(()),
-        _ => Err(Error::TooManyProducts),
+        _ => Err(Rejection::conflict(format!(
+            "A policy and its licenses can cover at most {MAX_PRODUCTS} products."
+        ))
+        .into()),
     }
 }
 

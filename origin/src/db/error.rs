@@ -4,8 +4,7 @@ use std::{error::Error as _, fmt};
 
 use tokio_postgres::error::SqlState;
 
-use super::catalogue::MAX_PRODUCTS;
-use crate::fault::Fault;
+use crate::{fault::Fault, rejection::Rejection};
 
 /// A transaction that did not come about.
 #[derive(Debug)]
@@ -21,10 +20,10 @@ pub enum Error {
     Changed,
     /// Another request with the same idempotency key is at work, and was so for too long.
     KeyInFlight,
-    /// More products than a policy or license may cover.
-    TooManyProducts,
     /// The work said yes although one of its statements had failed.
     Aborted,
+    /// The caller's request can't be done, as was found out at work: rolls back.
+    Rejected(Rejection),
     /// Not the database's fault.
     Other(Fault),
 }
@@ -68,6 +67,15 @@ impl Error {
         self.state() == Some(&SqlState::LOCK_NOT_AVAILABLE)
     }
 
+    /// What becomes of it when it is this constraint that was violated.
+    pub(crate) fn on_constraint(self, name: &str, rejection: impl FnOnce() -> Rejection) -> Self {
+        if self.constraint() == Some(name) {
+            rejection().into()
+        } else {
+            self
+        }
+    }
+
     /// The constraint that was violated.
     #[must_use]
     pub fn constraint(&self) -> Option<&str> {
@@ -106,11 +114,8 @@ impl fmt::Display for Error {
             Self::Row(what) => write!(f, "a row holds what it can't: {what}"),
             Self::Changed => f.write_str("rows changed under the transaction, again and again"),
             Self::KeyInFlight => f.write_str("a request with the same key is still at work"),
-            Self::TooManyProducts => write!(
-                f,
-                "a policy and its licenses can cover at most {MAX_PRODUCTS} products"
-            ),
             Self::Aborted => f.write_str("a statement failed and nobody noticed"),
+            Self::Rejected(rejection) => rejection.fmt(f),
             Self::Other(fault) => fault.fmt(f),
         }
     }
@@ -121,6 +126,12 @@ impl std::error::Error for Error {}
 impl From<tokio_postgres::Error> for Error {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Statement(error)
+    }
+}
+
+impl From<Rejection> for Error {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
     }
 }
 

@@ -1,7 +1,8 @@
 //! `idempotency_keys`.
 
 use licet_shared::{decision::Code, id::ActivationId, time::Timestamp};
-use tokio_postgres::types::Type;
+use serde_json::Value;
+use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use super::{Error, Tx};
@@ -115,6 +116,64 @@ pub(crate) async fn sweep(tx: &Tx<'_>) -> Result<(), Error> {
              WHERE o.org_id = $1 AND o.created_at < now() - interval '24 hours'
              ORDER BY o.created_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
         &[(&tx.org(), Type::UUID), (&SWEEP, Type::INT8)],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Takes a key for this transaction, on behalf of a caller of the account API. False when a
+/// request had it since `outworn`.
+pub(crate) async fn claim_for_caller(
+    tx: &Tx<'_>,
+    key: &str,
+    request_hash: &[u8; 32],
+    outworn: Timestamp,
+) -> Result<bool, Error> {
+    let claimed = tx
+        .execute(
+            "INSERT INTO licet.idempotency_keys AS k (org_id, key, request_hash)
+             VALUES ($1, $2, $3)
+             ON CONFLICT (org_id, key) DO UPDATE
+                 SET request_hash = excluded.request_hash, made = NULL,
+                     created_at = excluded.created_at
+                 WHERE k.created_at < $4",
+            &[
+                (&tx.org(), Type::UUID),
+                (&key, Type::TEXT),
+                (&request_hash.as_slice(), Type::BYTEA),
+                (&clock::system_time(outworn), Type::TIMESTAMPTZ),
+            ],
+        )
+        .await;
+    match claimed {
+        Ok(rows) => Ok(rows == 1),
+        Err(error) if error.is_lock_timeout() => Err(Error::KeyInFlight),
+        Err(error) => Err(error),
+    }
+}
+
+/// The request hash under a key, and what the request made.
+pub(crate) async fn made(tx: &Tx<'_>, key: &str) -> Result<Option<(Vec<u8>, Value)>, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT request_hash, made FROM licet.idempotency_keys WHERE org_id = $1 AND key = $2",
+            &[(&tx.org(), Type::UUID), (&key, Type::TEXT)],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let Json(made) = row.try_get(1)?;
+    Ok(Some((row.try_get(0)?, made)))
+}
+
+/// Writes down what a request made whose key was claimed.
+pub(crate) async fn record_made(tx: &Tx<'_>, key: &str, made: &Value) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE licet.idempotency_keys SET made = $3 WHERE org_id = $1 AND key = $2",
+        &[
+            (&tx.org(), Type::UUID),
+            (&key, Type::TEXT),
+            (&Json(made), Type::JSONB),
+        ],
     )
     .await?;
     Ok(())

@@ -6,19 +6,26 @@ use licet_shared::{
     id::{FeatureSetId, LicenseId, PolicyId},
     time::Timestamp,
 };
-use serde::Serialize;
-use tokio_postgres::types::Type;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio_postgres::types::{Json, Type};
+use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::{Error, Tx, catalogue::check_count};
 use crate::{clock, random::RowId};
 
 /// Where a license stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum LicenseStatus {
+    /// In force.
     Active,
+    /// Its end has come.
     Expired,
+    /// Stopped for a time.
     Suspended,
+    /// Ended for good.
     Revoked,
 }
 
@@ -40,52 +47,57 @@ impl LicenseStatus {
     }
 }
 
-/// A license to be issued.
-pub(crate) struct NewLicense {
-    pub(crate) id: LicenseId,
-    pub(crate) key_hash: [u8; 32],
+/// Licenses to be issued on the same terms.
+pub(crate) struct NewLicenses<'a> {
     pub(crate) policy: PolicyId,
     pub(crate) feature_set: FeatureSetId,
     pub(crate) max_activations: i32,
     pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) metadata: &'a Map<String, Value>,
+    /// Each with the hash of its key.
+    pub(crate) each: &'a [(LicenseId, [u8; 32])],
 }
 
-/// Issues a license that covers the products of its policy.
+/// Issues licenses that cover the products of their policy.
 ///
 /// # Errors
-/// [`Error::TooManyProducts`].
-pub(crate) async fn insert(tx: &Tx<'_>, license: &NewLicense) -> Result<(), Error> {
+/// A rejection when they are more than [`super::catalogue::MAX_PRODUCTS`].
+pub(crate) async fn insert(tx: &Tx<'_>, new: &NewLicenses<'_>) -> Result<(), Error> {
+    let ids: Vec<Uuid> = new.each.iter().map(|(id, _)| id.uuid()).collect();
+    let hashes: Vec<&[u8]> = new.each.iter().map(|(_, hash)| hash.as_slice()).collect();
     tx.execute(
         "INSERT INTO licet.licenses
-             (org_id, id, key_hash, policy_id, feature_set_id, max_activations, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+             (org_id, id, key_hash, policy_id, feature_set_id, max_activations, expires_at, metadata)
+         SELECT $1, n.id, n.hash, $4, $5, $6, $7, $8
+         FROM unnest($2::uuid[], $3::bytea[]) AS n (id, hash)",
         &[
             (&tx.org(), Type::UUID),
-            (&license.id.uuid(), Type::UUID),
-            (&license.key_hash.as_slice(), Type::BYTEA),
-            (&license.policy.uuid(), Type::UUID),
-            (&license.feature_set.uuid(), Type::UUID),
-            (&license.max_activations, Type::INT4),
-            (
-                &license.expires_at.map(clock::system_time),
-                Type::TIMESTAMPTZ,
-            ),
+            (&ids, Type::UUID_ARRAY),
+            (&hashes, Type::BYTEA_ARRAY),
+            (&new.policy.uuid(), Type::UUID),
+            (&new.feature_set.uuid(), Type::UUID),
+            (&new.max_activations, Type::INT4),
+            (&new.expires_at.map(clock::system_time), Type::TIMESTAMPTZ),
+            (&Json(new.metadata), Type::JSONB),
         ],
     )
     .await?;
     let covered = tx
         .execute(
             "INSERT INTO licet.license_products (org_id, license_id, product_id)
-         SELECT p.org_id, $2, p.product_id FROM licet.policy_products p
+         SELECT p.org_id, n.id, p.product_id
+         FROM licet.policy_products p CROSS JOIN unnest($2::uuid[]) AS n (id)
          WHERE p.org_id = $1 AND p.policy_id = $3",
             &[
                 (&tx.org(), Type::UUID),
-                (&license.id.uuid(), Type::UUID),
-                (&license.policy.uuid(), Type::UUID),
+                (&ids, Type::UUID_ARRAY),
+                (&new.policy.uuid(), Type::UUID),
             ],
         )
         .await?;
-    check_count(i64::try_from(covered).unwrap_or(i64::MAX))
+    // The same products for each of them.
+    let each = covered / u64::try_from(new.each.len().max(1)).unwrap_or(1);
+    check_count(i64::try_from(each).unwrap_or(i64::MAX))
 }
 
 /// Locks a license and tells its status.
@@ -110,7 +122,8 @@ pub(crate) async fn set_status(
     status: LicenseStatus,
 ) -> Result<(), Error> {
     tx.execute(
-        "UPDATE licet.licenses SET status = $3, status_since = now()
+        "UPDATE licet.licenses
+         SET status = $3, status_since = now(), version = version + 1, updated_at = now()
          WHERE org_id = $1 AND id = $2",
         &[
             (&tx.org(), Type::UUID),

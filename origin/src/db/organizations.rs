@@ -1,9 +1,16 @@
 //! `organizations`, and the directory entry that makes one findable.
 
-use licet_shared::id::OrgTag;
-use tokio_postgres::types::Type;
+use licet_shared::{id::OrgTag, time::Timestamp};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tokio_postgres::{
+    Row,
+    types::{Json, Type},
+};
+use utoipa::ToSchema;
 
 use super::{Error, Tx};
+use crate::clock;
 
 /// The version that follows another: one more, and at least the milliseconds since 1970. Edges
 /// take no version below one they hold, and what a restore or a failover has lost counted lower
@@ -43,6 +50,105 @@ pub(crate) async fn find(tx: &Tx<'_>) -> Result<Option<Organization>, Error> {
         tag: tag.parse().map_err(|_| Error::Row("organizations.tag"))?,
         keys_version: version(row.try_get(2)?)?,
     }))
+}
+
+/// What an organization has subscribed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum Plan {
+    /// At no charge.
+    Free,
+    /// Paid.
+    Pro,
+    /// Paid, by contract.
+    Enterprise,
+}
+
+impl Plan {
+    pub(crate) fn from_column(text: &str) -> Result<Self, Error> {
+        match text {
+            "FREE" => Ok(Self::Free),
+            "PRO" => Ok(Self::Pro),
+            "ENTERPRISE" => Ok(Self::Enterprise),
+            _ => Err(Error::Row("organizations.plan")),
+        }
+    }
+}
+
+/// All that an organization may know of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    pub(crate) slug: String,
+    pub(crate) tag: OrgTag,
+    pub(crate) name: String,
+    pub(crate) plan: Plan,
+    pub(crate) max_users: i32,
+    pub(crate) max_projects: i32,
+    pub(crate) max_licenses: i32,
+    pub(crate) settings: Map<String, Value>,
+    pub(crate) version: i32,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+macro_rules! profile_columns {
+    ($rest:literal) => {
+        concat!(
+            "SELECT slug, tag, name, plan, max_users, max_projects, max_licenses, settings, version,
+                 created_at, updated_at FROM licet.organizations WHERE org_id = $1",
+            $rest
+        )
+    };
+}
+
+/// The tenant's profile.
+pub(crate) async fn profile(tx: &Tx<'_>) -> Result<Profile, Error> {
+    let row = tx
+        .query_opt(profile_columns!(""), &[(&tx.org(), Type::UUID)])
+        .await?;
+    profile_of(&row.ok_or(Error::Row("organizations"))?)
+}
+
+/// The same, locked: what counts against its quotas is counted under this lock.
+pub(crate) async fn lock_profile(tx: &Tx<'_>) -> Result<Profile, Error> {
+    let sql = profile_columns!(" FOR NO KEY UPDATE");
+    let row = tx.query_opt(sql, &[(&tx.org(), Type::UUID)]).await?;
+    profile_of(&row.ok_or(Error::Row("organizations"))?)
+}
+
+fn profile_of(row: &Row) -> Result<Profile, Error> {
+    let tag: &str = row.try_get(1)?;
+    let Json(settings) = row.try_get(7)?;
+    Ok(Profile {
+        slug: row.try_get(0)?,
+        tag: tag.parse().map_err(|_| Error::Row("organizations.tag"))?,
+        name: row.try_get(2)?,
+        plan: Plan::from_column(row.try_get(3)?)?,
+        max_users: row.try_get(4)?,
+        max_projects: row.try_get(5)?,
+        max_licenses: row.try_get(6)?,
+        settings,
+        version: row.try_get(8)?,
+        created_at: clock::timestamp(row.try_get(9)?),
+        updated_at: clock::timestamp(row.try_get(10)?),
+    })
+}
+
+/// Writes name and settings as they now stand, and counts the version up.
+pub(crate) async fn update(tx: &Tx<'_>, profile: &Profile) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE licet.organizations
+         SET name = $2, settings = $3, version = $4, updated_at = $5 WHERE org_id = $1",
+        &[
+            (&tx.org(), Type::UUID),
+            (&profile.name, Type::TEXT),
+            (&Json(&profile.settings), Type::JSONB),
+            (&profile.version, Type::INT4),
+            (&clock::system_time(profile.updated_at), Type::TIMESTAMPTZ),
+        ],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Locks the tenant's row, so that whoever else means to change what the organization sells waits.

@@ -180,9 +180,11 @@ impl Tenant {
             tokio::time::sleep(pause(attempt)).await;
             attempt += 1;
         };
+        // What the caller did wrong is no failure of ours.
+        let well = matches!(result, Ok(_) | Err(Error::Rejected(_)));
         self.database
             .metrics
-            .tx_ended(name, started.elapsed(), result.is_ok());
+            .tx_ended(name, started.elapsed(), well);
         result
     }
 

@@ -2,28 +2,26 @@
 
 use axum::{
     Json,
-    body::{Body, Bytes},
+    body::Bytes,
     extract::{FromRequest, Request},
-    http::{HeaderMap, header},
+    http::HeaderMap,
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use licet_shared::{
-    api::{self, ActivationAnswer, MAX_BODY_BYTES},
+    api::{self, ActivationAnswer},
     id::OrgTag,
     problem::ProblemCode,
     time::Timestamp,
 };
 
-use super::{AppState, HandlerError, Unauthorized, edge_auth::Full, request_id::RequestFacts};
+use super::{
+    AppState, HandlerError, Unauthorized, body, edge_auth::Full, request_id::RequestFacts,
+};
 use crate::{
     clock,
     db::{Database, Tenant, sealed::Authenticated},
     fault::Fault,
     licensing::Origin,
 };
-
-/// Longest idempotency key, as its table has it.
-const MAX_KEY_BYTES: usize = 255;
 
 /// An edge that has shown who it is. Made nowhere but in this module.
 #[derive(Clone, Debug)]
@@ -63,7 +61,7 @@ pub(crate) struct EdgeCall {
 impl EdgeCall {
     /// Reads the body as JSON of this form.
     pub(crate) fn json<T: api::Body>(&self) -> Result<T, HandlerError> {
-        if !is_json(&self.headers) {
+        if !body::is_json(&self.headers) {
             return Err(HandlerError::problem(
                 ProblemCode::UnsupportedMediaType,
                 "Send the body with content-type: application/json.",
@@ -115,7 +113,7 @@ impl FromRequest<AppState> for EdgeCall {
             .get("x-request-id")
             .and_then(|value| value.to_str().ok());
         facts.authenticated(signed.edge(), given_id);
-        let body = read(body, &parts.headers).await?;
+        let body = body::read(body, &parts.headers).await?;
         match edges
             .check_body(&signed, &body, now)
             .map_err(unauthorized)?
@@ -124,7 +122,7 @@ impl FromRequest<AppState> for EdgeCall {
             Err(Full) => return Err(Fault::busy("the memory of edge calls is full").into()),
         }
         Ok(Self {
-            idempotency_key: signed.idempotency_key().map(check_key).transpose()?,
+            idempotency_key: signed.idempotency_key().map(body::check_key).transpose()?,
             caller: EdgeCaller {
                 edge: signed.edge().into(),
                 database: state.database().clone(),
@@ -143,51 +141,4 @@ fn unauthorized(why: Unauthorized, facts: &RequestFacts) -> HandlerError {
         ProblemCode::Unauthorized,
         "This path is for edges, with a fresh edge+jwt for each call.",
     )
-}
-
-async fn read(body: Body, headers: &HeaderMap) -> Result<Bytes, HandlerError> {
-    let too_large = || {
-        let detail = format!("A body may have at most {MAX_BODY_BYTES} bytes.");
-        HandlerError::problem(ProblemCode::BodyTooLarge, detail)
-    };
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
-        return Err(too_large());
-    }
-    match Limited::new(body, MAX_BODY_BYTES).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(HandlerError::problem(
-            ProblemCode::BadRequest,
-            "The body broke off.",
-        )),
-    }
-}
-
-fn check_key(key: &str) -> Result<String, HandlerError> {
-    let sound =
-        (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
-    if sound {
-        Ok(key.to_owned())
-    } else {
-        Err(HandlerError::problem(
-            ProblemCode::BadRequest,
-            format!("Idempotency-Key: must be 1 to {MAX_KEY_BYTES} visible ASCII characters"),
-        ))
-    }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-    else {
-        return false;
-    };
-    let media_type = value
-        .split_once(';')
-        .map_or(value, |(media_type, _)| media_type);
-    media_type.trim().eq_ignore_ascii_case("application/json")
 }

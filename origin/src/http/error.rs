@@ -9,6 +9,7 @@ use licet_shared::problem::ProblemCode;
 use crate::{
     db,
     fault::{Fault, FaultKind},
+    rejection::Rejection,
 };
 
 /// Why a handler has no answer: the caller's fault, which is explained, or ours, which is not.
@@ -76,9 +77,32 @@ impl From<Fault> for HandlerError {
     }
 }
 
+impl From<Rejection> for HandlerError {
+    fn from(rejection: Rejection) -> Self {
+        let Rejection {
+            code,
+            detail,
+            retry_after_s,
+        } = rejection;
+        Self::Problem(Pending {
+            code,
+            detail: detail.into_owned(),
+            retry_after_s,
+        })
+    }
+}
+
 impl From<db::Error> for HandlerError {
     fn from(error: db::Error) -> Self {
-        Self::Fault(error.into())
+        match error {
+            db::Error::Rejected(rejection) => rejection.into(),
+            db::Error::KeyInFlight => Self::problem(
+                ProblemCode::IdempotencyInFlight,
+                "A request with this Idempotency-Key is still being answered. Ask again in a moment.",
+            )
+            .retry_after(1),
+            error => Self::Fault(error.into()),
+        }
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) async fn frame(
     tracing::info!(
         target: "licet_origin::access",
         request_id = facts.id(), method, route, status,
-        edge = facts.edge(), refused = facts.why_unauthorized().map(tracing::field::display),
+        edge = facts.edge(), caller = facts.caller(), refused = facts.why_unauthorized().map(tracing::field::display),
         time_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX),
         "answered"
     );
@@ -127,7 +127,7 @@ fn write_problem(response: &mut Response, pending: Pending, request_id: &str) {
     if let Some(seconds) = retry_after_s {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if code == ProblemCode::Unauthorized {
+    if code.status() == 401 {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     *response.body_mut() = Body::from(json);
@@ -140,6 +140,8 @@ fn known(method: &Method) -> &'static str {
         Method::HEAD => "HEAD",
         Method::POST => "POST",
         Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
         _ => "other",
     }
 }

@@ -9,18 +9,19 @@ use crate::random::RowId;
 
 /// Shared between the frame around all handlers and whoever authenticates the request.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RequestFacts(Arc<Facts>);
+pub(crate) struct RequestFacts(Arc<Facts>);
 
 #[derive(Debug, Default)]
 struct Facts {
     id: OnceLock<String>,
     edge: OnceLock<String>,
+    caller: OnceLock<String>,
     unauthorized: OnceLock<Unauthorized>,
 }
 
 impl RequestFacts {
     /// The request's id: the edge's if it is authenticated and gave one, else one of our own.
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.0.id.get_or_init(|| {
             // Without randomness little else will work, but that must still be told.
             RequestId::generate().map_or_else(|_| "unnamed".into(), |id| id.to_string())
@@ -34,6 +35,16 @@ impl RequestFacts {
         if let Some(id) = given_id.filter(|id| is_sound(id)) {
             let _ = self.0.id.set(id.to_owned());
         }
+    }
+
+    /// Notes which person or API key calls, by their id.
+    pub(crate) fn called_by(&self, caller: &str) {
+        let _ = self.0.caller.set(caller.to_owned());
+    }
+
+    /// The person or API key that calls, once it is known.
+    pub(super) fn caller(&self) -> Option<&str> {
+        self.0.caller.get().map(String::as_str)
     }
 
     /// Notes why the call is not an edge's.

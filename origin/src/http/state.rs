@@ -10,7 +10,13 @@ use licet_shared::documents::Ttl;
 use tokio::sync::{Mutex, Semaphore};
 
 use super::EdgeAuthenticator;
-use crate::{db::Database, documents::DocumentCache, keys::Keyrings, metrics::Metrics};
+use crate::{
+    api::{AccountSettings, Accounts},
+    db::Database,
+    documents::DocumentCache,
+    keys::Keyrings,
+    metrics::Metrics,
+};
 
 /// How requests are answered.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +48,7 @@ struct Shared {
     keyrings: Keyrings,
     documents: DocumentCache,
     edges: EdgeAuthenticator,
+    accounts: Accounts,
     metrics: Arc<Metrics>,
     permits: Semaphore,
     readiness: Mutex<Option<(Instant, bool)>>,
@@ -64,11 +71,32 @@ impl AppState {
         metrics: Arc<Metrics>,
         settings: StateSettings,
     ) -> Self {
+        Self::with_accounts(
+            database,
+            keyrings,
+            edges,
+            metrics,
+            settings,
+            AccountSettings::default(),
+        )
+    }
+
+    /// The same, with settings for the account API.
+    #[must_use]
+    pub fn with_accounts(
+        database: Database,
+        keyrings: Keyrings,
+        edges: EdgeAuthenticator,
+        metrics: Arc<Metrics>,
+        settings: StateSettings,
+        accounts: AccountSettings,
+    ) -> Self {
         Self(Arc::new(Shared {
             database,
             keyrings,
             documents: DocumentCache::default(),
             edges,
+            accounts: Accounts::new(accounts, Arc::clone(&metrics)),
             metrics,
             permits: Semaphore::new(settings.max_in_flight),
             readiness: Mutex::new(None),
@@ -76,7 +104,11 @@ impl AppState {
         }))
     }
 
-    pub(super) fn database(&self) -> &Database {
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.0.accounts
+    }
+
+    pub(crate) fn database(&self) -> &Database {
         &self.0.database
     }
 

@@ -88,6 +88,7 @@ impl Keyring {
 pub struct Keyrings {
     master: MasterKey,
     platform: SharedSigner,
+    platform_key: VerifyingKey,
     platform_public: PlatformKeys,
     issuer: String,
     remembered: Mutex<LruCache<OrgId, Arc<Keyring>>>,
@@ -109,13 +110,15 @@ impl Keyrings {
         platform: LocalSigner,
         issuer: String,
     ) -> Result<Self, ConfigError> {
-        let public = platform.verifying_key().to_string();
+        let platform_key = platform.verifying_key();
+        let public = platform_key.to_string();
         let platform_public = public.parse().map_err(|_| {
             ConfigError::new("LICET_PLATFORM_KEY", "has a kid that key lists can't hold")
         })?;
         Ok(Self {
             master,
             platform: Arc::new(platform),
+            platform_key,
             platform_public,
             issuer,
             remembered: Mutex::new(LruCache::new(REMEMBERED)),
@@ -126,6 +129,21 @@ impl Keyrings {
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// What signs for the platform.
+    pub(crate) fn platform_signer(&self) -> &dyn Signer {
+        &*self.platform
+    }
+
+    /// What verifies the platform's signatures.
+    pub(crate) const fn platform_key(&self) -> &VerifyingKey {
+        &self.platform_key
+    }
+
+    /// What other keys are sealed under and derived from.
+    pub(crate) const fn master(&self) -> &MasterKey {
+        &self.master
     }
 
     /// The keyring that is remembered, or else the current one.

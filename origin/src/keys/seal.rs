@@ -79,6 +79,20 @@ impl Place<'_> {
 }
 
 impl MasterKey {
+    /// A key of its own for another use: HMAC-SHA-256 over what it is for and for whom.
+    pub(crate) fn derive(&self, purpose: &'static str, input: &[u8]) -> [u8; 32] {
+        use hmac::{Hmac, Mac as _};
+        // HMAC takes keys of any length.
+        let mut mac = match <Hmac<sha2::Sha256> as hmac::Mac>::new_from_slice(&self.0) {
+            Ok(mac) => mac,
+            Err(_) => return [0; 32],
+        };
+        mac.update(purpose.as_bytes());
+        mac.update(&[0]);
+        mac.update(input);
+        mac.finalize().into_bytes().into()
+    }
+
     /// Seals a seed for one place: version, nonce, ciphertext with tag. The nonce must be random.
     pub(crate) fn seal(
         &self,

@@ -2,7 +2,7 @@
 //!
 //! Seats are decided while the license's row is locked, from a count taken by a statement of
 //! its own after the lock was had. Rows are locked in the order idempotency key, license,
-//! activation, status list, here and wherever several are.
+//! activation, end of the audit chain, status list, here and wherever several are.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use licet_shared::{
@@ -162,26 +162,41 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
     if !claimed {
         return repeat(tx, attempt, grant).await;
     }
-    let objection =
-        objection(&grant, false, attempt.now).or_else(|| objection_to_use(&grant, &seats, attempt));
-    if let Some(code) = objection {
-        record(
-            tx,
-            attempt,
-            Outcome {
-                code,
-                activation: None,
-            },
-        )
-        .await?;
-        return Ok(Decided::Refused(code, Some(Box::new(grant))));
+    if let Some(code) = objection(&grant, false, attempt.now) {
+        return refuse(tx, attempt, grant, code).await;
     }
     answer::check_products(&grant)?;
-    let activation = match seats.own {
-        Some(activation) => again(tx, attempt, activation).await?,
-        None => first(tx, attempt, &grant, newest?).await?,
-    };
+    if let Some(code) = objection_to_use(&grant, &seats, attempt) {
+        return refuse(tx, attempt, grant, code).await;
+    }
+    if let Some(own) = seats.own {
+        if again(tx, attempt, own.id).await? {
+            return Ok(Decided::Granted(Box::new(grant), own));
+        }
+        // It has just been given back, which takes no lock on the license: then count anew.
+        // None can be taken meanwhile.
+        let seats = activations::seats(tx, &attempt.key_hash, &attempt.fingerprint_hash).await?;
+        let seats = seats.ok_or(Error::Changed)?;
+        if let Some(code) = objection_to_use(&grant, &seats, attempt) {
+            return refuse(tx, attempt, grant, code).await;
+        }
+    }
+    let activation = first(tx, attempt, &grant, newest?).await?;
     Ok(Decided::Granted(Box::new(grant), activation))
+}
+
+async fn refuse(
+    tx: &Tx<'_>,
+    attempt: &Attempt<'_>,
+    grant: Grant,
+    code: Code,
+) -> Result<Decided, Error> {
+    let outcome = Outcome {
+        code,
+        activation: None,
+    };
+    record(tx, attempt, outcome).await?;
+    Ok(Decided::Refused(code, Some(Box::new(grant))))
 }
 
 async fn claim(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<bool, Error> {
@@ -223,25 +238,16 @@ async fn record(tx: &Tx<'_>, attempt: &Attempt<'_>, outcome: Outcome) -> Result<
     Ok(())
 }
 
-/// The device has its seat already.
-async fn again(
-    tx: &Tx<'_>,
-    attempt: &Attempt<'_>,
-    activation: Activation,
-) -> Result<Activation, Error> {
+/// The device has its seat already; false when it has just been given back.
+async fn again(tx: &Tx<'_>, attempt: &Attempt<'_>, id: ActivationId) -> Result<bool, Error> {
     let request = attempt.request;
-    let touch = activations::touch(
-        tx,
-        activation.id,
-        request.name.as_deref(),
-        request.metadata.as_ref(),
-    );
+    let touch = activations::touch(tx, id, request.name.as_deref(), request.metadata.as_ref());
     let outcome = Outcome {
         code: Code::Valid,
-        activation: Some(activation.id),
+        activation: Some(id),
     };
-    futures_util::future::try_join(touch, record(tx, attempt, outcome)).await?;
-    Ok(activation)
+    let (touched, ()) = futures_util::future::try_join(touch, record(tx, attempt, outcome)).await?;
+    Ok(touched)
 }
 
 /// The device takes a seat.
@@ -263,14 +269,9 @@ async fn first(
         name: attempt.request.name.as_deref(),
         metadata: attempt.request.metadata.as_ref(),
     };
-    let event = audit::Event {
-        actor: attempt.origin.actor,
-        action: "activation.created",
-        request_id: attempt.origin.request_id,
-        details: json!({ "license": grant.license }),
-    };
-    // The entry comes last: from it on, the organization's other activations wait.
-    let written = audit::write(tx, &id, &event);
+    let event = audit::Event::new(attempt.origin, "activation.created")
+        .details(json!({ "license": grant.license }));
+    // Event and entry come last: from them on, the organization's other activations wait.
     let recorded = record(
         tx,
         attempt,
@@ -279,12 +280,13 @@ async fn first(
             activation: Some(id),
         },
     );
+    let written = audit::write(tx, &id, &event);
     let advanced = status_lists::advance(tx, list);
     let inserted = activations::insert(tx, &new, list);
-    let all = futures_util::future::join4(written, recorded, advanced, inserted);
-    let (written, recorded, advanced, inserted) = all.await;
+    let all = futures_util::future::join4(recorded, written, advanced, inserted);
+    let (recorded, written, advanced, inserted) = all.await;
     // The first that failed says why; those after it only that it did.
-    written.and(recorded).and(advanced)?;
+    recorded.and(written).and(advanced)?;
     Ok(Activation {
         id,
         fingerprint_hash: attempt.fingerprint_hash.clone(),

@@ -65,12 +65,8 @@ pub(crate) async fn change(
     if after == before {
         return Ok(Changed::Done);
     }
-    let event = audit::Event {
-        actor: origin.actor,
-        action: change.action(),
-        request_id: origin.request_id,
-        details: json!({ "before": before, "after": after }),
-    };
+    let event = audit::Event::new(origin, change.action())
+        .details(json!({ "before": before, "after": after }));
     licenses::set_status(tx, id, after).await?;
     audit::write(tx, &id, &event).await?;
     status_lists::withdraw(tx, id, after).await?;

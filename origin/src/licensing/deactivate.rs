@@ -80,16 +80,24 @@ async fn give_back(
     if grant.keys_version > keys_version {
         return Ok(Decided::OtherKeys(grant.keys_version));
     }
-    if let Some(entry) = activations::deactivate(tx, id, license).await? {
-        let event = audit::Event {
-            actor: origin.actor,
-            action: "activation.deactivated",
-            request_id: origin.request_id,
-            details: json!({ "license": license }),
-        };
-        let written = audit::write(tx, &id, &event);
-        let bumped = status_lists::bump(tx, entry.list);
-        futures_util::future::try_join(written, bumped).await?;
-    }
+    free(tx, id, license, origin).await?;
     Ok(Decided::GivenBack(Box::new(grant)))
+}
+
+/// Frees the seat of an activation, and says so in the status list. Does nothing where it is free.
+pub(crate) async fn free(
+    tx: &Tx<'_>,
+    id: ActivationId,
+    license: LicenseId,
+    origin: Origin<'_>,
+) -> Result<(), Error> {
+    let Some(entry) = activations::deactivate(tx, id, license).await? else {
+        return Ok(());
+    };
+    let event =
+        audit::Event::new(origin, "activation.deactivated").details(json!({ "license": license }));
+    let written = audit::write(tx, &id, &event);
+    let bumped = status_lists::bump(tx, entry.list);
+    futures_util::future::try_join(written, bumped).await?;
+    Ok(())
 }

@@ -1,17 +1,15 @@
 //! The demo organization, for a first look and for tests.
 
-use licet_shared::id::{FeatureSetId, OrgTag, PolicyId, ProductId};
+use licet_shared::id::{FeatureSetId, PolicyId, ProductId};
 use serde_json::{Map, Value, json};
 
-use super::Origin;
 use crate::{
     db::{
-        Error, Tx, audit,
+        Error, Tx,
         catalogue::{self, NewPolicy},
-        organizations, signing_keys, status_lists,
+        organizations,
     },
     fault::Fault,
-    keys::{MasterKey, new_org_key},
     random::RowId,
 };
 
@@ -20,31 +18,6 @@ pub(crate) const PRODUCT: &str = "local_cli";
 /// The policy that its licenses are issued under.
 pub(crate) const POLICY: &str = "pro";
 const ACTIVATIONS: i32 = 5;
-
-/// Makes the transaction's organization with its first signing key; false when slug or tag are
-/// taken.
-pub(crate) async fn create_org(
-    tx: &Tx<'_>,
-    master: &MasterKey,
-    slug: &str,
-    tag: OrgTag,
-    origin: Origin<'_>,
-) -> Result<bool, Error> {
-    if !organizations::insert(tx, slug, tag, slug).await? {
-        return Ok(false);
-    }
-    let (public, sealed) = new_org_key(master, tx.org_id(), tag)?;
-    signing_keys::insert_first(tx, &public, &sealed).await?;
-    status_lists::begin(tx, 0).await?;
-    let event = audit::Event {
-        actor: origin.actor,
-        action: "organization.created",
-        request_id: origin.request_id,
-        details: json!({}),
-    };
-    audit::write(tx, &tx.org_id(), &event).await?;
-    Ok(true)
-}
 
 /// Makes what the organization sells, unless it is there.
 pub(crate) async fn fill_catalogue(tx: &Tx<'_>) -> Result<(), Error> {

@@ -5,20 +5,20 @@ use licet_shared::{
     license_key::LicenseKey,
     time::Timestamp,
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::Origin;
 use crate::{
     db::{
         Error, Tx, audit,
         catalogue::{self, Policy},
-        licenses::{self, NewLicense},
+        licenses::{self, NewLicenses},
         organizations,
     },
     random::{self, RowId},
 };
 
-/// What an operator may choose beyond the policy.
+/// What may be chosen beyond the policy.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Terms {
     /// The policy's, if absent.
@@ -47,43 +47,67 @@ pub(crate) async fn issue(
     let found = catalogue::policy_by_name(tx, policy);
     let (organization, found) = futures_util::future::try_join(organization, found).await?;
     let tag = organization.ok_or(Error::Row("organizations"))?.tag;
-    match found {
-        Some(policy) => Ok(Some(insert(tx, tag, &policy, terms, origin, now).await?)),
-        None => Ok(None),
-    }
+    let Some(policy) = found else { return Ok(None) };
+    let metadata = Map::new();
+    let batch = Batch {
+        terms,
+        metadata: &metadata,
+        count: 1,
+    };
+    let issued = issue_under(tx, tag, &policy, &batch, origin, now).await?;
+    Ok(issued.into_iter().next())
 }
 
-async fn insert(
+/// Licenses to be issued on the same terms.
+pub(crate) struct Batch<'a> {
+    pub(crate) terms: Terms,
+    pub(crate) metadata: &'a Map<String, Value>,
+    pub(crate) count: usize,
+}
+
+/// Issues licenses under a policy, with as many statements for many as for one.
+pub(crate) async fn issue_under(
     tx: &Tx<'_>,
     tag: OrgTag,
     policy: &Policy,
-    terms: Terms,
+    batch: &Batch<'_>,
     origin: Origin<'_>,
     now: Timestamp,
-) -> Result<Issued, Error> {
-    let issued = Issued {
-        id: LicenseId::generate()?,
-        key: LicenseKey::new(tag, random::bytes()?),
-        max_activations: terms.max_activations.unwrap_or(policy.max_activations),
-        expires_at: terms
-            .expires_at
-            .or_else(|| policy.license_duration_s.map(|s| now.plus(s))),
-    };
-    let license = NewLicense {
-        id: issued.id,
-        key_hash: issued.key.hash(),
+) -> Result<Vec<Issued>, Error> {
+    let terms = batch.terms;
+    let max_activations = terms.max_activations.unwrap_or(policy.max_activations);
+    let expires_at = terms
+        .expires_at
+        .or_else(|| policy.license_duration_s.map(|s| now.plus(s)));
+    let issued = (0..batch.count)
+        .map(|_| {
+            Ok(Issued {
+                id: LicenseId::generate()?,
+                key: LicenseKey::new(tag, random::bytes()?),
+                max_activations,
+                expires_at,
+            })
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    let each: Vec<_> = issued.iter().map(|one| (one.id, one.key.hash())).collect();
+    let new = NewLicenses {
         policy: policy.id,
         feature_set: policy.feature_set,
-        max_activations: issued.max_activations,
-        expires_at: issued.expires_at,
+        max_activations,
+        expires_at,
+        metadata: batch.metadata,
+        each: &each,
     };
-    let event = audit::Event {
-        actor: origin.actor,
-        action: "license.issued",
-        request_id: origin.request_id,
-        details: json!({ "policy": policy.id }),
-    };
-    licenses::insert(tx, &license).await?;
-    audit::write(tx, &issued.id, &event).await?;
+    licenses::insert(tx, &new).await?;
+    if let [one] = issued.as_slice() {
+        let event = audit::Event::new(origin, "license.issued");
+        let event = event.details(json!({ "policy": policy.id }));
+        audit::write(tx, &one.id, &event).await?;
+    } else {
+        let ids: Vec<_> = issued.iter().map(|one| one.id).collect();
+        let event = audit::Event::new(origin, "license.batch_issued");
+        let event = event.details(json!({ "licenses": ids }));
+        audit::write(tx, &policy.id, &event).await?;
+    }
     Ok(issued)
 }

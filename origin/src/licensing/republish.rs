@@ -20,12 +20,8 @@ pub(crate) struct Republished {
 pub(crate) async fn republish(tx: &Tx<'_>, origin: Origin<'_>) -> Result<Republished, Error> {
     let keys_version = organizations::raise_keys_version(tx).await?;
     let feature_sets = catalogue::raise_revisions(tx).await?;
-    let event = audit::Event {
-        actor: origin.actor,
-        action: "organization.republished",
-        request_id: origin.request_id,
-        details: json!({ "keys_version": keys_version, "feature_sets": feature_sets }),
-    };
+    let event = audit::Event::new(origin, "organization.republished")
+        .details(json!({ "keys_version": keys_version, "feature_sets": feature_sets }));
     audit::write(tx, &tx.org_id(), &event).await?;
     // Last, as activations wait for them.
     let status_lists = status_lists::raise_versions(tx).await?;

@@ -44,6 +44,8 @@ migrations! {
     3 "0003_licenses" "licenses";
     4 "0004_idempotency_keys" "idempotency_keys";
     5 "0005_withdrawals" "withdrawals";
+    6 "0006_people" "people";
+    7 "0007_audit_chain" "audit_chain";
 }
 
 #[cfg(test)]

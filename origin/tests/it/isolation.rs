@@ -2,6 +2,7 @@
 //! and wrong.
 
 use licet_shared::id::OrgId;
+use serde_json::json;
 use tokio_postgres::{Client, error::SqlState};
 
 use super::support::{
@@ -15,9 +16,20 @@ async fn populated() -> (TestDatabase, OrgId, OrgId) {
     let bed = Bed::new();
     let mut orgs = Vec::new();
     for slug in ["alpha", "beta"] {
+        let owner = bed.sign_up(slug).await.caller;
         let seeded = bed.database.seed(slug, 5);
         let call = activation(&seeded.key, "device").once("some-key");
         assert!(bed.call(call).await.answer().valid);
+        let key = json!({ "name": "shop", "scopes": ["licenses:read"] });
+        bed.post(&owner, "/api/v1/api-keys", &key).await.json(201);
+        let invitation = json!({ "email": "grace@example.com", "role": "MEMBER" });
+        bed.post(&owner, "/api/v1/invitations", &invitation)
+            .await
+            .json(201);
+        bed.database.admin(&format!(
+            "INSERT INTO licet.projects (org_id, id, name) VALUES ('{}', gen_random_uuid(), 'x')",
+            uuid(seeded.org)
+        ));
         orgs.push(seeded.org);
     }
     bed.database.admin(
@@ -132,6 +144,12 @@ async fn another_tenants_rows_can_be_neither_changed_nor_deleted() {
     let client = database.app().await;
     for (table, set) in [
         ("organizations", "name = 'mine'"),
+        ("users", "role = 'OWNER'"),
+        ("sessions", "ends_at = 'infinity'"),
+        ("invitations", "role = 'OWNER'"),
+        ("api_keys", "revoked_at = NULL"),
+        ("projects", "name = 'mine'"),
+        ("audit_heads", "seq = 1"),
         ("products", "name = 'mine'"),
         ("feature_sets", "name = 'mine'"),
         ("policies", "name = 'mine'"),
@@ -149,7 +167,14 @@ async fn another_tenants_rows_can_be_neither_changed_nor_deleted() {
         assert_eq!(client.execute(&sql, &[]).await.unwrap(), 0, "{table}");
         client.batch_execute("COMMIT").await.unwrap();
     }
-    for table in ["idempotency_keys", "license_products", "policy_products"] {
+    for table in [
+        "audit_personal",
+        "idempotency_keys",
+        "invitations",
+        "license_products",
+        "policy_products",
+        "sessions",
+    ] {
         begin(&client, alpha).await;
         let sql = format!("DELETE FROM licet.{table} WHERE org_id = '{}'", uuid(beta));
         assert_eq!(client.execute(&sql, &[]).await.unwrap(), 0, "{table}");
@@ -175,6 +200,12 @@ async fn history_can_be_neither_changed_nor_deleted() {
         "ALTER TABLE licet.audit_events DISABLE ROW LEVEL SECURITY",
         "SET ROLE licet_owner",
         "SELECT * FROM licet.org_directory",
+        "SELECT * FROM licet.login_directory",
+        "INSERT INTO licet.login_directory VALUES ('a@b.test', gen_random_uuid(), gen_random_uuid())",
+        "UPDATE licet.audit_personal SET content = '{}'",
+        "DELETE FROM licet.audit_heads",
+        "DELETE FROM licet.users",
+        "DELETE FROM licet.api_keys",
     ] {
         begin(&client, alpha).await;
         assert_eq!(

@@ -158,7 +158,7 @@ async fn unknown_paths_and_methods_are_problems() {
         "/edge/v1/",
         "/edge/v1/activations/",
         "/edge/v1/activations/nope",
-        "/api/v1/licenses/validate",
+        "/api/v1/nope",
         "/%ff",
     ] {
         let reply = bed

@@ -8,6 +8,7 @@
 )]
 #![allow(unreachable_pub, reason = "a program of its own")]
 
+mod accounts;
 mod activation;
 mod catalogue;
 mod commands;
@@ -15,6 +16,7 @@ mod documents;
 mod edge_auth;
 mod idempotency;
 mod isolation;
+mod licenses;
 mod limits;
 mod load;
 mod migrations;

@@ -1,5 +1,6 @@
 //! A database of its own for each test, and an edge that calls an origin in this process.
 
+pub mod account;
 pub mod edge;
 pub mod http;
 pub mod proxy;
@@ -16,6 +17,7 @@ use std::{
 
 use axum::Router;
 use licet_origin::{
+    api::AccountSettings,
     db::{Database, DatabaseSettings},
     http::{AppState, EdgeAuthenticator, ReplayCapacity, StateSettings, app},
     keys::{Keyrings, MasterKey},
@@ -227,6 +229,7 @@ pub struct Bed {
 pub struct BedOptions {
     pub database: DatabaseSettings,
     pub state: StateSettings,
+    pub accounts: AccountSettings,
     pub replay_capacity: ReplayCapacity,
     /// Where the database is reached, if not directly.
     pub url: Option<String>,
@@ -262,9 +265,16 @@ impl Bed {
         );
         let keyrings =
             Keyrings::new(MasterKey::new(MASTER_SEED), platform(), ISSUER.into()).unwrap();
-        let edge_keys = vec![edge_key().verifying_key()];
-        let edges = EdgeAuthenticator::new(edge_keys, options.replay_capacity);
-        let state = AppState::new(pool.unwrap(), keyrings, edges, metrics, options.state);
+        let edges =
+            EdgeAuthenticator::new(vec![edge_key().verifying_key()], options.replay_capacity);
+        let state = AppState::with_accounts(
+            pool.unwrap(),
+            keyrings,
+            edges,
+            metrics,
+            options.state,
+            options.accounts.clone(),
+        );
         Self {
             database,
             app: app(state),

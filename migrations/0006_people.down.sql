@@ -1,0 +1,15 @@
+ALTER TABLE licet.idempotency_keys DROP COLUMN made;
+DROP TABLE licet.projects;
+DROP TABLE licet.api_keys;
+DROP TABLE licet.invitations;
+DROP TABLE licet.sessions;
+DROP FUNCTION licet.leave_login(uuid);
+DROP FUNCTION licet.enter_login(text, uuid);
+DROP FUNCTION licet.find_login(text, text);
+DROP TABLE licet.login_directory;
+DROP TABLE licet.users;
+ALTER TABLE licet.licenses DROP COLUMN version, DROP COLUMN updated_at;
+ALTER TABLE licet.policies DROP COLUMN version, DROP COLUMN updated_at, DROP COLUMN deleted_at;
+ALTER TABLE licet.feature_sets DROP COLUMN version, DROP COLUMN updated_at, DROP COLUMN deleted_at;
+ALTER TABLE licet.products DROP COLUMN description, DROP COLUMN version, DROP COLUMN updated_at, DROP COLUMN deleted_at;
+ALTER TABLE licet.organizations DROP COLUMN max_licenses, DROP COLUMN settings, DROP COLUMN version, DROP COLUMN updated_at;

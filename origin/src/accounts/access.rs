@@ -1,0 +1,117 @@
+//! Access tokens: `at+jwt`, signed by the platform key, good for an hour at most.
+
+use licet_shared::{
+    documents::AccessClaims,
+    id::{EventId, OrgId, UserId},
+    jws::{Times, Untrusted, sign},
+    time::{CLOCK_SKEW_S, Timestamp},
+};
+
+use crate::{fault::Fault, keys::Keyrings, random::RowId};
+
+/// How long an access token lives, in seconds.
+pub const LIFE_S: i64 = 3600;
+/// Who such tokens are for.
+const AUDIENCE: &str = "licet-accounts";
+/// The one client there is: whoever logs in with a password.
+const CLIENT: &str = "licet";
+
+/// A token, and the time from which it is refused.
+pub(crate) struct AccessToken {
+    pub(crate) text: String,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// Makes a token for a session. It ends with the session at the latest.
+pub(crate) fn mint(
+    keyrings: &Keyrings,
+    org: OrgId,
+    user: UserId,
+    session: EventId,
+    session_ends: Timestamp,
+    now: Timestamp,
+) -> Result<AccessToken, Fault> {
+    let claims = AccessClaims {
+        iss: keyrings.issuer().into(),
+        aud: AUDIENCE.into(),
+        sub: user,
+        org,
+        client_id: CLIENT.into(),
+        // What a person may do is their role's, read anew for each call.
+        scope: String::new(),
+        sid: session,
+        jti: EventId::generate()?,
+    };
+    let times = Times::starting(now, LIFE_S.min(session_ends.since(now)));
+    let text = sign(&claims, times, keyrings.platform_signer())
+        .map_err(|error| Fault::internal("the platform key", error))?;
+    Ok(AccessToken {
+        text,
+        expires_at: times.expires_at,
+    })
+}
+
+/// The claims of a token that is ours and in its time; none for any other text. Whether its
+/// session is still alive, only the database knows.
+pub(crate) fn verify(keyrings: &Keyrings, text: &str, now: Timestamp) -> Option<AccessClaims> {
+    let untrusted = Untrusted::<AccessClaims>::parse(text, now).ok()?;
+    let token = untrusted.verify(keyrings.platform_key()).ok()?;
+    let times = token.times();
+    let in_time = times.issued_at <= now.plus(CLOCK_SKEW_S)
+        && times.expires_at > now
+        && times.expires_at.since(times.issued_at) <= LIFE_S
+        && times
+            .not_before
+            .is_none_or(|start| start <= now.plus(CLOCK_SKEW_S));
+    let claims = token.into_claims();
+    let ours = claims.iss == keyrings.issuer() && claims.aud == AUDIENCE;
+    (in_time && ours).then_some(claims)
+}
+
+#[cfg(test)]
+mod tests {
+    use licet_shared::jws::LocalSigner;
+
+    use super::*;
+    use crate::keys::MasterKey;
+
+    fn keyrings(seed: u8, issuer: &str) -> Keyrings {
+        let platform = LocalSigner::from_seed("platform.1", [seed; 32]);
+        Keyrings::new(MasterKey::new([2; 32]), platform, issuer.into()).unwrap()
+    }
+
+    fn token(keyrings: &Keyrings, now: Timestamp) -> AccessToken {
+        let (org, user) = (OrgId::new(1, [1; 10]), UserId::new(1, [2; 10]));
+        mint(
+            keyrings,
+            org,
+            user,
+            EventId::new(1, [3; 10]),
+            now.plus(86_400),
+            now,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn holds_for_its_hour_and_here_alone() {
+        let now = Timestamp::from_unix(1_795_250_208);
+        let ours = keyrings(1, "https://a.test");
+        let text = token(&ours, now).text;
+        assert!(verify(&ours, &text, now).is_some());
+        assert!(verify(&ours, &text, now.plus(LIFE_S - 1)).is_some());
+        assert!(verify(&ours, &text, now.plus(LIFE_S)).is_none());
+        assert!(verify(&ours, &text, now.plus(-CLOCK_SKEW_S - 1)).is_none());
+        assert!(verify(&keyrings(2, "https://a.test"), &text, now).is_none());
+        assert!(verify(&keyrings(1, "https://b.test"), &text, now).is_none());
+    }
+
+    #[test]
+    fn does_not_outlive_its_session() {
+        let now = Timestamp::from_unix(1_795_250_208);
+        let ours = keyrings(1, "https://a.test");
+        let (org, user) = (OrgId::new(1, [1; 10]), UserId::new(1, [2; 10]));
+        let token = mint(&ours, org, user, EventId::new(1, [3; 10]), now.plus(7), now).unwrap();
+        assert_eq!(token.expires_at, now.plus(7));
+    }
+}

@@ -1,0 +1,196 @@
+//! The one table of permissions: code, tests and documentation read it.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a person is in their organization. Each may do all that those before it may.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Role {
+    /// Looks at what is sold.
+    Guest,
+    /// Runs the daily business.
+    Member,
+    /// Manages people and keys.
+    Admin,
+    /// Answers for the organization.
+    Owner,
+}
+
+impl Role {
+    /// From the least to the most.
+    pub const ALL: [Self; 4] = [Self::Guest, Self::Member, Self::Admin, Self::Owner];
+
+    /// As it stands in tables and answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Guest => "GUEST",
+            Self::Member => "MEMBER",
+            Self::Admin => "ADMIN",
+            Self::Owner => "OWNER",
+        }
+    }
+
+    /// Whether the table gives it a permission.
+    #[must_use]
+    pub fn may(self, permission: Permission) -> bool {
+        self >= permission.least_role()
+    }
+}
+
+impl FromStr for Role {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or(UnknownName)
+    }
+}
+
+/// A name that is not in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownName;
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("is not a name that is known here")
+    }
+}
+
+impl std::error::Error for UnknownName {}
+
+macro_rules! permissions {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $role:ident;)*) => {
+        /// What may be done. Its name is also the scope that an API key needs for it.
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+        )]
+        pub enum Permission {
+            $($(#[doc = $doc])* #[serde(rename = $text)] $name,)*
+        }
+
+        impl Permission {
+            /// Every permission.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The name, as in scopes.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+
+            /// The least role that has it.
+            #[must_use]
+            pub const fn least_role(self) -> Role {
+                match self { $(Self::$name => Role::$role),* }
+            }
+
+            /// What it is for.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*)),* }
+            }
+        }
+    };
+}
+
+permissions! {
+    /// Read the organization.
+    OrgRead = "org:read", Guest;
+    /// Change the organization's name and settings.
+    OrgWrite = "org:write", Admin;
+    /// Take everything that is stored about the organization away as a file.
+    OrgExport = "org:export", Owner;
+    /// Read who belongs to the organization.
+    UsersRead = "users:read", Member;
+    /// Invite, change and remove people.
+    UsersWrite = "users:write", Admin;
+    /// Erase what is stored about a person.
+    UsersErase = "users:erase", Owner;
+    /// Read which API keys there are.
+    ApiKeysRead = "api_keys:read", Admin;
+    /// Make and revoke API keys.
+    ApiKeysWrite = "api_keys:write", Admin;
+    /// Read the audit trail.
+    AuditRead = "audit:read", Admin;
+    /// Read products.
+    ProductsRead = "products:read", Guest;
+    /// Make, change and delete products.
+    ProductsWrite = "products:write", Member;
+    /// Read feature sets.
+    FeatureSetsRead = "feature_sets:read", Guest;
+    /// Make, change and delete feature sets.
+    FeatureSetsWrite = "feature_sets:write", Member;
+    /// Read policies.
+    PoliciesRead = "policies:read", Guest;
+    /// Make, change and delete policies.
+    PoliciesWrite = "policies:write", Member;
+    /// Read licenses.
+    LicensesRead = "licenses:read", Guest;
+    /// Issue and change licenses.
+    LicensesWrite = "licenses:write", Member;
+    /// Read activations.
+    ActivationsRead = "activations:read", Guest;
+    /// Revoke activations.
+    ActivationsWrite = "activations:write", Member;
+    /// Read projects.
+    ProjectsRead = "projects:read", Guest;
+    /// Make, change and delete projects.
+    ProjectsWrite = "projects:write", Member;
+}
+
+impl FromStr for Permission {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|it| it.as_str() == text)
+            .ok_or(UnknownName)
+    }
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_higher_role_may_all_that_a_lower_one_may() {
+        for permission in Permission::ALL {
+            for pair in Role::ALL.windows(2) {
+                assert!(
+                    !pair[0].may(*permission) || pair[1].may(*permission),
+                    "{permission}"
+                );
+            }
+            assert!(Role::Owner.may(*permission));
+            assert_eq!(permission.as_str().parse(), Ok(*permission));
+        }
+    }
+
+    #[test]
+    fn a_guest_changes_nothing_and_people_are_for_admins() {
+        for permission in Permission::ALL
+            .iter()
+            .filter(|it| !it.as_str().ends_with(":read"))
+        {
+            assert!(!Role::Guest.may(*permission), "{permission}");
+        }
+        assert!(!Role::Member.may(Permission::UsersWrite));
+        assert!(!Role::Admin.may(Permission::OrgExport));
+    }
+}

@@ -1,0 +1,162 @@
+//! Who calls: a person or a machine, known, and with their organization's part of the database.
+
+use axum::http::HeaderMap;
+use licet_shared::{
+    id::{ApiKeyId, EventId, OrgId, UserId},
+    time::Timestamp,
+};
+
+use super::{
+    access,
+    permissions::{Permission, Role},
+    secrets::{OrgSecret, SecretKind},
+};
+use crate::{
+    db::{Database, Error, Tenant, api_keys, organizations::Plan, sealed::Authenticated, sessions},
+    keys::Keyrings,
+};
+
+/// Somebody who is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Principal {
+    pub(crate) actor: Actor,
+    pub(crate) plan: Plan,
+    tenant: Tenant,
+}
+
+impl Authenticated for Principal {}
+
+/// What kind of somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Actor {
+    /// With an access token.
+    Person {
+        user: UserId,
+        session: EventId,
+        role: Role,
+    },
+    /// With an API key.
+    Machine {
+        key: ApiKeyId,
+        scopes: Vec<Permission>,
+    },
+}
+
+impl Actor {
+    /// Whether role or scopes allow it.
+    pub(crate) fn may(&self, permission: Permission) -> bool {
+        match self {
+            Self::Person { role, .. } => role.may(permission),
+            Self::Machine { scopes, .. } => scopes.contains(&permission),
+        }
+    }
+
+    /// As the audit trail names them.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Person { user, .. } => user.to_string(),
+            Self::Machine { key, .. } => key.to_string(),
+        }
+    }
+}
+
+impl Principal {
+    pub(crate) const fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    pub(crate) const fn org(&self) -> OrgId {
+        self.tenant.org()
+    }
+}
+
+/// Somebody who has said who they are and is about to be checked. Gets to the tenant for the
+/// check alone, and is made nowhere but in this directory.
+pub(super) struct Claimant;
+
+impl Authenticated for Claimant {}
+
+/// Finds out who calls. None for anybody who is not known, whatever the reason.
+///
+/// Asks the database each time: a session that has ended, a person who was disabled or given
+/// another role, and a revoked key count from the next call on.
+pub(crate) async fn authenticate(
+    database: &Database,
+    keyrings: &Keyrings,
+    bearer: &str,
+    now: Timestamp,
+) -> Result<Option<Principal>, Error> {
+    if bearer.starts_with(SecretKind::ApiKey.prefix()) {
+        match OrgSecret::parse(SecretKind::ApiKey, bearer) {
+            Some(key) => machine(database, &key, now).await,
+            None => Ok(None),
+        }
+    } else {
+        match access::verify(keyrings, bearer, now) {
+            Some(claims) => {
+                let tenant = database.tenant_to_be(&Claimant, claims.org);
+                person(tenant, claims.sub, claims.sid, now).await
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+async fn person(
+    tenant: Tenant,
+    user: UserId,
+    session: EventId,
+    now: Timestamp,
+) -> Result<Option<Principal>, Error> {
+    let live = tenant
+        .run_tx("authenticate_person", |tx| {
+            Box::pin(sessions::live(tx, session, user, now))
+        })
+        .await?;
+    let Some((role, plan)) = live else {
+        return Ok(None);
+    };
+    Ok(Some(Principal {
+        actor: Actor::Person {
+            user,
+            session,
+            role,
+        },
+        plan,
+        tenant,
+    }))
+}
+
+async fn machine(
+    database: &Database,
+    key: &OrgSecret,
+    now: Timestamp,
+) -> Result<Option<Principal>, Error> {
+    let Some(tenant) = database.tenant_by_tag(&Claimant, key.tag()).await? else {
+        return Ok(None);
+    };
+    let hash = key.hash();
+    let live = tenant
+        .run_tx("authenticate_machine", |tx| {
+            Box::pin(api_keys::live(tx, hash, now))
+        })
+        .await?;
+    let Some((key, scopes, plan)) = live else {
+        return Ok(None);
+    };
+    Ok(Some(Principal {
+        actor: Actor::Machine { key, scopes },
+        plan,
+        tenant,
+    }))
+}
+
+/// The bearer token of a request; none where there is none, or more than one.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(axum::http::header::AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else {
+        return None;
+    };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then_some(token)
+}

@@ -1,0 +1,77 @@
+//! `/api/v1`: for people and API keys. One file per resource; each lists its operations, and the
+//! router, the checks before a handler, the description and the tests all read that list.
+
+mod activations;
+mod api_keys;
+mod auth;
+mod call;
+mod description;
+mod feature_sets;
+mod fields;
+mod invitations;
+mod licenses;
+mod list;
+mod once;
+mod operation;
+mod organization;
+mod policies;
+mod products;
+mod projects;
+mod reply;
+mod settings;
+mod users;
+mod versions;
+
+pub(crate) use call::{Call, OpenCall};
+pub(crate) use description::committed_description;
+pub use description::description;
+pub(crate) use operation::{Access, Operation};
+pub(crate) use reply::Reply;
+pub(crate) use settings::Accounts;
+pub use settings::{AccountSettings, PlanQuotas};
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{Router, extract::Request, extract::State, routing::MethodRouter};
+
+use crate::http::AppState;
+
+/// Every operation. A new resource is added here.
+pub(crate) fn operations() -> Vec<Operation> {
+    [
+        auth::operations(),
+        organization::operations(),
+        users::operations(),
+        invitations::operations(),
+        api_keys::operations(),
+        products::operations(),
+        feature_sets::operations(),
+        policies::operations(),
+        projects::operations(),
+        licenses::operations(),
+        activations::operations(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The routes, with everything that comes before a handler in front of each.
+pub(crate) fn routes() -> Router<AppState> {
+    let mut paths: BTreeMap<&'static str, MethodRouter<AppState>> = BTreeMap::new();
+    for operation in operations() {
+        let (path, filter) = (operation.path, operation.verb.filter());
+        let operation = Arc::new(operation);
+        let handler = move |State(state): State<AppState>, request: Request| {
+            let operation = Arc::clone(&operation);
+            async move { call::serve(&state, &operation, request).await }
+        };
+        let methods = paths.remove(path).unwrap_or_default();
+        paths.insert(path, methods.on(filter, handler));
+    }
+    paths
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| {
+            router.route(path, methods)
+        })
+}

@@ -1,0 +1,235 @@
+//! `/api/v1/api-keys`: what machines show.
+
+use licet_shared::{
+    api::{Body, BodyError},
+    id::ApiKeyId,
+    problem::ProblemCode,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    Call, Operation, Reply, fields,
+    list::Flag,
+    once::Creation,
+    operation::Verb::{Delete, Get, Post},
+};
+use crate::{
+    accounts::{
+        permissions::Permission::{self, ApiKeysRead, ApiKeysWrite},
+        secrets::{OrgSecret, SecretKind},
+    },
+    db::{
+        Error, Tx, Work,
+        api_keys::{self, ApiKey, NewApiKey},
+        audit, organizations,
+    },
+    http::HandlerError,
+    random::RowId,
+    rejection::Rejection,
+};
+
+const PATH: &str = "/api/v1/api-keys";
+const ONE: &str = "/api/v1/api-keys/{id}";
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::new(Get, PATH, ApiKeysRead, |call| Box::pin(list(call)))
+            .named("list_api_keys", "List API keys")
+            .lists::<ApiKeyView>()
+            .param::<bool>("revoked", "The revoked ones too."),
+        Operation::new(Post, PATH, ApiKeysWrite, |call| Box::pin(create(call)))
+            .named("create_api_key", "Make an API key")
+            .detail("The key is shown this once. Its scopes can be no more than the caller may do.")
+            .takes::<NewKey>()
+            .creates::<ApiKeyWithSecret>(),
+        Operation::new(Get, ONE, ApiKeysRead, |call| Box::pin(read(call)))
+            .named("read_api_key", "Read an API key")
+            .about::<ApiKeyId>()
+            .gives::<ApiKeyView>(),
+        Operation::new(Delete, ONE, ApiKeysWrite, |call| Box::pin(revoke(call)))
+            .named("revoke_api_key", "Revoke an API key")
+            .detail("From the next call on it is good for nothing.")
+            .about::<ApiKeyId>(),
+    ]
+}
+
+/// An API key, without the key.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKey)]
+struct ApiKeyView {
+    id: ApiKeyId,
+    name: String,
+    /// The key's last symbols.
+    hint: String,
+    scopes: Vec<Permission>,
+    /// Who made it.
+    created_by: String,
+    created_at: Timestamp,
+    /// Null where it does not end.
+    expires_at: Option<Timestamp>,
+    /// To the minute; null where it was never used.
+    last_used_at: Option<Timestamp>,
+    /// Null where it is in force.
+    revoked_at: Option<Timestamp>,
+}
+
+impl From<ApiKey> for ApiKeyView {
+    fn from(key: ApiKey) -> Self {
+        Self {
+            id: key.id,
+            name: key.name,
+            hint: key.hint,
+            scopes: key.scopes,
+            created_by: key.created_by,
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+            last_used_at: key.last_used_at,
+            revoked_at: key.revoked_at,
+        }
+    }
+}
+
+/// An API key that was just made.
+#[derive(Serialize, ToSchema)]
+struct ApiKeyWithSecret {
+    #[serde(flatten)]
+    #[schema(inline)]
+    key: ApiKeyView,
+    /// The key itself; null when the request was sent again.
+    secret: Option<String>,
+}
+
+/// An API key to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewKey {
+    #[schema(min_length = 1, max_length = 200, example = "Shop")]
+    name: String,
+    #[schema(min_items = 1, max_items = 64)]
+    scopes: Vec<Permission>,
+    /// Its end; it has none if absent.
+    #[serde(default)]
+    expires_at: Option<Timestamp>,
+}
+
+impl Body for NewKey {
+    fn check(&self) -> Result<(), BodyError> {
+        fields::check_name("name", &self.name)?;
+        if self.scopes.is_empty() || self.scopes.len() > 64 {
+            return Err(BodyError::field("scopes", "must be 1 to 64 names"));
+        }
+        Ok(())
+    }
+}
+
+async fn list(call: Call) -> Result<Reply, HandlerError> {
+    let page = call.page()?;
+    let revoked = call
+        .parsed::<Flag>("revoked")?
+        .is_some_and(|Flag(revoked)| revoked);
+    let rows = call.tenant().run_tx("list_api_keys", |tx| {
+        Box::pin(api_keys::list(tx, revoked, page.before, page.fetch()))
+    });
+    page.reply(rows.await?, |key| key.id, ApiKeyView::from)
+}
+
+async fn read(call: Call) -> Result<Reply, HandlerError> {
+    let id: ApiKeyId = call.id()?;
+    let found = call
+        .tenant()
+        .run_tx("read_api_key", |tx| Box::pin(api_keys::find(tx, id)))
+        .await?;
+    Reply::ok(&ApiKeyView::from(found.ok_or_else(Rejection::not_found)?))
+}
+
+struct Create<'a> {
+    call: &'a Call,
+    new: NewKey,
+}
+
+impl Creation for Create<'_> {
+    type Made = ApiKeyId;
+    type Answer = ApiKeyWithSecret;
+    const NAME: &'static str = "create_api_key";
+
+    fn make<'a>(&'a self, tx: &'a Tx<'_>) -> Work<'a, (ApiKeyId, ApiKeyWithSecret)> {
+        Box::pin(async move {
+            let id = ApiKeyId::generate()?;
+            let tag = organizations::profile(tx).await?.tag;
+            let secret = OrgSecret::generate(SecretKind::ApiKey, tag)?;
+            let row = NewApiKey {
+                id,
+                name: &self.new.name,
+                hint: secret.hint(),
+                key_hash: secret.hash(),
+                scopes: &self.new.scopes,
+                created_by: self.call.actor_name(),
+                expires_at: self.new.expires_at,
+            };
+            api_keys::insert(tx, &row).await?;
+            let made = api_keys::find(tx, id)
+                .await?
+                .ok_or(Error::Row("api_keys"))?;
+            let key = ApiKeyView::from(made);
+            let event = audit::Event::new(self.call.origin(), "api_key.created").after(&key);
+            audit::write(tx, &id, &event).await?;
+            Ok((
+                id,
+                ApiKeyWithSecret {
+                    key,
+                    secret: Some(secret.reveal().into()),
+                },
+            ))
+        })
+    }
+
+    fn again<'a>(&'a self, tx: &'a Tx<'_>, id: ApiKeyId) -> Work<'a, Option<ApiKeyWithSecret>> {
+        Box::pin(async move {
+            let found = api_keys::find(tx, id).await?;
+            Ok(found.map(|key| ApiKeyWithSecret {
+                key: key.into(),
+                secret: None,
+            }))
+        })
+    }
+}
+
+async fn create(call: Call) -> Result<Reply, HandlerError> {
+    let mut new: NewKey = call.json()?;
+    new.scopes.sort_unstable();
+    new.scopes.dedup();
+    if let Some(beyond) = new.scopes.iter().find(|scope| !call.actor().may(**scope)) {
+        let detail = format!("You can't give the scope {beyond}, which you don't have.");
+        return Err(HandlerError::problem(ProblemCode::Forbidden, detail));
+    }
+    if new.expires_at.is_some_and(|end| end <= call.now) {
+        return Err(Rejection::field("expires_at", "lies in the past").into());
+    }
+    let creation = Create { call: &call, new };
+    call.create(&creation, |made| {
+        Ok(Reply::created(&made)?.location(PATH, made.key.id))
+    })
+    .await
+}
+
+async fn revoke(call: Call) -> Result<Reply, HandlerError> {
+    let id: ApiKeyId = call.id()?;
+    let call = &call;
+    call.tenant()
+        .run_tx("revoke_api_key", |tx| {
+            Box::pin(async move {
+                api_keys::find(tx, id)
+                    .await?
+                    .ok_or_else(Rejection::not_found)?;
+                if api_keys::revoke(tx, id, call.now).await? {
+                    let event = audit::Event::new(call.origin(), "api_key.revoked");
+                    audit::write(tx, &id, &event).await?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
+    Ok(Reply::no_content())
+}

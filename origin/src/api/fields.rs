@@ -1,0 +1,110 @@
+//! Checks that bodies share. Lengths are in characters, as the tables count them.
+
+use licet_shared::api::BodyError;
+use serde_json::{Map, Value};
+
+/// Longest name.
+pub(super) const NAME_CHARS: usize = 200;
+/// Longest description.
+pub(super) const DESCRIPTION_CHARS: usize = 2000;
+/// How deep an object of the caller's own may go.
+const DEPTH: usize = 8;
+
+/// A name: something to see, on one line.
+pub(super) fn check_name(field: &str, text: &str) -> Result<(), BodyError> {
+    if text.trim().is_empty() {
+        Err(BodyError::field(field, "must not be empty"))
+    } else if text.chars().count() > NAME_CHARS {
+        Err(BodyError::field(field, "must have at most 200 characters"))
+    } else if text.chars().any(char::is_control) {
+        Err(BodyError::field(field, "must have no control characters"))
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn check_description(field: &str, text: &str) -> Result<(), BodyError> {
+    if text.chars().count() > DESCRIPTION_CHARS {
+        Err(BodyError::field(field, "must have at most 2000 characters"))
+    } else {
+        Ok(())
+    }
+}
+
+/// A code, as products bear it and tokens carry it.
+pub(super) fn check_code(field: &str, text: &str) -> Result<(), BodyError> {
+    let symbol = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let sound = (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| symbol(b) || matches!(b, b'_' | b'.' | b'-'))
+        && text.bytes().next().is_some_and(symbol);
+    if sound {
+        Ok(())
+    } else {
+        Err(BodyError::field(
+            field,
+            "must be 1 to 64 of a-z, 0-9, _, . and -, beginning with a letter or digit",
+        ))
+    }
+}
+
+/// An object of the caller's own, within its limits.
+pub(super) fn check_object(
+    field: &str,
+    object: &Map<String, Value>,
+    max_bytes: usize,
+) -> Result<(), BodyError> {
+    if object.values().any(|value| depth(value) >= DEPTH) {
+        return Err(BodyError::field(field, "must be at most 8 levels deep"));
+    }
+    let bytes = serde_json::to_string(object).map_or(usize::MAX, |json| json.len());
+    if bytes > max_bytes {
+        return Err(BodyError::field(
+            field,
+            &format!("must have at most {max_bytes} bytes as JSON"),
+        ));
+    }
+    Ok(())
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn limits_hold_to_the_character() {
+        assert!(check_name("name", &"ü".repeat(200)).is_ok());
+        for bad in ["", "  ", "a\nb", &"ü".repeat(201)] {
+            assert!(check_name("name", bad).is_err(), "{bad:?}");
+        }
+        for good in ["a", "local_cli", "0", "a.b-c"] {
+            assert!(check_code("code", good).is_ok(), "{good}");
+        }
+        for bad in ["", "A", "_a", "a b", "é", &"a".repeat(65)] {
+            assert!(check_code("code", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn objects_are_neither_too_deep_nor_too_large() {
+        let object = |value: Value| Map::from_iter([("a".to_owned(), value)]);
+        let mut deep = json!(1);
+        for _ in 0..7 {
+            deep = json!([deep]);
+        }
+        assert!(check_object("x", &object(deep.clone()), 100).is_ok());
+        assert!(check_object("x", &object(json!([deep])), 100).is_err());
+        assert!(check_object("x", &object(json!("y".repeat(100))), 100).is_err());
+    }
+}

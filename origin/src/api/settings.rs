@@ -1,0 +1,116 @@
+//! What the account API is configured by, and what its calls share.
+
+use std::{net::IpAddr, num::NonZeroUsize, sync::Arc};
+
+use licet_shared::id::OrgId;
+
+use crate::{
+    accounts::{
+        limits::{self, LoginLimits},
+        passwords::PasswordPool,
+        principal::Principal,
+    },
+    buckets::{Buckets, Level, Quota},
+    db::organizations::Plan,
+    metrics::Metrics,
+};
+
+/// Organizations whose requests are counted: about a hundred bytes each.
+const COUNTED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+
+/// How many requests an organization may send, by plan. Each process counts by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanQuotas {
+    /// For FREE.
+    pub free: Quota,
+    /// For PRO.
+    pub pro: Quota,
+    /// For ENTERPRISE.
+    pub enterprise: Quota,
+}
+
+impl Default for PlanQuotas {
+    fn default() -> Self {
+        let per_minute = |capacity| Quota {
+            capacity,
+            window_s: 60,
+        };
+        Self {
+            free: per_minute(600),
+            pro: per_minute(3_000),
+            enterprise: per_minute(30_000),
+        }
+    }
+}
+
+/// How the account API behaves.
+#[derive(Clone, Debug)]
+pub struct AccountSettings {
+    /// Requests by plan.
+    pub quotas: PlanQuotas,
+    /// Origins whose pages may call, such as `https://console.example.com`; `*` is any.
+    pub cors_origins: Vec<String>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// New organizations and accepted invitations from one address.
+    pub newcomers: Quota,
+    /// Passwords that are hashed at once, each on 19 MiB.
+    pub password_threads: usize,
+    /// Passwords that wait for their turn; more are refused.
+    pub passwords_waiting: usize,
+}
+
+impl Default for AccountSettings {
+    fn default() -> Self {
+        Self {
+            quotas: PlanQuotas::default(),
+            cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            newcomers: limits::NEWCOMERS,
+            password_threads: 2,
+            passwords_waiting: 32,
+        }
+    }
+}
+
+/// What all calls of the account API share.
+pub(crate) struct Accounts {
+    pub(crate) passwords: PasswordPool,
+    pub(crate) logins: LoginLimits,
+    requests: Buckets<OrgId>,
+    settings: AccountSettings,
+}
+
+impl Accounts {
+    pub(crate) fn new(settings: AccountSettings, metrics: Arc<Metrics>) -> Self {
+        Self {
+            passwords: PasswordPool::new(
+                settings.password_threads,
+                settings.passwords_waiting,
+                metrics,
+            ),
+            logins: LoginLimits::new(settings.newcomers),
+            requests: Buckets::new(COUNTED),
+            settings,
+        }
+    }
+
+    /// Counts a request of the caller's organization.
+    pub(super) fn take(&self, principal: &Principal, now_ms: u64) -> (Quota, Level) {
+        let quotas = &self.settings.quotas;
+        let quota = match principal.plan {
+            Plan::Free => quotas.free,
+            Plan::Pro => quotas.pro,
+            Plan::Enterprise => quotas.enterprise,
+        };
+        (quota, self.requests.take(principal.org(), quota, now_ms))
+    }
+
+    pub(crate) fn trusted_proxies(&self) -> &[IpAddr] {
+        &self.settings.trusted_proxies
+    }
+
+    pub(crate) fn cors_origins(&self) -> &[String] {
+        &self.settings.cors_origins
+    }
+}

@@ -1,0 +1,273 @@
+//! `/api/v1/users`: who belongs to the organization.
+
+use licet_shared::{
+    api::{Body, BodyError},
+    id::UserId,
+    problem::ProblemCode,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::{
+    Call, Operation, Reply, fields,
+    list::Flag,
+    operation::Verb::{Delete, Get, Patch},
+};
+use crate::{
+    accounts::{
+        permissions::{
+            Permission::{UsersRead, UsersWrite},
+            Role,
+        },
+        principal::Actor,
+    },
+    db::{
+        Error, Tx, audit,
+        sessions::{self, Why},
+        users::{self, User, UserFilter},
+    },
+    http::HandlerError,
+    rejection::Rejection,
+};
+
+const PATH: &str = "/api/v1/users";
+const ONE: &str = "/api/v1/users/{id}";
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::new(Get, PATH, UsersRead, |call| Box::pin(list(call)))
+            .named("list_users", "List people")
+            .lists::<UserView>()
+            .param::<Role>("role", "Only those of this role.")
+            .param::<String>("text", "Only those whose e-mail begins with this or whose name has it in it.")
+            .param::<bool>("disabled", "Only those who are disabled, or who are not."),
+        Operation::new(Get, ONE, UsersRead, |call| Box::pin(read(call)))
+            .named("read_user", "Read a person")
+            .about::<UserId>()
+            .gives::<UserView>(),
+        Operation::new(Patch, ONE, UsersWrite, |call| Box::pin(update(call)))
+            .named("update_user", "Change a person's name or role, or disable them")
+            .detail("Nobody gives a role above their own, or changes a person above themselves. One OWNER must stay. Whoever is disabled is logged out.")
+            .about::<UserId>()
+            .takes::<UserChange>()
+            .gives::<UserView>()
+            .conditional()
+            .or(ProblemCode::Conflict),
+        Operation::new(Delete, ONE, UsersWrite, |call| Box::pin(remove(call)))
+            .named("remove_user", "Remove a person")
+            .detail("They are logged out; the e-mail may be invited again. One OWNER must stay.")
+            .about::<UserId>()
+            .conditional()
+            .or(ProblemCode::Conflict),
+    ]
+}
+
+/// A person of the organization.
+#[derive(Serialize, ToSchema)]
+#[schema(as = User)]
+struct UserView {
+    id: UserId,
+    email: String,
+    name: String,
+    role: Role,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    last_login_at: Option<Timestamp>,
+    /// Null where they are not disabled.
+    disabled_at: Option<Timestamp>,
+}
+
+impl From<User> for UserView {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id,
+            email: user.email,
+            name: user.name,
+            role: user.role,
+            created_at: user.created_at,
+            updated_at: user.updated_at,
+            last_login_at: user.last_login_at,
+            disabled_at: user.disabled_at,
+        }
+    }
+}
+
+/// What is to be different. What is absent stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct UserChange {
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 200)]
+    name: Option<String>,
+    #[serde(default)]
+    role: Option<Role>,
+    #[serde(default)]
+    disabled: Option<bool>,
+}
+
+impl Body for UserChange {
+    fn check(&self) -> Result<(), BodyError> {
+        self.name
+            .iter()
+            .try_for_each(|name| fields::check_name("name", name))
+    }
+}
+
+async fn list(call: Call) -> Result<Reply, HandlerError> {
+    let page = call.page()?;
+    let filter = UserFilter {
+        role: call.parsed("role")?,
+        text: call.param("text"),
+        disabled: call
+            .parsed::<Flag>("disabled")?
+            .map(|Flag(disabled)| disabled),
+    };
+    let rows = call.tenant().run_tx("list_users", |tx| {
+        Box::pin(users::list(tx, &filter, page.before, page.fetch()))
+    });
+    page.reply(rows.await?, |user| user.id, UserView::from)
+}
+
+async fn read(call: Call) -> Result<Reply, HandlerError> {
+    let id: UserId = call.id()?;
+    let found = call
+        .tenant()
+        .run_tx("read_user", |tx| Box::pin(users::find(tx, id)))
+        .await?;
+    show(found.ok_or_else(Rejection::not_found)?)
+}
+
+fn show(user: User) -> Result<Reply, HandlerError> {
+    let version = user.version;
+    Ok(Reply::ok(&UserView::from(user))?.version(version))
+}
+
+/// A role that the caller may give.
+pub(super) fn check_grant(rank: Role, granted: Role) -> Result<(), Rejection> {
+    if granted <= rank {
+        Ok(())
+    } else {
+        Err(Rejection::new(
+            ProblemCode::Forbidden,
+            "Nobody gives a role above their own.",
+        ))
+    }
+}
+
+/// The caller's rank as it is now: it may have been lowered since the call came. A machine ranks
+/// as the least role that may do what it does.
+async fn rank(tx: &Tx<'_>, call: &Call) -> Result<Role, Error> {
+    match call.actor() {
+        Actor::Machine { .. } => Ok(UsersWrite.least_role()),
+        Actor::Person { user, .. } => {
+            let role = users::find(tx, *user)
+                .await?
+                .filter(|user| user.disabled_at.is_none());
+            let role = role
+                .map(|user| user.role)
+                .filter(|role| role.may(UsersWrite));
+            let gone =
+                || Rejection::new(ProblemCode::Forbidden, "Your role has just been changed.");
+            Ok(role.ok_or_else(gone)?)
+        }
+    }
+}
+
+/// A person, locked, whom the caller may change; and whether they are the last OWNER. Owners are
+/// locked before the person, in one order for all.
+async fn lock(tx: &Tx<'_>, call: &Call, id: UserId) -> Result<(User, Role, bool), Error> {
+    let owners = users::lock_owners(tx).await?;
+    let rank = rank(tx, call).await?;
+    let user = users::lock(tx, id)
+        .await?
+        .ok_or_else(Rejection::not_found)?;
+    call.if_match().check(user.version)?;
+    if user.role > rank {
+        return Err(Rejection::new(
+            ProblemCode::Forbidden,
+            "Nobody changes a person above themselves.",
+        )
+        .into());
+    }
+    Ok((user, rank, owners == [id]))
+}
+
+fn last_owner() -> Rejection {
+    Rejection::conflict("This is the last OWNER. Make somebody else one first.")
+}
+
+async fn update(call: Call) -> Result<Reply, HandlerError> {
+    let id: UserId = call.id()?;
+    let wanted: UserChange = call.json()?;
+    let (call, wanted) = (&call, &wanted);
+    let changed = call
+        .tenant()
+        .run_tx("update_user", |tx| Box::pin(change(tx, call, id, wanted)))
+        .await?;
+    show(changed)
+}
+
+async fn change(tx: &Tx<'_>, call: &Call, id: UserId, wanted: &UserChange) -> Result<User, Error> {
+    let (before, rank, last) = lock(tx, call, id).await?;
+    let mut after = before.clone();
+    after.name = wanted.name.clone().unwrap_or(after.name);
+    if let Some(role) = wanted.role.filter(|role| *role != before.role) {
+        check_grant(rank, role)?;
+        after.role = role;
+    }
+    after.disabled_at = match wanted.disabled {
+        Some(true) => before.disabled_at.or(Some(call.now)),
+        Some(false) => None,
+        None => before.disabled_at,
+    };
+    if last && (after.role != Role::Owner || after.disabled_at.is_some()) {
+        return Err(last_owner().into());
+    }
+    if (&after.name, after.role, after.disabled_at)
+        == (&before.name, before.role, before.disabled_at)
+    {
+        return Ok(before);
+    }
+    after.version += 1;
+    after.updated_at = call.now;
+    users::update(tx, &after, call.now).await?;
+    if after.disabled_at.is_some() {
+        sessions::end_all(tx, id, None, Why::Disabled, call.now).await?;
+    }
+    let facts =
+        |user: &User| json!({ "id": id, "role": user.role, "disabled_at": user.disabled_at });
+    let mut event = audit::Event::new(call.origin(), "user.updated")
+        .before(&facts(&before))
+        .after(&facts(&after));
+    if after.name != before.name {
+        event = event.personal(
+            id,
+            json!({ "before": { "name": before.name }, "after": { "name": after.name } }),
+        );
+    }
+    audit::write(tx, &id, &event).await?;
+    Ok(after)
+}
+
+async fn remove(call: Call) -> Result<Reply, HandlerError> {
+    let id: UserId = call.id()?;
+    let call = &call;
+    call.tenant()
+        .run_tx("remove_user", |tx| {
+            Box::pin(async move {
+                let (user, _, last) = lock(tx, call, id).await?;
+                if last {
+                    return Err(last_owner().into());
+                }
+                users::remove(tx, id, call.now).await?;
+                sessions::end_all(tx, id, None, Why::Removed, call.now).await?;
+                let event = audit::Event::new(call.origin(), "user.removed");
+                let event = event.before(&json!({ "id": id, "role": user.role }));
+                audit::write(tx, &id, &event).await
+            })
+        })
+        .await?;
+    Ok(Reply::no_content())
+}

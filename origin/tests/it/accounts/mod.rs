@@ -1,0 +1,13 @@
+//! The account API, through the real router, as licet_app.
+
+mod access;
+mod audit;
+mod auth;
+mod conventions;
+mod documentation;
+mod feature_sets;
+mod people;
+mod policies;
+mod products;
+mod projects;
+mod shared;

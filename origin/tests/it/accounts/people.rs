@@ -1,0 +1,393 @@
+//! People, their roles, invitations and quotas.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Bed,
+    account::{Caller, PASSWORD, Person},
+    sql::connect,
+};
+
+const USERS: &str = "/api/v1/users";
+const INVITATIONS: &str = "/api/v1/invitations";
+const ACCEPT: &str = "/api/v1/auth/accept-invitation";
+
+impl Bed {
+    /// Has somebody of this role join the organization of `owner`.
+    pub async fn join(&self, owner: &Person, role: &str) -> Person {
+        let email = format!(
+            "{}-{}@x.test",
+            role.to_lowercase(),
+            &crate::support::edge::unique()[..8].to_lowercase()
+        );
+        let invitation = json!({ "email": email, "role": role });
+        let made = self
+            .post(&owner.caller, INVITATIONS, &invitation)
+            .await
+            .json(201);
+        let acceptance = json!({ "token": made["token"], "name": role, "password": PASSWORD });
+        let session = self.open(Method::POST, ACCEPT, &acceptance).await.json(201);
+        Person::of(&session, &email, &owner.slug)
+    }
+}
+
+fn user(person: &Person) -> String {
+    format!("{USERS}/{}", person.id)
+}
+
+#[tokio::test]
+async fn an_invitation_is_good_once_and_until_it_ends() {
+    let bed = Bed::new();
+    let owner = bed.sign_up("alpha").await;
+    let invite = |email: &'static str| {
+        let (bed, caller) = (&bed, &owner.caller);
+        async move {
+            bed.post(
+                caller,
+                INVITATIONS,
+                &json!({ "email": email, "role": "MEMBER" }),
+            )
+            .await
+        }
+    };
+    let accept = |token: Value| {
+        let bed = &bed;
+        async move {
+            let body = json!({ "token": token, "name": "Grace", "password": PASSWORD });
+            bed.open(Method::POST, ACCEPT, &body).await
+        }
+    };
+    let first = invite("grace@x.test").await.json(201);
+    let second = invite("Grace@X.test").await.json(201);
+    assert_eq!(
+        accept(first["token"].clone()).await.refused(404),
+        "NOT_FOUND"
+    );
+    let session = accept(second["token"].clone()).await.json(201);
+    accept(second["token"].clone()).await.refused(404);
+    accept(json!("licet_iv_nonsense")).await.refused(404);
+    assert_eq!(invite("grace@x.test").await.refused(409), "CONFLICT");
+    let grace = Person::of(&session, "grace@x.test", "alpha");
+    let me = bed.get(&grace.caller, "/api/v1/auth/me").await.json(200);
+    assert_eq!(
+        (&me["role"], &me["email"]),
+        (&json!("MEMBER"), &json!("grace@x.test"))
+    );
+
+    let revoked = invite("b@x.test").await.json(201);
+    let one = format!("{INVITATIONS}/{}", revoked["id"].as_str().unwrap());
+    bed.delete(&owner.caller, &one).await.empty(204);
+    accept(revoked["token"].clone()).await.refused(404);
+
+    let old = invite("c@x.test").await.json(201);
+    bed.database
+        .admin("UPDATE licet.invitations SET expires_at = now() - interval '1 second' WHERE email = 'c@x.test'");
+    accept(old["token"].clone()).await.refused(404);
+    let open = bed.get(&owner.caller, INVITATIONS).await.json(200);
+    assert_eq!(open["data"], json!([]));
+    let all = bed
+        .get(&owner.caller, &format!("{INVITATIONS}?closed=true"))
+        .await
+        .json(200);
+    assert_eq!(all["data"].as_array().unwrap().len(), 4);
+    assert!(!all.to_string().contains("licet_iv_"));
+}
+
+#[tokio::test]
+async fn eight_who_accept_one_invitation_are_one_person() {
+    let bed = Bed::new();
+    let owner = bed.sign_up("alpha").await;
+    let made = bed
+        .post(
+            &owner.caller,
+            INVITATIONS,
+            &json!({ "email": "g@x.test", "role": "GUEST" }),
+        )
+        .await
+        .json(201);
+    let body = json!({ "token": made["token"], "name": "G", "password": PASSWORD });
+    let all = (0..8).map(|_| bed.open(Method::POST, ACCEPT, &body));
+    let replies = futures_util::future::join_all(all).await;
+    assert_eq!(
+        replies
+            .iter()
+            .filter(|reply| reply.status.as_u16() == 201)
+            .count(),
+        1
+    );
+    assert!(
+        replies
+            .iter()
+            .all(|reply| matches!(reply.status.as_u16(), 201 | 404))
+    );
+}
+
+#[tokio::test]
+async fn the_plan_limits_how_many_people_there_are() {
+    let bed = Bed::new();
+    let owner = bed.sign_up("alpha").await;
+    let invite = |n: usize| {
+        let (bed, caller) = (&bed, &owner.caller);
+        async move {
+            let body = json!({ "email": format!("g{n}@x.test"), "role": "GUEST" });
+            bed.post(caller, INVITATIONS, &body).await
+        }
+    };
+    let mut tokens = Vec::new();
+    for n in 0..8 {
+        tokens.push(invite(n).await.json(201)["token"].clone());
+    }
+    // FREE allows five; the owner is one. All eight count at the same moment, or would without the
+    // lock that they wait for; four get in.
+    let bodies: Vec<_> = tokens
+        .iter()
+        .map(|token| json!({ "token": token, "name": "G", "password": PASSWORD }))
+        .collect();
+    let all = bodies
+        .iter()
+        .map(|body| bed.open(Method::POST, ACCEPT, body));
+    let holder = connect(&bed.database.admin_url()).await;
+    holder
+        .batch_execute("BEGIN; SELECT FROM licet.organizations FOR NO KEY UPDATE")
+        .await
+        .unwrap();
+    // Not the holder: a transaction sees one state of this view.
+    let watcher = connect(&bed.database.admin_url()).await;
+    let release = async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let patience = Duration::from_secs(30);
+        let eight = tokio::time::timeout(patience, async {
+            while watcher
+                .query_one(waiting, &[])
+                .await
+                .unwrap()
+                .get::<_, i64>(0)
+                < 8
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        eight
+            .await
+            .expect("eight who wait for the organization's row");
+        holder.batch_execute("COMMIT").await.unwrap();
+    };
+    let (replies, ()) =
+        futures_util::future::join(futures_util::future::join_all(all), release).await;
+    let (joined, refused): (Vec<_>, Vec<_>) = replies
+        .iter()
+        .partition(|reply| reply.status.as_u16() == 201);
+    assert_eq!(joined.len(), 4);
+    assert!(
+        refused
+            .iter()
+            .all(|reply| reply.refused(403) == "QUOTA_EXCEEDED")
+    );
+    assert_eq!(invite(9).await.refused(403), "QUOTA_EXCEEDED");
+}
+
+#[tokio::test]
+async fn nobody_reaches_above_themselves() {
+    let bed = Bed::new();
+    let owner = bed.sign_up("alpha").await;
+    let admin = bed.join(&owner, "ADMIN").await;
+    let member = bed.join(&owner, "MEMBER").await;
+    let invitation = json!({ "email": "o@x.test", "role": "OWNER" });
+    assert_eq!(
+        bed.post(&admin.caller, INVITATIONS, &invitation)
+            .await
+            .refused(403),
+        "FORBIDDEN"
+    );
+    let owner_role = json!({ "role": "OWNER" });
+    assert_eq!(
+        bed.patch(&admin.caller, &user(&member), &owner_role)
+            .await
+            .refused(403),
+        "FORBIDDEN"
+    );
+    assert_eq!(
+        bed.patch(&admin.caller, &user(&admin), &owner_role)
+            .await
+            .refused(403),
+        "FORBIDDEN"
+    );
+    for body in [
+        json!({ "role": "GUEST" }),
+        json!({ "disabled": true }),
+        json!({ "name": "x" }),
+    ] {
+        assert_eq!(
+            bed.patch(&admin.caller, &user(&owner), &body)
+                .await
+                .refused(403),
+            "FORBIDDEN"
+        );
+    }
+    assert_eq!(
+        bed.delete(&admin.caller, &user(&owner)).await.refused(403),
+        "FORBIDDEN"
+    );
+    // A key that may manage people ranks as an ADMIN.
+    let key = json!({ "name": "hr", "scopes": ["users:write", "users:read"] });
+    let key = bed
+        .post(&owner.caller, "/api/v1/api-keys", &key)
+        .await
+        .json(201);
+    let machine = Caller {
+        bearer: key["secret"].as_str().unwrap().into(),
+    };
+    assert_eq!(
+        bed.patch(&machine, &user(&member), &owner_role)
+            .await
+            .refused(403),
+        "FORBIDDEN"
+    );
+    bed.patch(&machine, &user(&member), &json!({ "role": "ADMIN" }))
+        .await
+        .json(200);
+}
+
+#[tokio::test]
+async fn a_role_counts_from_the_next_call_on() {
+    let bed = Bed::new();
+    let owner = bed.sign_up("alpha").await;
+    let admin = bed.join(&owner, "ADMIN").await;
+    bed.get(&admin.caller, "/api/v1/api-keys").await.json(200);
+    bed.patch(&owner.caller, &user(&admin), &json!({ "role": "GUEST" }))
+        .await
+        .json(200);
+    assert_eq!(
+        bed.get(&admin.caller, "/api/v1/api-keys")
+            .await
+            .refused(403),
+        "FORBIDDEN"
+    );
+    bed.patch(&owner.caller, &user(&admin), &json!({ "disabled": true }))
+        .await
+        .json(200);
+    assert_eq!(
+        bed.get(&admin.caller, "/api/v1/products")
+            .await
+            .refused(401),
+        "UNAUTHORIZED"
+    );
+    bed.renew(&admin.refresh).await.refused(401);
+    // Enabled again, they must log in again.
+    bed.patch(&owner.caller, &user(&admin), &json!({ "disabled": false }))
+        .await
+        .json(200);
+    bed.get(&admin.caller, "/api/v1/products")
+        .await
+        .refused(401);
+    bed.log_in(&admin.email, PASSWORD, "alpha").await.json(200);
+}
+
+#[tokio::test]
+async fn whoever_is_removed_is_gone_and_may_be_invited_again() {
+    let bed = Bed::new();
+    let owner = bed.sign_up("alpha").await;
+    let member = bed.join(&owner, "MEMBER").await;
+    let reply = bed.get(&owner.caller, &user(&member)).await;
+    let etag = reply.header("etag").to_owned();
+    bed.patch(&owner.caller, &user(&member), &json!({ "name": "M" }))
+        .await
+        .json(200);
+    let stale = [("if-match", etag.as_str())];
+    let reply = bed
+        .ask_with(&owner.caller, Method::DELETE, &user(&member), None, &stale)
+        .await;
+    assert_eq!(reply.refused(412), "PRECONDITION_FAILED");
+    bed.delete(&owner.caller, &user(&member)).await.empty(204);
+    bed.get(&owner.caller, &user(&member)).await.refused(404);
+    bed.get(&member.caller, "/api/v1/products")
+        .await
+        .refused(401);
+    bed.log_in(&member.email, PASSWORD, "alpha")
+        .await
+        .refused(401);
+    let again = json!({ "email": member.email, "role": "GUEST" });
+    bed.post(&owner.caller, INVITATIONS, &again).await.json(201);
+    let list = bed
+        .get(&owner.caller, &format!("{USERS}?role=MEMBER"))
+        .await
+        .json(200);
+    assert_eq!(list["data"], json!([]));
+}
+
+/// Sixteen owners, each of whom demotes, disables or removes somebody, all at once, round after
+/// round: one is always left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_owner_stays_whatever_happens_at_once() {
+    let bed = Bed::new();
+    let owner = bed.sign_up("alpha").await;
+    bed.database
+        .admin("UPDATE licet.organizations SET max_users = 100");
+    let mut owners = vec![owner.clone()];
+    for _ in 1..16 {
+        owners.push(bed.join(&owner, "OWNER").await);
+    }
+    let attack = |n: usize| {
+        let (bed, by, at) = (&bed, &owners[n], &owners[(n + 1) % 16]);
+        async move {
+            match n % 3 {
+                0 => {
+                    bed.patch(&by.caller, &user(at), &json!({ "role": "MEMBER" }))
+                        .await
+                }
+                1 => {
+                    bed.patch(&by.caller, &user(at), &json!({ "disabled": true }))
+                        .await
+                }
+                _ => bed.delete(&by.caller, &user(at)).await,
+            }
+        }
+    };
+    let replies = futures_util::future::join_all((0..16).map(attack)).await;
+    for reply in &replies {
+        assert!(
+            matches!(reply.status.as_u16(), 200 | 204 | 401 | 403 | 409),
+            "{}",
+            reply.text()
+        );
+    }
+    let left = bed.database.admin("SELECT count(*) FROM licet.users WHERE role = 'OWNER' AND disabled_at IS NULL AND deleted_at IS NULL");
+    assert_ne!(left[0][0].as_deref(), Some("0"));
+
+    // And alone, themselves.
+    let alone = bed.sign_up("beta").await;
+    for (method, body) in [
+        (Method::PATCH, Some(json!({ "role": "ADMIN" }))),
+        (Method::PATCH, Some(json!({ "disabled": true }))),
+        (Method::DELETE, None),
+    ] {
+        let reply = bed
+            .ask_with(&alone.caller, method, &user(&alone), body.as_ref(), &[])
+            .await;
+        assert_eq!(reply.refused(409), "CONFLICT");
+    }
+    // Sixteen times the same, at once, with two owners who demote each other.
+    let second = bed.join(&alone, "OWNER").await;
+    let all = (0..16).map(|n| {
+        let (by, at) = if n % 2 == 0 {
+            (&alone, &second)
+        } else {
+            (&second, &alone)
+        };
+        let bed = &bed;
+        async move {
+            bed.patch(&by.caller, &user(at), &json!({ "role": "GUEST" }))
+                .await
+        }
+    });
+    futures_util::future::join_all(all).await;
+    let left = bed.database.admin(
+        "SELECT count(*) FROM licet.users u JOIN licet.organizations o USING (org_id)
+         WHERE o.slug = 'beta' AND u.role = 'OWNER' AND u.disabled_at IS NULL AND u.deleted_at IS NULL"
+    );
+    assert_eq!(left[0][0].as_deref(), Some("1"));
+}
