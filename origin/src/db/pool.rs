@@ -3,10 +3,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use tokio_postgres::NoTls;
 
 use super::{Error, directory::Directory};
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, postgres::{Server, tls_refusal}};
 
 /// How the database is used.
 #[derive(Clone, Debug)]
@@ -52,11 +51,11 @@ impl Database {
     /// # Errors
     /// A sentence, should the settings not make a pool.
     pub fn new(
-        config: &tokio_postgres::Config,
+        server: &Server,
         settings: &DatabaseSettings,
         metrics: Arc<Metrics>,
     ) -> Result<Self, String> {
-        let mut config = config.clone();
+        let (mut config, tls) = server.parts();
         let options = session_options(config.get_options(), settings);
         config
             .options(options)
@@ -66,7 +65,7 @@ impl Database {
             .keepalives_idle(Duration::from_secs(30));
         let manager = Manager::from_config(
             config,
-            NoTls,
+            tls,
             ManagerConfig {
                 recycling_method: RecyclingMethod::Fast,
             },
@@ -87,10 +86,7 @@ impl Database {
     }
 
     pub(super) async fn connection(&self) -> Result<Object, Error> {
-        self.pool
-            .get()
-            .await
-            .map_err(|error| Error::NoConnection(sentence(&error)))
+        self.pool.get().await.map_err(|error| no_connection(&error))
     }
 
     /// Connections that exist, and those of them that are idle.
@@ -101,10 +97,13 @@ impl Database {
     }
 }
 
-fn sentence(error: &deadpool_postgres::PoolError) -> String {
+fn no_connection(error: &deadpool_postgres::PoolError) -> Error {
     match error {
-        deadpool_postgres::PoolError::Backend(error) => super::describe(error),
-        other => other.to_string(),
+        deadpool_postgres::PoolError::Backend(error) => match tls_refusal(error) {
+            Some(why) => Error::Untrusted(why),
+            None => Error::NoConnection(super::describe(error)),
+        },
+        other => Error::NoConnection(other.to_string()),
     }
 }
 
