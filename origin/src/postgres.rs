@@ -84,10 +84,7 @@ impl Server {
     ///
     /// # Errors
     /// [`UrlError`], also for a parameter that would not be honoured.
-    pub fn read(
-        url: &str,
-        environment: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, UrlError> {
+    pub fn read(url: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, UrlError> {
         let (rest, parameters) = Parameters::take(url, environment)?;
         let mut config: Config = rest.parse().map_err(|_| UrlError::form())?;
         if config.get_hosts().is_empty() || config.get_user().is_none() {
@@ -97,6 +94,16 @@ impl Server {
         }
         let place = Place::of(&config);
         let mode = mode::decide(&parameters, place)?;
+        let a_socket = |(position, host): (usize, &Host)| {
+            matches!(host, Host::Unix(_)) && config.get_hostaddrs().get(position).is_none()
+        };
+        if mode.on_the_wire() == SslMode::Require
+            && config.get_hosts().iter().enumerate().any(a_socket)
+        {
+            return Err(UrlError::new(format!(
+                "has sslmode={mode} for hosts of which one is a Unix socket, where Postgres speaks no TLS: leave one or the other out"
+            )));
+        }
         let tls = verifier::connector(&parameters, mode)?;
         config
             .ssl_mode(mode.on_the_wire())
@@ -266,8 +273,14 @@ mod tests {
         let weak = &[("PGSSLMODE", "disable")];
         assert_eq!(mode("db.test", "", weak), "disable");
         assert_eq!(mode("db.test", "?sslmode=verify-full", weak), "verify-full");
-        assert_eq!(mode("db.test", "?sslmode=require", &[("PGSSLMODE", "")]), "require");
-        assert_eq!(mode("127.0.0.1", "", &[("PGSSLMODE", "require")]), "require");
+        assert_eq!(
+            mode("db.test", "?sslmode=require", &[("PGSSLMODE", "")]),
+            "require"
+        );
+        assert_eq!(
+            mode("127.0.0.1", "", &[("PGSSLMODE", "require")]),
+            "require"
+        );
         // As in libpq, which speaks no TLS there.
         let socket = "%2Frun%2Fpostgresql";
         assert_eq!(mode(socket, "", &[("PGSSLMODE", "verify-full")]), "disable");
@@ -288,16 +301,44 @@ mod tests {
         for (host, query, sentence) in [
             ("db.test", "?sslmode=allow", "sslmode=allow"),
             ("db.test", "?sslmode=verify_full", "sslmode=verify_full"),
-            ("db.test", "?sslmode=require&sslmode=disable", "sslmode twice"),
+            (
+                "db.test",
+                "?sslmode=require&sslmode=disable",
+                "sslmode twice",
+            ),
             ("db.test", "?sslcrl=/x", "sslcrl, which is not supported"),
-            ("db.test", "?sslpassword=hush", "sslpassword, which is not supported"),
-            ("db.test", "?sslmod=require", "sslmod, which is no parameter"),
+            (
+                "db.test",
+                "?sslpassword=hush",
+                "sslpassword, which is not supported",
+            ),
+            (
+                "db.test",
+                "?sslmod=require",
+                "sslmod, which is no parameter",
+            ),
             ("db.test", "?sslmode", "can't be read"),
             ("db.test", "?sslmode=verify-ca", "needs sslrootcert"),
-            ("db.test", "?sslmode=verify-ca&sslrootcert=system", "sslrootcert=system"),
-            ("db.test", "?sslmode=require&sslrootcert=system", "sslrootcert=system"),
-            ("db.test", "?sslmode=disable&sslrootcert=/ca.pem", "sslrootcert"),
-            ("db.test", "?sslmode=prefer&sslrootcert=/ca.pem", "sslrootcert"),
+            (
+                "db.test",
+                "?sslmode=verify-ca&sslrootcert=system",
+                "sslrootcert=system",
+            ),
+            (
+                "db.test",
+                "?sslmode=require&sslrootcert=system",
+                "sslrootcert=system",
+            ),
+            (
+                "db.test",
+                "?sslmode=disable&sslrootcert=/ca.pem",
+                "sslrootcert",
+            ),
+            (
+                "db.test",
+                "?sslmode=prefer&sslrootcert=/ca.pem",
+                "sslrootcert",
+            ),
             ("db.test", "?sslrootcert=/no/such/file", "/no/such/file"),
             ("db.test", "?sslcert=/no/such/file", "sslkey"),
             ("db.test", "?sslcert=/no/such&sslkey=/no/such", "/no/such"),
@@ -315,7 +356,9 @@ mod tests {
             let text = read("db.test", "", &[(name, "x")]).unwrap_err();
             assert!(text.contains(name), "{text}");
         }
-        let text = "host=db.test user=a password=hush".parse::<Server>().unwrap_err();
+        let text = "host=db.test user=a password=hush"
+            .parse::<Server>()
+            .unwrap_err();
         assert!(text.to_string().contains("must be a URL"), "{text}");
     }
 

@@ -148,10 +148,7 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
             Error::Other(fault) => fault,
-            Error::NoConnection(_)
-            | Error::Untrusted(_)
-            | Error::Changed
-            | Error::KeyInFlight => {
+            Error::NoConnection(_) | Error::Untrusted(_) | Error::Changed | Error::KeyInFlight => {
                 Self::unavailable("the database", error)
             }
             Error::Statement(_)

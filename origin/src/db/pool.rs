@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 
 use super::{Error, directory::Directory};
-use crate::{metrics::Metrics, postgres::{Server, tls_refusal}};
+use crate::{
+    metrics::Metrics,
+    postgres::{Server, tls_refusal},
+};
 
 /// How the database is used.
 #[derive(Clone, Debug)]

@@ -50,8 +50,8 @@ pub(super) fn chain(path: &str) -> Result<Vec<CertificateDer<'static>>, String> 
 
 /// A private key, which nobody else may be able to read.
 pub(super) fn key(path: &str) -> Result<PrivateKeyDer<'static>, String> {
-    let about = fs::metadata(Path::new(path))
-        .map_err(|error| format!("which can't be read: {error}"))?;
+    let about =
+        fs::metadata(Path::new(path)).map_err(|error| format!("which can't be read: {error}"))?;
     // libpq's rule: root may lend a key to a group.
     let forbidden = if about.uid() == 0 { 0o037 } else { 0o077 };
     if about.mode() & forbidden != 0 {

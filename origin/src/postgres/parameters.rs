@@ -146,9 +146,7 @@ impl Parameters {
             let place = said.variable.map(|name| format!(" ({name})"));
             (said.value.as_str(), place.unwrap_or_default())
         });
-        UrlError::new(format!(
-            "has {name}={value}{place}: it must be {allowed}"
-        ))
+        UrlError::new(format!("has {name}={value}{place}: it must be {allowed}"))
     }
 }
 

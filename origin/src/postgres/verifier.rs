@@ -105,7 +105,9 @@ pub(super) fn connector(parameters: &Parameters, mode: Mode) -> Result<Tls, UrlE
         .with_custom_certificate_verifier(verifier);
     let mut config = match client_certificate(parameters, mode)? {
         Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| {
-            UrlError::new(format!("has an sslcert and an sslkey that don't go together: {error}"))
+            UrlError::new(format!(
+                "has an sslcert and an sslkey that don't go together: {error}"
+            ))
         })?,
         None => builder.with_no_client_auth(),
     };
@@ -115,9 +117,7 @@ pub(super) fn connector(parameters: &Parameters, mode: Mode) -> Result<Tls, UrlE
     Ok(Tls::new(config))
 }
 
-fn versions(
-    parameters: &Parameters,
-) -> Result<Vec<&'static SupportedProtocolVersion>, UrlError> {
+fn versions(parameters: &Parameters) -> Result<Vec<&'static SupportedProtocolVersion>, UrlError> {
     match parameters.value("ssl_min_protocol_version") {
         None | Some("TLSv1.2") => Ok(vec![&TLS13, &TLS12]),
         Some("TLSv1.3") => Ok(vec![&TLS13]),
@@ -155,9 +155,7 @@ fn client_certificate(
             )),
         };
     }
-    let wrong = |name, path| {
-        move |why: String| UrlError::new(format!("has {name}={path}, {why}"))
-    };
+    let wrong = |name, path| move |why: String| UrlError::new(format!("has {name}={path}, {why}"));
     Ok(Some((
         certificates::chain(cert).map_err(wrong("sslcert", cert))?,
         certificates::key(key).map_err(wrong("sslkey", key))?,
