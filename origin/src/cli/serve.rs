@@ -185,6 +185,13 @@ impl Serve {
         if let Some(warning) = server.warning() {
             tracing::warn!("{DATABASE_URL} has {warning}");
         }
+        let lost = state.1.lost_settings().await?;
+        if !lost.is_empty() {
+            tracing::warn!(
+                "a pooler ignores the settings of our connections: run {}, and let it connect anew",
+                lost.join("; ")
+            );
+        }
         let address = listener.local_addr().map_err(CliError::failed)?;
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
         let limits = Limits {

@@ -12,7 +12,10 @@ use std::{
 };
 
 use axum::http::Method;
-use licet_origin::db::DatabaseSettings;
+use licet_origin::{
+    db::{Database, DatabaseSettings},
+    metrics::Metrics,
+};
 use serde_json::{Value, json};
 use xtask::postgres::{PgBouncer, PgBouncerBinary};
 
@@ -165,7 +168,7 @@ async fn client(scene: Arc<Scene>, number: usize) {
     for round in 0..ROUNDS {
         let tenant = &scene.tenants[(number + round) % TENANTS];
         let name = format!("{}-{number}-{round}", tenant.seeded.slug);
-        activate(&scene, tenant, &name, (number + round) % 3 == 0).await;
+        activate(&scene, tenant, &name, (number + round).is_multiple_of(3)).await;
         let mine = list(&scene, tenant, "/api/v1/activations?limit=100").await;
         own_rows_alone(tenant, &mine);
         if round % 4 == number % 4 {
@@ -304,4 +307,32 @@ fn commands_and_the_checks_at_the_start_work_through_it() {
         .end();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("is a superuser"), "{}", ended.stderr);
+}
+
+/// PgBouncer is told to ignore `options`, and timeouts are among them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_that_did_not_arrive_are_noticed() {
+    let Some(binary) = installed() else { return };
+    let database = TestDatabase::in_new_cluster();
+    database.command(&["migrate"]).succeed();
+    let lost = async |url: String| {
+        let server = url.parse().unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let pool = Database::new(&server, &DatabaseSettings::default(), metrics);
+        pool.unwrap().lost_settings().await.unwrap()
+    };
+    let none: [String; 0] = [];
+    assert_eq!(lost(database.app_url()).await, none);
+    let bouncer = in_front_of(&database, &binary, &[]);
+    let statements = lost(bouncer.url(database.cluster(), &database.app_url())).await;
+    let timeout = r#"ALTER ROLE "licet_app" SET statement_timeout = '5000'"#;
+    assert_eq!(statements.len(), 6, "{statements:?}");
+    assert_eq!(statements[0], timeout);
+    drop(bouncer);
+    for statement in statements {
+        database.admin(&statement);
+    }
+    let bouncer = in_front_of(&database, &binary, &[]);
+    let url = bouncer.url(database.cluster(), &database.app_url());
+    assert_eq!(lost(url).await, none);
 }

@@ -49,7 +49,7 @@ impl Authority {
 
     /// For a server of these names.
     pub fn server(&self, names: &[&str]) -> Identity {
-        self.sign(server(names))
+        self.sign(&server(names))
     }
 
     /// One that was good until the year 2001.
@@ -57,7 +57,7 @@ impl Authority {
         let mut params = server(names);
         params.not_before = date_time_ymd(2000, 1, 1);
         params.not_after = date_time_ymd(2001, 1, 1);
-        self.sign(params)
+        self.sign(&params)
     }
 
     /// For a client of this name.
@@ -65,10 +65,10 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.sign(params)
+        self.sign(&params)
     }
 
-    fn sign(&self, params: CertificateParams) -> Identity {
+    fn sign(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Identity {
