@@ -179,10 +179,10 @@ pub(crate) async fn check_quota(tx: &Tx<'_>, profile: &Profile) -> Result<(), Er
         )
         .await?;
     let count: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
-    if count < i64::from(profile.max_users) {
+    if count < i64::from(profile.quotas.max_users) {
         return Ok(());
     }
-    let detail = format!("Your plan allows {} people.", profile.max_users);
+    let detail = format!("Your plan allows {} people.", profile.quotas.max_users);
     Err(Rejection::new(ProblemCode::QuotaExceeded, detail).into())
 }
 
@@ -298,8 +298,10 @@ pub(crate) struct Login {
 pub(crate) async fn login(tx: &Tx<'_>, id: UserId) -> Result<Option<Login>, Error> {
     let row = tx
         .query_opt(
-            "SELECT password_hash FROM licet.users
-             WHERE org_id = $1 AND id = $2 AND disabled_at IS NULL AND deleted_at IS NULL",
+            "SELECT u.password_hash FROM licet.users u
+             JOIN licet.organizations o ON o.org_id = u.org_id
+             WHERE u.org_id = $1 AND u.id = $2 AND u.disabled_at IS NULL AND u.deleted_at IS NULL
+                 AND o.closed_at IS NULL",
             &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
         )
         .await?;
