@@ -77,17 +77,21 @@ pub(crate) struct NewUser<'a> {
     pub(crate) password_hash: &'a str,
 }
 
-/// Has a person join; false when the organization knows the e-mail already.
-pub(crate) async fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> Result<bool, Error> {
+/// Lets an e-mail log in as a person; false when the organization knows the e-mail already.
+async fn enter(tx: &Tx<'_>, email: &str, id: UserId) -> Result<bool, Error> {
     let entered = tx
         .query_opt(
             "SELECT licet.enter_login($1, $2)",
-            &[(&user.email, Type::TEXT), (&user.id.uuid(), Type::UUID)],
+            &[(&email, Type::TEXT), (&id.uuid(), Type::UUID)],
         )
         .await?;
-    match entered {
-        Some(row) if row.try_get(0)? => {}
-        _ => return Ok(false),
+    entered.map_or(Ok(false), |row| Ok(row.try_get(0)?))
+}
+
+/// Has a person join; false when the organization knows the e-mail already.
+pub(crate) async fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> Result<bool, Error> {
+    if !enter(tx, user.email, user.id).await? {
+        return Ok(false);
     }
     tx.execute(
         "INSERT INTO licet.users (org_id, id, email, name, role, password_hash)
@@ -265,15 +269,8 @@ pub(crate) async fn lock_removed(tx: &Tx<'_>, id: UserId) -> Result<Option<User>
 
 /// Undoes a removal; false when somebody else of the organization has the e-mail by now.
 pub(crate) async fn restore(tx: &Tx<'_>, user: &User, now: Timestamp) -> Result<bool, Error> {
-    let entered = tx
-        .query_opt(
-            "SELECT licet.enter_login($1, $2)",
-            &[(&user.email, Type::TEXT), (&user.id.uuid(), Type::UUID)],
-        )
-        .await?;
-    match entered {
-        Some(row) if row.try_get(0)? => {}
-        _ => return Ok(false),
+    if !enter(tx, &user.email, user.id).await? {
+        return Ok(false);
     }
     tx.execute(
         "UPDATE licet.users SET deleted_at = NULL, updated_at = $3, version = version + 1
