@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use licet_shared::{
-    id::{OrgId, UserId},
+    id::{LicenseId, OrgId, UserId},
     problem::ProblemCode,
     time::Timestamp,
 };
@@ -25,6 +25,8 @@ pub(crate) struct User {
     pub(crate) email: String,
     pub(crate) name: String,
     pub(crate) role: Role,
+    /// The license that they are to use.
+    pub(crate) license: Option<LicenseId>,
     pub(crate) version: i32,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
@@ -38,7 +40,7 @@ macro_rules! columns {
     ($rest:literal) => {
         concat!(
             "SELECT id, email, name, role, version, created_at, updated_at, last_login_at,
-                 disabled_at, deleted_at FROM licet.users ",
+                 disabled_at, deleted_at, license_id FROM licet.users ",
             $rest
         )
     };
@@ -65,6 +67,9 @@ fn user(row: &Row) -> Result<User, Error> {
         last_login_at: time(7)?,
         disabled_at: time(8)?,
         deleted_at: time(9)?,
+        license: row
+            .try_get::<_, Option<Uuid>>(10)?
+            .map(LicenseId::from_uuid),
     })
 }
 
@@ -217,11 +222,14 @@ pub(crate) async fn lock_owners(tx: &Tx<'_>) -> Result<Vec<UserId>, Error> {
         .collect()
 }
 
-/// Writes name, role and whether disabled as they now stand, and counts the version up.
+/// Writes name, role, license and whether disabled as they now stand, and counts the version up.
+///
+/// # Errors
+/// Violates `users_license_fkey` when there is no such license.
 pub(crate) async fn update(tx: &Tx<'_>, user: &User, now: Timestamp) -> Result<(), Error> {
     tx.execute(
         "UPDATE licet.users SET name = $3, role = $4, disabled_at = $5, updated_at = $6,
-             version = version + 1
+             license_id = $7, version = version + 1
          WHERE org_id = $1 AND id = $2",
         &[
             (&tx.org(), Type::UUID),
@@ -230,6 +238,7 @@ pub(crate) async fn update(tx: &Tx<'_>, user: &User, now: Timestamp) -> Result<(
             (&user.role.as_str(), Type::TEXT),
             (&user.disabled_at.map(system_time), Type::TIMESTAMPTZ),
             (&system_time(now), Type::TIMESTAMPTZ),
+            (&user.license.map(RowId::uuid), Type::UUID),
         ],
     )
     .await?;
