@@ -44,6 +44,11 @@ impl Directory {
 }
 
 impl Database {
+    /// Whether a tag's organization is known without a question.
+    pub(crate) fn remembers(&self, tag: OrgTag) -> bool {
+        self.directory.known(tag).is_some()
+    }
+
     pub(super) async fn org_by_tag(&self, tag: OrgTag) -> Result<Option<OrgId>, Error> {
         if let Some(org) = self.directory.known(tag) {
             return Ok(Some(org));
