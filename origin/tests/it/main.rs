@@ -20,6 +20,7 @@ mod licenses;
 mod limits;
 mod load;
 mod migrations;
+mod plans;
 mod process;
 mod restore;
 mod round_trips;
