@@ -35,7 +35,11 @@ pub(crate) struct Signing {
 }
 
 /// So many requests, the items in turn.
-pub(crate) fn texts(items: &[Item], count: usize, signing: Option<&Signing>) -> Result<Vec<Vec<u8>>> {
+pub(crate) fn texts(
+    items: &[Item],
+    count: usize,
+    signing: Option<&Signing>,
+) -> Result<Vec<Vec<u8>>> {
     let signer = signing.map(Signing::signer).transpose()?;
     let run = random_text()?;
     (0..count)

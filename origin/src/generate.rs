@@ -52,7 +52,11 @@ impl Plan {
             .map(|number| {
                 weight += 1.0 / f64::from(number + 1);
                 // Rounded together, so that all add up.
-                let part = if number + 1 == self.orgs { 1.0 } else { weight / all };
+                let part = if number + 1 == self.orgs {
+                    1.0
+                } else {
+                    weight / all
+                };
                 let licenses = up_to(self.licenses, part);
                 let until = (licenses, activations(licenses));
                 let share = Share {
@@ -87,7 +91,8 @@ mod tests {
 
     #[test]
     fn shares_add_up_and_are_uneven() {
-        for (orgs, licenses, activations) in [(1, 5, 3), (7, 3, 0), (10_000, 1_000_000, 1_200_000)] {
+        for (orgs, licenses, activations) in [(1, 5, 3), (7, 3, 0), (10_000, 1_000_000, 1_200_000)]
+        {
             let plan = Plan {
                 seed: 1,
                 orgs,

@@ -32,7 +32,12 @@ pub(super) struct Seed {
     #[command(flatten)]
     master_key: MasterKeyArgs,
     /// The organization's slug
-    #[arg(long, default_value = "demo", value_name = "SLUG", conflicts_with = "orgs")]
+    #[arg(
+        long,
+        default_value = "demo",
+        value_name = "SLUG",
+        conflicts_with = "orgs"
+    )]
     org: String,
     /// Devices that the new license may be active on; the policy says 5
     #[arg(long, value_name = "N", value_parser = max_activations(), conflicts_with = "orgs")]

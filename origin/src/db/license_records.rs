@@ -69,7 +69,8 @@ fn record(row: &Row) -> Result<LicenseRecord, Error> {
 
 /// Begins with the ids, so that the planner looks each up instead of walking all licenses in their
 /// order.
-const FIND_ALL: &str = "SELECT l.id, e.status, e.since, l.policy_id, p.name, p.tier, l.feature_set_id,
+const FIND_ALL: &str =
+    "SELECT l.id, e.status, e.since, l.policy_id, p.name, p.tier, l.feature_set_id,
          ARRAY(SELECT d.code FROM licet.license_products c
                JOIN licet.products d ON d.org_id = c.org_id AND d.id = c.product_id
                WHERE c.org_id = l.org_id AND c.license_id = l.id ORDER BY d.code),

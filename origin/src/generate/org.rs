@@ -142,7 +142,7 @@ impl Org {
     }
 
     pub(super) fn policies(&self) -> u32 {
-        2 + (self.share.licenses / 300).min(18)
+        4 + (self.share.licenses / 300).min(16)
     }
 
     /// The first has no limits to speak of; the others are of each tier in turn.
@@ -176,8 +176,12 @@ impl Org {
         let mut dice = self.dice(For::License, number);
         let created_us = self.time_of(number, self.share.licenses);
         let id = id!(LicenseId, dice, created_us);
-        let (status, ends, policy, days) =
-            (dice.below(100), dice.below(10), dice.below(u32::MAX), dice.below(3650));
+        let (status, ends, policy, days) = (
+            dice.below(100),
+            dice.below(10),
+            dice.below(u32::MAX),
+            dice.below(3650),
+        );
         let status = match status {
             _ if number == 0 => LicenseStatus::Active,
             0..84 => LicenseStatus::Active,
@@ -256,7 +260,10 @@ impl Org {
         let mut dice = self.dice(For::ApiKey, number);
         let id = id!(ApiKeyId, dice, self.created_us);
         let body = format!("{:032x}", u128::from_be_bytes(dice.bytes()));
-        (id, OrgSecret::with_body(SecretKind::ApiKey, self.tag, &body))
+        (
+            id,
+            OrgSecret::with_body(SecretKind::ApiKey, self.tag, &body),
+        )
     }
 
     pub(super) fn projects(&self) -> u32 {

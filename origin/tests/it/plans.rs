@@ -130,7 +130,14 @@ impl Schema {
             let rows = ((number("Actual Rows") + number("Rows Removed by Filter"))
                 * number("Actual Loops").max(1.0)) as u64;
             visited += rows;
-            if !["Index Scan", "Index Only Scan", "Bitmap Heap Scan", "ModifyTable"].contains(&kind) {
+            if ![
+                "Index Scan",
+                "Index Only Scan",
+                "Bitmap Heap Scan",
+                "ModifyTable",
+            ]
+            .contains(&kind)
+            {
                 found.push(format!("{kind} on {table}"));
             }
         }
@@ -314,7 +321,13 @@ async fn every_read_finds_its_rows_by_an_index_of_its_organization() {
     let database = full_database();
     let schema = Schema::of(&database);
     let keys = database.command(&[
-        "seed", "--orgs", ORGS, "--licenses", LICENSES, "--print-keys", "1",
+        "seed",
+        "--orgs",
+        ORGS,
+        "--licenses",
+        LICENSES,
+        "--print-keys",
+        "1",
     ]);
     let usable = keys.json();
     let text = |name: &str| usable[name].as_str().unwrap().to_owned();
@@ -363,7 +376,9 @@ async fn every_read_finds_its_rows_by_an_index_of_its_organization() {
     let machine = Caller {
         bearer: text("api_key"),
     };
-    bed.get(&machine, "/api/v1/licenses?limit=2").await.json(200);
+    bed.get(&machine, "/api/v1/licenses?limit=2")
+        .await
+        .json(200);
     check("an API key", log.take(), MOST_VISITED);
     let session = login["refresh_token"].as_str().unwrap();
     bed.renew(session).await.json(200);
@@ -383,8 +398,11 @@ async fn every_read_finds_its_rows_by_an_index_of_its_organization() {
     }
     bed.deactivate(&token).await;
     check("deactivation", log.take(), MOST_VISITED);
-    bed.call(activation("ZZZZZZZZ-00000-00000-00000-00000-00000-0000", "x"))
-        .await;
+    bed.call(activation(
+        "ZZZZZZZZ-00000-00000-00000-00000-00000-0000",
+        "x",
+    ))
+    .await;
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
     assert!(statements.len() > 40, "{}", statements.len());
 }
@@ -406,7 +424,15 @@ async fn a_sequential_scan_and_a_long_walk_are_noticed() {
     let mut log = PlanLog::of(&database);
     let client = database.app().await;
     let usable = database
-        .command(&["seed", "--orgs", ORGS, "--licenses", LICENSES, "--print-keys", "1"])
+        .command(&[
+            "seed",
+            "--orgs",
+            ORGS,
+            "--licenses",
+            LICENSES,
+            "--print-keys",
+            "1",
+        ])
         .json();
     let org: licet_shared::id::OrgId = usable["org"].as_str().unwrap().parse().unwrap();
     let org = super::support::sql::uuid(org);
@@ -426,7 +452,8 @@ async fn a_sequential_scan_and_a_long_walk_are_noticed() {
     };
     let lookup = "SELECT id FROM licet.licenses ORDER BY id LIMIT 2";
     assert_eq!(objections(lookup).await, "");
-    let walk = "SELECT id FROM licet.licenses WHERE metadata->>'order' = 'none' ORDER BY id LIMIT 2";
+    let walk =
+        "SELECT id FROM licet.licenses WHERE metadata->>'order' = 'none' ORDER BY id LIMIT 2";
     assert!(objections(walk).await.contains("rows were looked at"));
     let whole = "SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off;
         SET LOCAL enable_indexonlyscan = off; SELECT count(*) FROM licet.products";
