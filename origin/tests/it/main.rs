@@ -26,3 +26,4 @@ mod round_trips;
 mod startup;
 mod status;
 mod support;
+mod walk;
