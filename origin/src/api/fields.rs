@@ -1,6 +1,7 @@
 //! Checks that bodies share. Lengths are in characters, as the tables count them.
 
 use licet_shared::api::BodyError;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 /// Longest name.
@@ -74,6 +75,14 @@ fn depth(value: &Value) -> usize {
         Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
         _ => 0,
     }
+}
+
+/// A field that null means something else for than absence: by `#[serde(default)]` it is `None`
+/// where it is absent, and `Some(None)` where it is null.
+pub(super) fn sent<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]

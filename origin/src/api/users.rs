@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::{
     Call, Operation, Reply, fields,
     list::Flag,
-    operation::Verb::{Delete, Get, Patch},
+    operation::Verb::{Delete, Get, Patch, Post},
 };
 use crate::{
     accounts::{
@@ -24,7 +24,7 @@ use crate::{
         principal::Actor,
     },
     db::{
-        Error, Tx, audit,
+        Error, Tx, audit, organizations,
         sessions::{self, Why},
         users::{self, User, UserFilter},
     },
@@ -34,6 +34,7 @@ use crate::{
 
 const PATH: &str = "/api/v1/users";
 const ONE: &str = "/api/v1/users/{id}";
+const RESTORE: &str = "/api/v1/users/{id}/restore";
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -42,7 +43,8 @@ pub(super) fn operations() -> Vec<Operation> {
             .lists::<UserView>()
             .param::<Role>("role", "Only those of this role.")
             .param::<String>("text", "Only those whose e-mail begins with this or whose name has it in it.")
-            .param::<bool>("disabled", "Only those who are disabled, or who are not."),
+            .param::<bool>("disabled", "Only those who are disabled, or who are not.")
+            .param::<bool>("removed", "Those who were removed instead of the others."),
         Operation::new(Get, ONE, UsersRead, |call| Box::pin(read(call)))
             .named("read_user", "Read a person")
             .about::<UserId>()
@@ -61,6 +63,13 @@ pub(super) fn operations() -> Vec<Operation> {
             .about::<UserId>()
             .conditional()
             .or(ProblemCode::Conflict),
+        Operation::new(Post, RESTORE, UsersWrite, |call| Box::pin(restore(call)))
+            .named("restore_user", "Bring a removed person back")
+            .detail("With the role and password they had. Not if the e-mail has joined anew meanwhile, or the person was erased.")
+            .about::<UserId>()
+            .gives::<UserView>()
+            .or(ProblemCode::Conflict)
+            .or(ProblemCode::QuotaExceeded),
     ]
 }
 
@@ -77,6 +86,8 @@ struct UserView {
     last_login_at: Option<Timestamp>,
     /// Null where they are not disabled.
     disabled_at: Option<Timestamp>,
+    /// Null where they were not removed.
+    removed_at: Option<Timestamp>,
 }
 
 impl From<User> for UserView {
@@ -90,6 +101,7 @@ impl From<User> for UserView {
             updated_at: user.updated_at,
             last_login_at: user.last_login_at,
             disabled_at: user.disabled_at,
+            removed_at: user.deleted_at,
         }
     }
 }
@@ -123,6 +135,9 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
         disabled: call
             .parsed::<Flag>("disabled")?
             .map(|Flag(disabled)| disabled),
+        removed: call
+            .parsed::<Flag>("removed")?
+            .is_some_and(|Flag(removed)| removed),
     };
     let rows = call.tenant().run_tx("list_users", |tx| {
         Box::pin(users::list(tx, &filter, page.before, page.fetch()))
@@ -270,4 +285,37 @@ async fn remove(call: Call) -> Result<Reply, HandlerError> {
         })
         .await?;
     Ok(Reply::no_content())
+}
+
+async fn restore(call: Call) -> Result<Reply, HandlerError> {
+    let id: UserId = call.id()?;
+    let call = &call;
+    let restored = call.tenant().run_tx("restore_user", |tx| {
+        Box::pin(async move {
+            let profile = organizations::lock_profile(tx).await?;
+            let rank = rank(tx, call).await?;
+            let Some(mut user) = users::lock_removed(tx, id).await? else {
+                // Done already, as when it is asked for twice.
+                return Ok(users::find(tx, id)
+                    .await?
+                    .ok_or_else(Rejection::not_found)?);
+            };
+            check_grant(rank, user.role)?;
+            users::check_quota(tx, &profile).await?;
+            if !users::restore(tx, &user, call.now).await? {
+                return Err(Rejection::conflict(
+                    "Somebody has joined with this person's e-mail since.",
+                )
+                .into());
+            }
+            user.version += 1;
+            user.updated_at = call.now;
+            user.deleted_at = None;
+            let event = audit::Event::new(call.origin(), "user.restored");
+            let event = event.after(&json!({ "id": id, "role": user.role }));
+            audit::write(tx, &id, &event).await?;
+            Ok(user)
+        })
+    });
+    show(restored.await?)
 }

@@ -30,13 +30,15 @@ pub(crate) struct User {
     pub(crate) updated_at: Timestamp,
     pub(crate) last_login_at: Option<Timestamp>,
     pub(crate) disabled_at: Option<Timestamp>,
+    /// When they were removed.
+    pub(crate) deleted_at: Option<Timestamp>,
 }
 
 macro_rules! columns {
     ($rest:literal) => {
         concat!(
             "SELECT id, email, name, role, version, created_at, updated_at, last_login_at,
-                 disabled_at FROM licet.users ",
+                 disabled_at, deleted_at FROM licet.users ",
             $rest
         )
     };
@@ -62,6 +64,7 @@ fn user(row: &Row) -> Result<User, Error> {
         updated_at: clock::timestamp(row.try_get(6)?),
         last_login_at: time(7)?,
         disabled_at: time(8)?,
+        deleted_at: time(9)?,
     })
 }
 
@@ -131,6 +134,8 @@ pub(crate) struct UserFilter<'a> {
     /// Begins the e-mail or stands in the name.
     pub(crate) text: Option<&'a str>,
     pub(crate) disabled: Option<bool>,
+    /// Those who were removed and not erased instead of the others.
+    pub(crate) removed: bool,
 }
 
 /// People, the newest first.
@@ -143,7 +148,8 @@ pub(crate) async fn list(
     let rows = tx
         .query(
             columns!(
-                "WHERE org_id = $1 AND deleted_at IS NULL AND ($2::uuid IS NULL OR id < $2)
+                "WHERE org_id = $1 AND ($2::uuid IS NULL OR id < $2)
+                     AND (deleted_at IS NOT NULL) = $7 AND email <> ''
                      AND ($3::text IS NULL OR role = $3)
                      AND ($4::text IS NULL OR starts_with(email, lower($4))
                           OR strpos(lower(name), lower($4)) > 0)
@@ -157,6 +163,7 @@ pub(crate) async fn list(
                 (&filter.text, Type::TEXT),
                 (&filter.disabled, Type::BOOL),
                 (&limit, Type::INT8),
+                (&filter.removed, Type::BOOL),
             ],
         )
         .await?;
@@ -240,6 +247,45 @@ pub(crate) async fn remove(tx: &Tx<'_>, id: UserId, now: Timestamp) -> Result<()
     tx.query_opt("SELECT licet.leave_login($1)", &[(&id.uuid(), Type::UUID)])
         .await?;
     Ok(())
+}
+
+/// A person who was removed and not erased, locked, with their e-mail as it was.
+pub(crate) async fn lock_removed(tx: &Tx<'_>, id: UserId) -> Result<Option<User>, Error> {
+    let row = tx
+        .query_opt(
+            columns!(
+                "WHERE org_id = $1 AND id = $2 AND deleted_at IS NOT NULL AND email <> ''
+                 FOR NO KEY UPDATE"
+            ),
+            &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
+        )
+        .await?;
+    row.map(|row| user(&row)).transpose()
+}
+
+/// Undoes a removal; false when somebody else of the organization has the e-mail by now.
+pub(crate) async fn restore(tx: &Tx<'_>, user: &User, now: Timestamp) -> Result<bool, Error> {
+    let entered = tx
+        .query_opt(
+            "SELECT licet.enter_login($1, $2)",
+            &[(&user.email, Type::TEXT), (&user.id.uuid(), Type::UUID)],
+        )
+        .await?;
+    match entered {
+        Some(row) if row.try_get(0)? => {}
+        _ => return Ok(false),
+    }
+    tx.execute(
+        "UPDATE licet.users SET deleted_at = NULL, updated_at = $3, version = version + 1
+         WHERE org_id = $1 AND id = $2",
+        &[
+            (&tx.org(), Type::UUID),
+            (&user.id.uuid(), Type::UUID),
+            (&system_time(now), Type::TIMESTAMPTZ),
+        ],
+    )
+    .await?;
+    Ok(true)
 }
 
 /// What a login compares with.
