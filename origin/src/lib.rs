@@ -15,5 +15,6 @@ pub mod keys;
 mod licensing;
 pub mod metrics;
 pub mod migrations;
+mod pages;
 pub mod random;
 mod rejection;

@@ -46,6 +46,14 @@ macro_rules! problems {
 }
 
 impl ProblemCode {
+    /// Its page as plain text.
+    #[must_use]
+    pub fn explanation(self) -> String {
+        let (name, status) = (self.as_str(), self.status());
+        let (title, advice) = (self.title(), self.advice());
+        format!("{name}\nHTTP status {status}\n\n{title}.\n\n{advice}\n")
+    }
+
     /// The last part of the path of its page: `not-found`.
     #[must_use]
     pub fn page(self) -> String {

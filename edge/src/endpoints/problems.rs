@@ -11,12 +11,8 @@ use crate::http::{Answer, Fault, answer};
 pub(crate) fn page(name: &str) -> Result<Answer, Fault> {
     let code = ProblemCode::of_page(name)
         .ok_or_else(|| Fault::not_found("There is no problem of this name."))?;
-    let text = format!(
-        "{}\nHTTP status {}\n\n{}.\n\n{}\n",
-        code.as_str(),
-        code.status(),
-        code.title(),
-        code.advice()
-    );
-    Ok(Answer::new(200, answer::TEXT, text.into_bytes()).cache_control("public, max-age=3600"))
+    Ok(
+        Answer::new(200, answer::TEXT, code.explanation().into_bytes())
+            .cache_control("public, max-age=3600"),
+    )
 }

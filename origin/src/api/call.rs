@@ -242,7 +242,9 @@ pub(super) async fn serve(state: &AppState, operation: &Operation, request: Requ
 
 fn finish(parts: &Parts, answered: Result<super::Reply, HandlerError>) -> Response {
     match answered {
-        Ok(reply) if versions::is_unchanged(parts, reply.etag()) => reply.not_modified(),
+        Ok(reply) if versions::is_unchanged(&parts.method, &parts.headers, reply.etag()) => {
+            reply.not_modified()
+        }
         Ok(reply) => reply.into_response(),
         Err(error) => error.into_response(),
     }

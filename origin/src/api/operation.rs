@@ -9,7 +9,7 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use super::{Call, OpenCall, Reply};
+use super::{Call, OpenCall, Reply, deprecation::Deprecation};
 use crate::{accounts::permissions::Permission, http::HandlerError};
 
 /// A handler at work.
@@ -104,6 +104,7 @@ pub(crate) struct Operation {
     pub(super) creates: bool,
     /// Takes an `If-Match`.
     pub(super) conditional: bool,
+    pub(super) deprecation: Option<Deprecation>,
     /// Codes beyond those that follow from the rest.
     pub(super) problems: Vec<licet_shared::problem::ProblemCode>,
 }
@@ -150,6 +151,7 @@ impl Operation {
             output: Output::Nothing,
             creates: false,
             conditional: false,
+            deprecation: None,
             problems: Vec::new(),
         }
     }
@@ -223,6 +225,13 @@ impl Operation {
     /// Honours `If-Match`.
     pub(super) const fn conditional(mut self) -> Self {
         self.conditional = true;
+        self
+    }
+
+    /// Will go: every answer says so.
+    #[cfg_attr(not(test), expect(dead_code, reason = "nothing is deprecated yet"))]
+    pub(super) const fn deprecated(mut self, deprecation: Deprecation) -> Self {
+        self.deprecation = Some(deprecation);
         self
     }
 

@@ -1,6 +1,6 @@
 //! `ETag`, `If-Match` and `If-None-Match` (RFC 9110 §13.1): a version is the row's own counter.
 
-use axum::http::{HeaderMap, HeaderName, Method, header, request::Parts};
+use axum::http::{HeaderMap, HeaderName, Method, header};
 use licet_shared::problem::ProblemCode;
 
 use super::call::Sent;
@@ -44,12 +44,12 @@ fn if_match(headers: &HeaderMap) -> IfMatch {
 }
 
 /// Whether a read need not be answered: the caller has this version.
-pub(super) fn is_unchanged(parts: &Parts, etag: Option<&str>) -> bool {
-    let read = parts.method == Method::GET || parts.method == Method::HEAD;
+pub(crate) fn is_unchanged(method: &Method, asked: &HeaderMap, etag: Option<&str>) -> bool {
+    let read = method == Method::GET || method == Method::HEAD;
     let (true, Some(etag)) = (read, etag) else {
         return false;
     };
-    let known = tags(&parts.headers, &header::IF_NONE_MATCH).unwrap_or_default();
+    let known = tags(asked, &header::IF_NONE_MATCH).unwrap_or_default();
     known
         .iter()
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)

@@ -26,6 +26,7 @@ pub enum Target {
     Invitation,
     /// A MEMBER.
     User,
+    RemovedUser,
     /// The session of the person who calls.
     Session,
     /// The text that a guest answers an invitation with.
@@ -101,6 +102,7 @@ pub const TABLE: &[Row] = &[
     row("read_user", T::User),
     with("update_user", T::User, |_| json!({ "name": "Another" })),
     row("remove_user", T::User),
+    row("restore_user", T::RemovedUser),
     row("list_invitations", T::Nothing),
     with(
         "create_invitation",
@@ -116,6 +118,11 @@ pub const TABLE: &[Row] = &[
         |_| json!({ "name": "Shop", "scopes": ["api_keys:write"] }),
     ),
     row("read_api_key", T::ApiKey),
+    with(
+        "update_api_key",
+        T::ApiKey,
+        |_| json!({ "name": "Another" }),
+    ),
     row("revoke_api_key", T::ApiKey),
     row("list_products", T::Nothing),
     with(

@@ -279,6 +279,12 @@ impl<'a> Org<'a> {
             T::ApiKey => self.made("/api/v1/api-keys", &key).await,
             T::Invitation => self.made("/api/v1/invitations", &invitation).await,
             T::User => self.bed.join(&self.owner, "MEMBER").await.id,
+            T::RemovedUser => {
+                let id = self.bed.join(&self.owner, "MEMBER").await.id;
+                self.act(Method::DELETE, &format!("/api/v1/users/{id}"))
+                    .await;
+                id
+            }
             T::Session => {
                 let me = self.bed.get(&caller.caller, "/api/v1/auth/me").await;
                 me.json(200)["session_id"].as_str().unwrap().into()
