@@ -2,7 +2,7 @@
 
 use licet_shared::{
     api::{Body, BodyError},
-    id::UserId,
+    id::{LicenseId, UserId},
     problem::ProblemCode,
     time::Timestamp,
 };
@@ -50,7 +50,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .about::<UserId>()
             .gives::<UserView>(),
         Operation::new(Patch, ONE, UsersWrite, |call| Box::pin(update(call)))
-            .named("update_user", "Change a person's name or role, or disable them")
+            .named("update_user", "Change a person's name, role or license, or disable them")
             .detail("Nobody gives a role above their own, or changes a person above themselves. One OWNER must stay. Whoever is disabled is logged out.")
             .about::<UserId>()
             .takes::<UserChange>()
@@ -81,6 +81,8 @@ struct UserView {
     email: String,
     name: String,
     role: Role,
+    /// The license that they are to use; null where none was assigned.
+    license_id: Option<LicenseId>,
     created_at: Timestamp,
     updated_at: Timestamp,
     last_login_at: Option<Timestamp>,
@@ -97,6 +99,7 @@ impl From<User> for UserView {
             email: user.email,
             name: user.name,
             role: user.role,
+            license_id: user.license,
             created_at: user.created_at,
             updated_at: user.updated_at,
             last_login_at: user.last_login_at,
@@ -117,6 +120,10 @@ struct UserChange {
     role: Option<Role>,
     #[serde(default)]
     disabled: Option<bool>,
+    /// One of the organization's; null takes it away.
+    #[serde(default, deserialize_with = "fields::sent")]
+    #[schema(value_type = Option<LicenseId>)]
+    license_id: Option<Option<LicenseId>>,
 }
 
 impl Body for UserChange {
@@ -237,22 +244,38 @@ async fn change(tx: &Tx<'_>, call: &Call, id: UserId, wanted: &UserChange) -> Re
         Some(false) => None,
         None => before.disabled_at,
     };
+    after.license = wanted.license_id.unwrap_or(after.license);
     if last && (after.role != Role::Owner || after.disabled_at.is_some()) {
         return Err(last_owner().into());
     }
-    if (&after.name, after.role, after.disabled_at)
-        == (&before.name, before.role, before.disabled_at)
+    if (&after.name, after.role, after.disabled_at, after.license)
+        == (
+            &before.name,
+            before.role,
+            before.disabled_at,
+            before.license,
+        )
     {
         return Ok(before);
     }
     after.version += 1;
     after.updated_at = call.now;
-    users::update(tx, &after, call.now).await?;
+    users::update(tx, &after, call.now).await.map_err(|error| {
+        error.on_constraint("users_license_fkey", || {
+            Rejection::field("license_id", "is no license of this organization")
+        })
+    })?;
     if after.disabled_at.is_some() {
         sessions::end_all(tx, id, None, Why::Disabled, call.now).await?;
     }
-    let facts =
-        |user: &User| json!({ "id": id, "role": user.role, "disabled_at": user.disabled_at });
+    let facts = |user: &User| {
+        json!({
+            "id": id,
+            "role": user.role,
+            "license_id": user.license,
+            "disabled_at": user.disabled_at,
+        })
+    };
     let mut event = audit::Event::new(call.origin(), "user.updated")
         .before(&facts(&before))
         .after(&facts(&after));

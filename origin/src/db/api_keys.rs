@@ -110,7 +110,7 @@ pub(crate) async fn live(
          FROM licet.api_keys k
          JOIN licet.organizations o ON o.org_id = k.org_id
          WHERE k.org_id = $1 AND k.key_hash = $2 AND k.revoked_at IS NULL
-             AND (k.expires_at IS NULL OR k.expires_at > $3)",
+             AND (k.expires_at IS NULL OR k.expires_at > $3) AND o.closed_at IS NULL",
             &[
                 (&tx.org(), Type::UUID),
                 (&hash, Type::BYTEA),

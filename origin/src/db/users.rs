@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use licet_shared::{
-    id::{OrgId, UserId},
+    id::{LicenseId, OrgId, UserId},
     problem::ProblemCode,
     time::Timestamp,
 };
@@ -25,6 +25,8 @@ pub(crate) struct User {
     pub(crate) email: String,
     pub(crate) name: String,
     pub(crate) role: Role,
+    /// The license that they are to use.
+    pub(crate) license: Option<LicenseId>,
     pub(crate) version: i32,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
@@ -38,7 +40,7 @@ macro_rules! columns {
     ($rest:literal) => {
         concat!(
             "SELECT id, email, name, role, version, created_at, updated_at, last_login_at,
-                 disabled_at, deleted_at FROM licet.users ",
+                 disabled_at, deleted_at, license_id FROM licet.users ",
             $rest
         )
     };
@@ -65,6 +67,9 @@ fn user(row: &Row) -> Result<User, Error> {
         last_login_at: time(7)?,
         disabled_at: time(8)?,
         deleted_at: time(9)?,
+        license: row
+            .try_get::<_, Option<Uuid>>(10)?
+            .map(LicenseId::from_uuid),
     })
 }
 
@@ -77,17 +82,21 @@ pub(crate) struct NewUser<'a> {
     pub(crate) password_hash: &'a str,
 }
 
-/// Has a person join; false when the organization knows the e-mail already.
-pub(crate) async fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> Result<bool, Error> {
+/// Lets an e-mail log in as a person; false when the organization knows the e-mail already.
+async fn enter(tx: &Tx<'_>, email: &str, id: UserId) -> Result<bool, Error> {
     let entered = tx
         .query_opt(
             "SELECT licet.enter_login($1, $2)",
-            &[(&user.email, Type::TEXT), (&user.id.uuid(), Type::UUID)],
+            &[(&email, Type::TEXT), (&id.uuid(), Type::UUID)],
         )
         .await?;
-    match entered {
-        Some(row) if row.try_get(0)? => {}
-        _ => return Ok(false),
+    entered.map_or(Ok(false), |row| Ok(row.try_get(0)?))
+}
+
+/// Has a person join; false when the organization knows the e-mail already.
+pub(crate) async fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> Result<bool, Error> {
+    if !enter(tx, user.email, user.id).await? {
+        return Ok(false);
     }
     tx.execute(
         "INSERT INTO licet.users (org_id, id, email, name, role, password_hash)
@@ -179,10 +188,10 @@ pub(crate) async fn check_quota(tx: &Tx<'_>, profile: &Profile) -> Result<(), Er
         )
         .await?;
     let count: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
-    if count < i64::from(profile.max_users) {
+    if count < i64::from(profile.quotas.max_users) {
         return Ok(());
     }
-    let detail = format!("Your plan allows {} people.", profile.max_users);
+    let detail = format!("Your plan allows {} people.", profile.quotas.max_users);
     Err(Rejection::new(ProblemCode::QuotaExceeded, detail).into())
 }
 
@@ -213,11 +222,14 @@ pub(crate) async fn lock_owners(tx: &Tx<'_>) -> Result<Vec<UserId>, Error> {
         .collect()
 }
 
-/// Writes name, role and whether disabled as they now stand, and counts the version up.
+/// Writes name, role, license and whether disabled as they now stand, and counts the version up.
+///
+/// # Errors
+/// Violates `users_license_fkey` when there is no such license.
 pub(crate) async fn update(tx: &Tx<'_>, user: &User, now: Timestamp) -> Result<(), Error> {
     tx.execute(
         "UPDATE licet.users SET name = $3, role = $4, disabled_at = $5, updated_at = $6,
-             version = version + 1
+             license_id = $7, version = version + 1
          WHERE org_id = $1 AND id = $2",
         &[
             (&tx.org(), Type::UUID),
@@ -226,6 +238,7 @@ pub(crate) async fn update(tx: &Tx<'_>, user: &User, now: Timestamp) -> Result<(
             (&user.role.as_str(), Type::TEXT),
             (&user.disabled_at.map(system_time), Type::TIMESTAMPTZ),
             (&system_time(now), Type::TIMESTAMPTZ),
+            (&user.license.map(RowId::uuid), Type::UUID),
         ],
     )
     .await?;
@@ -265,15 +278,8 @@ pub(crate) async fn lock_removed(tx: &Tx<'_>, id: UserId) -> Result<Option<User>
 
 /// Undoes a removal; false when somebody else of the organization has the e-mail by now.
 pub(crate) async fn restore(tx: &Tx<'_>, user: &User, now: Timestamp) -> Result<bool, Error> {
-    let entered = tx
-        .query_opt(
-            "SELECT licet.enter_login($1, $2)",
-            &[(&user.email, Type::TEXT), (&user.id.uuid(), Type::UUID)],
-        )
-        .await?;
-    match entered {
-        Some(row) if row.try_get(0)? => {}
-        _ => return Ok(false),
+    if !enter(tx, &user.email, user.id).await? {
+        return Ok(false);
     }
     tx.execute(
         "UPDATE licet.users SET deleted_at = NULL, updated_at = $3, version = version + 1
@@ -298,8 +304,10 @@ pub(crate) struct Login {
 pub(crate) async fn login(tx: &Tx<'_>, id: UserId) -> Result<Option<Login>, Error> {
     let row = tx
         .query_opt(
-            "SELECT password_hash FROM licet.users
-             WHERE org_id = $1 AND id = $2 AND disabled_at IS NULL AND deleted_at IS NULL",
+            "SELECT u.password_hash FROM licet.users u
+             JOIN licet.organizations o ON o.org_id = u.org_id
+             WHERE u.org_id = $1 AND u.id = $2 AND u.disabled_at IS NULL AND u.deleted_at IS NULL
+                 AND o.closed_at IS NULL",
             &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
         )
         .await?;

@@ -319,6 +319,37 @@ async fn whoever_is_removed_is_gone_and_may_be_invited_again() {
     assert_eq!(list["data"], json!([]));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_is_assigned_a_license_of_the_organization() {
+    let bed = Bed::new();
+    let owner = bed.sign_up("alpha").await;
+    bed.sign_up("beta").await;
+    let ours = bed.database.seed("alpha", 5).license;
+    let theirs = bed.database.seed("beta", 5).license;
+    let member = bed.join(&owner, "MEMBER").await;
+    let assign = |license: Value| {
+        let (bed, caller, path) = (&bed, &owner.caller, user(&member));
+        async move {
+            let change = json!({ "license_id": license });
+            bed.patch(caller, &path, &change).await
+        }
+    };
+    let assigned = assign(json!(ours)).await.json(200);
+    assert_eq!(assigned["license_id"], json!(ours));
+    let never = "lic_00000000000000000000000000";
+    let refusals = [
+        assign(json!(theirs)).await.json(400)["detail"].clone(),
+        assign(json!(never)).await.json(400)["detail"].clone(),
+    ];
+    assert_eq!(refusals[0], refusals[1]);
+    // What is absent stays.
+    let renamed = json!({ "name": "M" });
+    let renamed = bed.patch(&owner.caller, &user(&member), &renamed).await;
+    assert_eq!(renamed.json(200)["license_id"], json!(ours));
+    let taken = assign(Value::Null).await.json(200);
+    assert_eq!(taken["license_id"], Value::Null);
+}
+
 #[tokio::test]
 async fn whoever_was_removed_can_be_brought_back() {
     let bed = Bed::new();
