@@ -303,6 +303,9 @@ async fn receive(
         .iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
+    if operation.conditional {
+        versions::check_if_match(&parts.headers)?;
+    }
     let query = read_query(operation, parts.uri.query().unwrap_or_default())?;
     let body = if operation.input.is_some() {
         body::read(body, &parts.headers).await?

@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn the_description_says_so_too() {
-        let described = serde_json::to_value(description::describe_all(operations())).unwrap();
+        let described = serde_json::to_value(description::describe_all(&operations())).unwrap();
         let old = &described["paths"][OLD]["get"];
         assert_eq!(old["deprecated"], true);
         let text = old["description"].as_str().unwrap();

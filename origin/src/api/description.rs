@@ -12,6 +12,7 @@ use utoipa::{
         Schema,
         extensions::ExtensionsBuilder,
         header::HeaderBuilder,
+        link::LinkBuilder,
         path::{OperationBuilder, ParameterBuilder, ParameterIn},
         request_body::RequestBodyBuilder,
         schema::{ArrayBuilder, ObjectBuilder, Type as JsonType},
@@ -35,19 +36,18 @@ const ABOUT: &str = "Where vendors run their business: people, keys, products, l
 /// The description as the code has it.
 #[must_use]
 pub fn description() -> OpenApi {
-    describe_all(operations())
+    describe_all(&operations())
 }
 
-pub(super) fn describe_all(operations: Vec<Operation>) -> OpenApi {
+pub(super) fn describe_all(operations: &[Operation]) -> OpenApi {
     let mut types = Vec::new();
     add::<Problem>(&mut types);
     let mut paths = PathsBuilder::new();
     for operation in operations {
-        let (path, method) = (operation.path, method(operation.verb));
-        paths = paths.path(
-            path,
-            PathItem::new(method, describe(&operation, &mut types)),
-        );
+        let mut described = describe(operation, &mut types);
+        link(operation, operations, &mut described);
+        let item = PathItem::new(method(operation.verb), described);
+        paths = paths.path(operation.path, item);
     }
     let bearer = |format: &str, description: &str| {
         let scheme = HttpBuilder::new()
@@ -185,6 +185,27 @@ fn describe(operation: &Operation, types: &mut Schemas) -> openapi::path::Operat
     built.build()
 }
 
+/// What can be done with what was just made: everything that is below its own path.
+fn link(maker: &Operation, operations: &[Operation], described: &mut openapi::path::Operation) {
+    let made = described.responses.responses.get_mut("201");
+    let (true, Some(RefOr::T(response))) = (maker.creates, made) else {
+        return;
+    };
+    let own = format!("{}/{{id}}", maker.path);
+    for operation in operations.iter().filter(|it| it.path.starts_with(&own)) {
+        // Others of its parameters are not known from the answer.
+        if operation.path.matches('{').count() > 1 {
+            continue;
+        }
+        let link = LinkBuilder::new()
+            .operation_id(operation.id)
+            .parameter("id", "$response.body#/id");
+        response
+            .links
+            .insert(operation.id.into(), link.build().into());
+    }
+}
+
 /// For tests and tools: `open`, `person` or the permission's name.
 fn access(operation: &Operation) -> &'static str {
     match operation.access {
@@ -259,7 +280,10 @@ fn parameters(operation: &Operation, types: &mut Schemas) -> Vec<openapi::path::
         parameters.push(header(
             "If-Match",
             "The `ETag` of the version that is meant.",
-            text_schema(),
+            ObjectBuilder::new()
+                .schema_type(JsonType::String)
+                .pattern(Some(super::versions::IF_MATCH_PATTERN))
+                .into(),
         ));
     }
     parameters

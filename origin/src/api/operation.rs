@@ -216,10 +216,12 @@ impl Operation {
             meaning: "How many at most, 1 to 100; 50 if absent.",
             schema: super::list::limit_schema,
         });
-        self.param::<String>(
-            "cursor",
-            "Where to go on: the `next_cursor` of the page before.",
-        )
+        self.params.push(Param {
+            name: "cursor",
+            meaning: "Where to go on: the `next_cursor` of the page before.",
+            schema: super::list::cursor_schema,
+        });
+        self
     }
 
     /// Honours `If-Match`.

@@ -114,7 +114,7 @@ impl From<User> for UserView {
 #[serde(deny_unknown_fields)]
 struct UserChange {
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<fields::Name>)]
     name: Option<String>,
     #[serde(default)]
     role: Option<Role>,

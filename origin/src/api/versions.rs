@@ -43,6 +43,28 @@ fn if_match(headers: &HeaderMap) -> IfMatch {
     }
 }
 
+/// Refuses what is no list of tags: it can name no version, so the caller is mistaken.
+pub(super) fn check_if_match(headers: &HeaderMap) -> Result<(), Rejection> {
+    let quoted = |tag: &str| {
+        let inner = tag
+            .strip_prefix("W/")
+            .unwrap_or(tag)
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'));
+        inner.is_some_and(|inner| inner.bytes().all(|b| b.is_ascii_graphic() && b != b'"'))
+    };
+    let tags = tags(headers, &header::IF_MATCH).unwrap_or_default();
+    if tags.iter().all(|tag| tag == "*" || quoted(tag)) {
+        Ok(())
+    } else {
+        let what = "must be the ETag as it was sent, with its quotes, or *";
+        Err(Rejection::field("If-Match", what))
+    }
+}
+
+/// How the description tells of it.
+pub(super) const IF_MATCH_PATTERN: &str = r#"^(\*|(W/)?"[!#-~]*")( *, *(\*|(W/)?"[!#-~]*"))*$"#;
+
 /// Whether a read need not be answered: the caller has this version.
 pub(crate) fn is_unchanged(method: &Method, asked: &HeaderMap, etag: Option<&str>) -> bool {
     let read = method == Method::GET || method == Method::HEAD;
@@ -76,6 +98,17 @@ mod tests {
 
     fn headers(value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(header::IF_MATCH, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn what_is_no_tag_is_told_from_another_version() {
+        for good in ["*", "\"1\"", "W/\"1\"", "\"1\", \"x\"", "\"\""] {
+            assert_eq!(check_if_match(&headers(good)), Ok(()), "{good}");
+        }
+        for bad in ["", "1", "\"1", "\"a b\"", "\"1\" \"2\"", "\"1\","] {
+            assert!(check_if_match(&headers(bad)).is_err(), "{bad}");
+        }
+        assert_eq!(check_if_match(&HeaderMap::new()), Ok(()));
     }
 
     #[test]
