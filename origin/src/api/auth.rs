@@ -207,10 +207,11 @@ async fn signup(call: OpenCall) -> Result<Reply, HandlerError> {
 struct LogIn {
     #[schema(value_type = fields::Email)]
     email: String,
-    #[schema(value_type = String, format = Password)]
+    #[schema(value_type = String, min_length = 1, max_length = 128, format = Password)]
     password: Password,
     /// The organization's slug.
     #[serde(default)]
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
     organization: Option<String>,
 }
 

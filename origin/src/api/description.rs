@@ -283,6 +283,7 @@ fn parameters(operation: &Operation, types: &mut Schemas) -> Vec<openapi::path::
             ObjectBuilder::new()
                 .schema_type(JsonType::String)
                 .pattern(Some(super::versions::IF_MATCH_PATTERN))
+                .examples(["\"3\""])
                 .into(),
         ));
     }

@@ -262,7 +262,7 @@ async fn change(tx: &Tx<'_>, call: &Call, id: UserId, wanted: &UserChange) -> Re
     after.updated_at = call.now;
     users::update(tx, &after, call.now).await.map_err(|error| {
         error.on_constraint("users_license_fkey", || {
-            Rejection::field("license_id", "is no license of this organization")
+            Rejection::new(ProblemCode::NotFound, "No license has this license_id.")
         })
     })?;
     if after.disabled_at.is_some() {

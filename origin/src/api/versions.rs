@@ -43,7 +43,8 @@ fn if_match(headers: &HeaderMap) -> IfMatch {
     }
 }
 
-/// Refuses what is no list of tags: it can name no version, so the caller is mistaken.
+/// Refuses what is no list of tags: it can name no version, so the caller is mistaken, and is told
+/// in what.
 pub(super) fn check_if_match(headers: &HeaderMap) -> Result<(), Rejection> {
     let quoted = |tag: &str| {
         let inner = tag
@@ -57,13 +58,15 @@ pub(super) fn check_if_match(headers: &HeaderMap) -> Result<(), Rejection> {
     if tags.iter().all(|tag| tag == "*" || quoted(tag)) {
         Ok(())
     } else {
-        let what = "must be the ETag as it was sent, with its quotes, or *";
-        Err(Rejection::field("If-Match", what))
+        Err(Rejection::new(
+            ProblemCode::PreconditionFailed,
+            "If-Match: must be the ETag as it was sent, with its quotes, or *",
+        ))
     }
 }
 
-/// How the description tells of it.
-pub(super) const IF_MATCH_PATTERN: &str = r#"^(\*|(W/)?"[!#-~]*")( *, *(\*|(W/)?"[!#-~]*"))*$"#;
+/// How the description tells of it: as tags look here. Lists of them are taken as well.
+pub(super) const IF_MATCH_PATTERN: &str = r#"^(\*|"[0-9]{1,10}")$"#;
 
 /// Whether a read need not be answered: the caller has this version.
 pub(crate) fn is_unchanged(method: &Method, asked: &HeaderMap, etag: Option<&str>) -> bool {
