@@ -38,7 +38,8 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Serve edges until SIGTERM or SIGINT
     Serve(Box<serve::Serve>),
-    /// Make the demo organization unless it is there, and issue a new license in it
+    /// Make the demo organization unless it is there, and issue a new license in it; or fill an
+    /// empty database with many, to measure with
     Seed(seed::Seed),
     /// Issue and manage licenses
     License(license::License),

@@ -10,6 +10,7 @@ pub mod db;
 pub mod documents;
 mod edge_api;
 pub mod fault;
+mod generate;
 pub mod http;
 pub mod keys;
 mod licensing;

@@ -102,6 +102,11 @@ impl TestDatabase {
         self.cluster.url(&self.name, role, password)
     }
 
+    /// What it is called in the server's log, and that log.
+    pub fn log(&self) -> (&str, std::path::PathBuf) {
+        (&self.name, self.cluster.dir().join("postgres.log"))
+    }
+
     pub fn port(&self) -> u16 {
         self.cluster.port()
     }

@@ -243,11 +243,11 @@ async fn whoever_may_is_served() {
         match operation.access {
             Access::Open => {
                 let aim = org.aim(&operation, row, &org.owner).await;
-                served(&bed, &operation, &aim, &nobody, "nobody").await;
+                served(&bed, (&operation, row), &aim, &nobody, "nobody").await;
                 // What is shown in vain is not looked at.
                 let aim = org.aim(&operation, row, &org.owner).await;
                 let junk = vec!["Bearer junk".to_owned()];
-                served(&bed, &operation, &aim, &junk, "junk").await;
+                served(&bed, (&operation, row), &aim, &junk, "junk").await;
             }
             Access::Person => {
                 for role in Role::ALL {
@@ -255,7 +255,7 @@ async fn whoever_may_is_served() {
                     let person = bed.join(&org.owner, role.as_str()).await;
                     let aim = org.aim(&operation, row, &person).await;
                     let shown = vec![bearer(&person.caller)];
-                    served(&bed, &operation, &aim, &shown, role.as_str()).await;
+                    served(&bed, (&operation, row), &aim, &shown, role.as_str()).await;
                 }
             }
             Access::Needs(permission) => {
@@ -263,18 +263,27 @@ async fn whoever_may_is_served() {
                     let person = org.person(role);
                     let aim = org.aim(&operation, row, person).await;
                     let shown = vec![bearer(&person.caller)];
-                    served(&bed, &operation, &aim, &shown, role.as_str()).await;
+                    served(&bed, (&operation, row), &aim, &shown, role.as_str()).await;
                 }
                 let aim = org.aim(&operation, row, &org.owner).await;
                 let shown = vec![bearer(org.allowed(permission))];
-                served(&bed, &operation, &aim, &shown, "a key").await;
+                served(&bed, (&operation, row), &aim, &shown, "a key").await;
             }
         }
     }
 }
 
-async fn served(bed: &Bed, operation: &Operation, aim: &Aim, shown: &[String], who: &str) {
+async fn served(
+    bed: &Bed,
+    (operation, row): (&Operation, &Row),
+    aim: &Aim,
+    shown: &[String],
+    who: &str,
+) {
     let reply = bed.aimed(aim, shown).await;
+    if let Some(sql) = row.then {
+        bed.database.admin(sql);
+    }
     assert_eq!(
         reply.status.as_u16(),
         operation.success,
@@ -322,7 +331,7 @@ async fn what_is_anothers_is_as_little_there_as_what_never_was() {
             if place == "query" && theirs.status.is_success() {
                 assert_eq!(theirs.json(200)["data"], serde_json::json!([]), "{case}");
             } else {
-                assert_eq!(theirs.code(), "NOT_FOUND", "{case}");
+                assert_eq!(theirs.code(), "NOT_FOUND", "{case}: {}", theirs.text());
                 assert!(operation.statuses.contains(&404), "{case} is not described");
             }
             *tried.get_mut(place).unwrap() += 1;

@@ -40,6 +40,8 @@ pub struct Row {
     pub operation: &'static str,
     pub target: Target,
     pub body: Option<fn(&Given<'_>) -> Value>,
+    /// What the operator does so that the walk can go on.
+    pub then: Option<&'static str>,
 }
 
 const fn row(operation: &'static str, target: Target) -> Row {
@@ -47,6 +49,7 @@ const fn row(operation: &'static str, target: Target) -> Row {
         operation,
         target,
         body: None,
+        then: None,
     }
 }
 
@@ -55,6 +58,15 @@ const fn with(operation: &'static str, target: Target, body: fn(&Given<'_>) -> V
         operation,
         target,
         body: Some(body),
+        then: None,
+    }
+}
+
+/// One after which nobody gets in any more.
+const fn closing(operation: &'static str, body: fn(&Given<'_>) -> Value) -> Row {
+    Row {
+        then: Some("UPDATE licet.organizations SET closed_at = NULL"),
+        ..with(operation, Target::Nothing, body)
     }
 }
 
@@ -98,9 +110,14 @@ pub const TABLE: &[Row] = &[
         T::Nothing,
         |_| json!({ "name": "Another name" }),
     ),
+    closing("close_organization", |it| json!({ "slug": it.owner.slug })),
     row("list_users", T::Nothing),
     row("read_user", T::User),
-    with("update_user", T::User, |_| json!({ "name": "Another" })),
+    with(
+        "update_user",
+        T::User,
+        |it| json!({ "name": "Another", "license_id": it.id("lic") }),
+    ),
     row("remove_user", T::User),
     row("restore_user", T::RemovedUser),
     row("list_invitations", T::Nothing),
