@@ -30,3 +30,4 @@ mod startup;
 mod status;
 mod support;
 mod tls;
+mod walk;
