@@ -17,5 +17,6 @@ mod licensing;
 pub mod metrics;
 pub mod migrations;
 mod pages;
+pub mod postgres;
 pub mod random;
 mod rejection;
