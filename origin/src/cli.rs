@@ -18,8 +18,9 @@ use clap::{
 };
 
 use crate::{
-    config::{ConfigError, Secret},
+    config::{self, ConfigError, Secret},
     fault::Fault,
+    postgres::Server,
 };
 
 /// Licet's origin: licenses, activations and signed documents over Postgres.
@@ -64,6 +65,29 @@ struct DatabaseArgs {
     database_url: Option<Secret>,
 }
 
+const DATABASE_URL: &str = "LICET_DATABASE_URL";
+const ADMIN_DATABASE_URL: &str = "LICET_ADMIN_DATABASE_URL";
+
+impl DatabaseArgs {
+    fn server(&self) -> Result<Server, ConfigError> {
+        config::database(DATABASE_URL, self.database_url.as_ref())
+    }
+}
+
+/// The same for the role that migrates.
+fn admin_server(url: Option<&Secret>) -> Result<Server, ConfigError> {
+    let server = config::database(ADMIN_DATABASE_URL, url)?;
+    warn(ADMIN_DATABASE_URL, &server);
+    Ok(server)
+}
+
+/// Says to a person how little a connection is protected.
+fn warn(variable: &str, server: &Server) {
+    if let Some(warning) = server.warning() {
+        eprintln!("licet-origin: warning: {variable} has {warning}");
+    }
+}
+
 /// The master key.
 #[derive(Debug, Args)]
 struct MasterKeyArgs {
@@ -89,6 +113,13 @@ enum CliError {
 impl CliError {
     fn failed(why: impl fmt::Display) -> Self {
         Self::Failed(why.to_string())
+    }
+
+    /// A server that does not show what the URL in `variable` asks for is the configuration's
+    /// matter: waiting won't mend it.
+    fn untrusted(variable: &'static str, why: &str) -> Self {
+        let why = format!("can't be used as its sslmode asks: {why}");
+        Self::Config(ConfigError::new(variable, why))
     }
 
     const fn exit_code(&self) -> u8 {
@@ -122,7 +153,10 @@ impl From<Fault> for CliError {
 
 impl From<crate::db::Error> for CliError {
     fn from(error: crate::db::Error) -> Self {
-        Self::failed(error)
+        match error {
+            crate::db::Error::Untrusted(why) => Self::untrusted(DATABASE_URL, &why),
+            error => Self::failed(error),
+        }
     }
 }
 

@@ -16,5 +16,6 @@ pub mod keys;
 mod licensing;
 pub mod metrics;
 pub mod migrations;
+pub mod postgres;
 pub mod random;
 mod rejection;

@@ -41,6 +41,12 @@ impl Role {
     pub fn may(self, permission: Permission) -> bool {
         self >= permission.least_role()
     }
+
+    /// All that the table gives it.
+    pub fn permissions(self) -> impl Iterator<Item = Permission> {
+        let all = Permission::ALL.iter().copied();
+        all.filter(move |it| self.may(*it))
+    }
 }
 
 impl FromStr for Role {

@@ -221,6 +221,47 @@ async fn a_key_may_what_its_scopes_say_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_key_gives_no_longer_life_than_it_has() {
+    let bed = Bed::new();
+    let owner = bed.sign_up("alpha").await;
+    let soon = licet_origin::clock::now().plus(3600);
+    let body =
+        json!({ "name": "m", "scopes": ["api_keys:write", "api_keys:read"], "expires_at": soon });
+    let made = bed
+        .post(&owner.caller, "/api/v1/api-keys", &body)
+        .await
+        .json(201);
+    let machine = Caller {
+        bearer: made["secret"].as_str().unwrap().into(),
+    };
+    let own = format!("/api/v1/api-keys/{}", made["id"].as_str().unwrap());
+    for end in [Value::Null, json!(soon.plus(1))] {
+        let child = json!({ "name": "x", "scopes": ["api_keys:read"], "expires_at": end });
+        let reply = bed.post(&machine, "/api/v1/api-keys", &child).await;
+        assert_eq!(reply.refused(403), "FORBIDDEN", "{end}");
+        let reply = bed
+            .patch(&machine, &own, &json!({ "expires_at": end }))
+            .await;
+        assert_eq!(reply.refused(403), "FORBIDDEN", "{end}");
+    }
+    let child = json!({ "name": "x", "scopes": ["api_keys:read"], "expires_at": soon });
+    bed.post(&machine, "/api/v1/api-keys", &child)
+        .await
+        .json(201);
+    // What has nothing to do with its end it may change, and a person may all of it.
+    bed.patch(&machine, &own, &json!({ "name": "renamed" }))
+        .await
+        .json(200);
+    bed.patch(&owner.caller, &own, &json!({ "expires_at": null }))
+        .await
+        .json(200);
+    let endless = json!({ "name": "y", "scopes": ["api_keys:read"] });
+    bed.post(&machine, "/api/v1/api-keys", &endless)
+        .await
+        .json(201);
+}
+
+#[tokio::test]
 async fn a_key_is_shown_once() {
     let bed = Bed::new();
     let owner = bed.sign_up("alpha").await;
