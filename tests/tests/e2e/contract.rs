@@ -124,6 +124,7 @@ fn the_account_api_is_what_its_description_says() {
     let env = [
         ("LICET_RATE_LIMITS", many),
         ("LICET_NEWCOMER_LIMIT", "100000"),
+        ("LICET_REFUSED_LIMIT", "60000"),
     ];
     let stack = Stack::start(&StackOptions {
         worker: false,

@@ -44,6 +44,10 @@ pub fn bed() -> Bed {
                 capacity: 100_000,
                 window_s: 60,
             },
+            refusals: Quota {
+                capacity: 1_000_000,
+                window_s: 60,
+            },
             ..AccountSettings::default()
         },
         database: DatabaseSettings {
