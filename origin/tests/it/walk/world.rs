@@ -38,16 +38,14 @@ const YEAR_S: i64 = 31_536_000;
 /// An origin that lets as many come as a walk needs.
 pub fn bed() -> Bed {
     let patient = Duration::from_secs(30);
+    let many = Quota {
+        capacity: 1_000_000,
+        window_s: 60,
+    };
     let options = BedOptions {
         accounts: AccountSettings {
-            newcomers: Quota {
-                capacity: 100_000,
-                window_s: 60,
-            },
-            refusals: Quota {
-                capacity: 1_000_000,
-                window_s: 60,
-            },
+            newcomers: many,
+            refusals: many,
             ..AccountSettings::default()
         },
         database: DatabaseSettings {
