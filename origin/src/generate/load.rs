@@ -14,7 +14,7 @@ use std::{
 use futures_util::SinkExt;
 use serde::Serialize;
 use tokio::{sync::mpsc, task::JoinHandle};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::{
@@ -22,7 +22,12 @@ use super::{
     rows::Rows,
     tables::{Common, Made, TABLES},
 };
-use crate::{db::describe, migrations::MIGRATIONS, random::RowId};
+use crate::{
+    db::describe,
+    migrations::MIGRATIONS,
+    postgres::{Server, tls_refusal},
+    random::RowId,
+};
 
 /// Licenses after which a transaction ends: with the organization that they are of.
 const BATCH: u32 = 10_000;
@@ -61,15 +66,11 @@ fn failed(what: &str) -> impl FnOnce(tokio_postgres::Error) -> String {
 
 impl Loader {
     /// Connects, and refuses a role or a schema that won't do.
-    pub(crate) async fn connect(config: &tokio_postgres::Config) -> Result<Self, String> {
-        let mut config = config.clone();
-        config
-            .application_name("licet-origin seed")
-            .connect_timeout(Duration::from_secs(5));
-        let (client, connection) = config
-            .connect(NoTls)
-            .await
-            .map_err(failed("connect to the database"))?;
+    pub(crate) async fn connect(server: &Server) -> Result<Self, String> {
+        let connected = server.connect("licet-origin seed").await;
+        let (client, connection) = connected.map_err(|error| {
+            tls_refusal(&error).unwrap_or_else(|| failed("connect to the database")(error))
+        })?;
         let connection = tokio::spawn(async move {
             // Its error reaches us through the statement that fails.
             drop(connection.await);
