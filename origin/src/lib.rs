@@ -16,6 +16,7 @@ pub mod keys;
 mod licensing;
 pub mod metrics;
 pub mod migrations;
+mod pages;
 pub mod postgres;
 pub mod random;
 mod rejection;

@@ -117,7 +117,7 @@ struct ApiKeyWithSecret {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewKey {
-    #[schema(min_length = 1, max_length = 200, example = "Shop")]
+    #[schema(value_type = fields::Name, example = "Shop")]
     name: String,
     #[schema(min_items = 1, max_items = 64)]
     scopes: Vec<Permission>,
@@ -138,7 +138,7 @@ impl Body for NewKey {
 #[serde(deny_unknown_fields)]
 struct KeyChange {
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<fields::Name>)]
     name: Option<String>,
     /// In place of those it has.
     #[serde(default)]

@@ -242,7 +242,9 @@ pub(super) async fn serve(state: &AppState, operation: &Operation, request: Requ
 
 fn finish(parts: &Parts, answered: Result<super::Reply, HandlerError>) -> Response {
     match answered {
-        Ok(reply) if versions::is_unchanged(parts, reply.etag()) => reply.not_modified(),
+        Ok(reply) if versions::is_unchanged(&parts.method, &parts.headers, reply.etag()) => {
+            reply.not_modified()
+        }
         Ok(reply) => reply.into_response(),
         Err(error) => error.into_response(),
     }
@@ -257,7 +259,11 @@ async fn identify(
     let bearer = principal::bearer(&parts.headers).ok_or_else(|| {
         unauthorized("Send an access token or an API key: Authorization: Bearer <token>.")
     })?;
-    let found = principal::authenticate(state.database(), state.keyrings(), bearer, now).await?;
+    let accounts = state.accounts();
+    let address = client_address(parts, accounts.trusted_proxies());
+    let visitor = accounts.credentials.visitor(address, clock::unix_ms());
+    let (database, keyrings) = (state.database(), state.keyrings());
+    let found = principal::authenticate(database, keyrings, visitor, bearer, now).await?;
     // Whether it ever was in force is not told.
     found.ok_or_else(|| {
         unauthorized("This token or key is not in force, or no longer. Log in, refresh the session, or use another key.")
@@ -301,6 +307,9 @@ async fn receive(
         .iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
+    if operation.conditional {
+        versions::check_if_match(&parts.headers)?;
+    }
     let query = read_query(operation, parts.uri.query().unwrap_or_default())?;
     let body = if operation.input.is_some() {
         body::read(body, &parts.headers).await?

@@ -114,7 +114,7 @@ struct InvitationWithToken {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewInvitation {
-    #[schema(max_length = 254, example = "grace@example.com")]
+    #[schema(value_type = fields::Email, example = "grace@example.com")]
     email: String,
     role: Role,
 }
@@ -248,7 +248,7 @@ async fn revoke(call: Call) -> Result<Reply, HandlerError> {
 struct Acceptance {
     #[schema(max_length = 256)]
     token: String,
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(value_type = fields::Name)]
     name: String,
     #[schema(value_type = String, min_length = 8, max_length = 128, format = Password)]
     password: Password,

@@ -123,6 +123,14 @@ fn read(text: &str) -> Option<Uuid> {
     }
 }
 
+/// The form that the description gives it. Callers need not know what is in it.
+pub(super) fn cursor_schema() -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^A[Q-Za-f][A-Za-z0-9_-]{20}[AEIMQUYcgkosw048]$"))
+        .into()
+}
+
 pub(super) fn limit_schema() -> RefOr<Schema> {
     ObjectBuilder::new()
         .schema_type(Type::Integer)

@@ -114,7 +114,7 @@ impl From<User> for UserView {
 #[serde(deny_unknown_fields)]
 struct UserChange {
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<fields::Name>)]
     name: Option<String>,
     #[serde(default)]
     role: Option<Role>,
@@ -267,7 +267,7 @@ async fn change(tx: &Tx<'_>, call: &Call, id: UserId, wanted: &UserChange) -> Re
     after.updated_at = call.now;
     users::update(tx, &after, call.now).await.map_err(|error| {
         error.on_constraint("users_license_fkey", || {
-            Rejection::field("license_id", "is no license of this organization")
+            Rejection::new(ProblemCode::NotFound, "No license has this license_id.")
         })
     })?;
     if after.disabled_at.is_some() {
