@@ -3,6 +3,7 @@
 
 mod activations;
 mod api_keys;
+mod audit_events;
 mod auth;
 mod call;
 mod description;
@@ -50,6 +51,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         projects::operations(),
         licenses::operations(),
         activations::operations(),
+        audit_events::operations(),
     ]
     .into_iter()
     .flatten()

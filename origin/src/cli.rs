@@ -1,6 +1,7 @@
 //! The command line. Messages for people go to stderr, results as JSON to stdout.
 
 mod audit;
+mod jobs;
 mod keygen;
 mod license;
 mod migrate;
@@ -9,7 +10,7 @@ mod republish;
 mod seed;
 mod serve;
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, process::ExitCode, sync::Arc};
 
 use clap::{
     Args, CommandFactory, Parser, Subcommand,
@@ -17,8 +18,10 @@ use clap::{
 };
 
 use crate::{
-    config::{ConfigError, Secret},
+    config::{self, ConfigError, Secret},
+    db::SystemDatabase,
     fault::Fault,
+    metrics::Metrics,
 };
 
 /// Licet's origin: licenses, activations and signed documents over Postgres.
@@ -43,6 +46,8 @@ enum Command {
     License(license::License),
     /// Check an organization's audit trail
     Audit(audit::Audit),
+    /// Do background work: licenses whose end has come, and what is outworn
+    Jobs(jobs::Jobs),
     /// Publish everything under higher versions: for use after the database was restored
     Republish(republish::Republish),
 }
@@ -58,6 +63,36 @@ struct DatabaseArgs {
         value_name = "URL"
     )]
     database_url: Option<Secret>,
+}
+
+/// The database, for background work.
+#[derive(Debug, Args)]
+struct SystemDatabaseArgs {
+    /// Postgres URL, as the role licet_system, for background work
+    #[arg(
+        long,
+        env = "LICET_SYSTEM_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    system_database_url: Option<Secret>,
+}
+
+impl SystemDatabaseArgs {
+    /// The jobs, of a database that has been checked.
+    async fn jobs(&self, metrics: Arc<Metrics>) -> Result<crate::jobs::Jobs, CliError> {
+        let variable = "LICET_SYSTEM_DATABASE_URL";
+        let config = config::database(variable, self.system_database_url.as_ref())?;
+        let database =
+            SystemDatabase::new(&config, Arc::clone(&metrics)).map_err(CliError::failed)?;
+        let checked = database.check().await.map_err(|error| {
+            CliError::Failed(format!("the database of {variable} can't be used: {error}"))
+        })?;
+        checked.map_err(|refusal| {
+            CliError::Failed(format!("refusing to do background work: {refusal}"))
+        })?;
+        Ok(crate::jobs::Jobs::new(database, metrics))
+    }
 }
 
 /// The master key.
@@ -147,6 +182,7 @@ pub fn run() -> ExitCode {
             Command::Seed(command) => command.run().await,
             Command::License(command) => command.run().await,
             Command::Audit(command) => command.run().await,
+            Command::Jobs(command) => command.run().await,
             Command::Republish(command) => command.run().await,
         }
     }))

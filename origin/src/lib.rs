@@ -11,6 +11,7 @@ pub mod documents;
 mod edge_api;
 pub mod fault;
 pub mod http;
+pub mod jobs;
 pub mod keys;
 mod licensing;
 pub mod metrics;

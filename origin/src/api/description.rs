@@ -376,7 +376,8 @@ mod tests {
             if let Access::Needs(permission) = operation.access {
                 assert_eq!(
                     reads,
-                    permission.as_str().ends_with(":read"),
+                    permission.as_str().ends_with(":read")
+                        || permission.as_str().ends_with(":export"),
                     "{}",
                     operation.id
                 );

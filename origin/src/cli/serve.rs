@@ -7,18 +7,20 @@ use licet_shared::documents::Ttl;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    task::JoinHandle,
 };
 use tracing_subscriber::{
     Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use super::{CliError, DatabaseArgs, MasterKeyArgs};
+use super::{CliError, DatabaseArgs, MasterKeyArgs, SystemDatabaseArgs};
 use crate::{
     api::AccountSettings,
     buckets::Quota,
     config::{self, ConfigError, Secret},
     db::{Database, DatabaseSettings},
     http::{AppState, EdgeAuthenticator, Limits, ReplayCapacity, StateSettings, app, serve},
+    jobs::Jobs,
     keys::Keyrings,
     metrics::Metrics,
 };
@@ -117,6 +119,11 @@ pub(super) struct Serve {
     replay_read_capacity: usize,
     #[command(flatten)]
     accounts: AccountArgs,
+    #[command(flatten)]
+    system_database: SystemDatabaseArgs,
+    /// Seconds between two runs of background work, of which one process at a time does it; 0 is never
+    #[arg(long, env = "LICET_JOBS_INTERVAL_S", default_value = "60", value_name = "S", value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    jobs_interval_s: u32,
     /// What is logged: a level (error, warn, info, debug), or target=level with commas between
     #[arg(long, env = "LICET_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
@@ -173,6 +180,7 @@ impl Serve {
         })?;
         let state = self.state()?;
         self.check(&state.1).await?;
+        let jobs = self.jobs(state.0.metrics()).await?;
         let listener = TcpListener::bind(self.listen).await.map_err(|error| {
             CliError::Failed(format!(
                 "can't listen on {} (LICET_LISTEN): {error}",
@@ -187,7 +195,12 @@ impl Serve {
             ..Limits::default()
         };
         let stop = stop_signal()?;
+        let work = self.start(jobs);
         let result = serve(listener, app(state.0), limits, stop).await;
+        // Wherever it is: every step is a transaction.
+        if let Some(work) = work {
+            work.abort();
+        }
         match &result {
             Ok(()) => tracing::info!("stopped"),
             Err(error) => tracing::warn!(%error, "stopped"),
@@ -231,6 +244,35 @@ impl Serve {
             accounts,
         );
         Ok((state, database))
+    }
+
+    /// The jobs, unless they are off.
+    async fn jobs(&self, metrics: &Arc<Metrics>) -> Result<Option<Jobs>, CliError> {
+        let url = self.system_database.system_database_url.as_ref();
+        if self.jobs_interval_s == 0 || url.is_none_or(|url| url.reveal().trim().is_empty()) {
+            return Ok(None);
+        }
+        self.system_database
+            .jobs(Arc::clone(metrics))
+            .await
+            .map(Some)
+    }
+
+    fn start(&self, jobs: Option<Jobs>) -> Option<JoinHandle<()>> {
+        let Some(jobs) = jobs else {
+            let why = if self.jobs_interval_s == 0 {
+                "LICET_JOBS_INTERVAL_S is 0"
+            } else {
+                "LICET_SYSTEM_DATABASE_URL is not set"
+            };
+            tracing::warn!(
+                why,
+                "background work is off in this process: licet-origin jobs run does it"
+            );
+            return None;
+        };
+        let every = Duration::from_secs(self.jobs_interval_s.into());
+        Some(tokio::spawn(jobs.repeat(every)))
     }
 
     async fn check(&self, database: &Database) -> Result<(), CliError> {

@@ -254,6 +254,15 @@ async fn keep_personal(
     Ok(())
 }
 
+/// Deletes what names a person in all events. Hands back in how many.
+pub(crate) async fn forget(tx: &Tx<'_>, user: UserId) -> Result<u64, Error> {
+    tx.execute(
+        "DELETE FROM licet.audit_personal WHERE org_id = $1 AND user_id = $2",
+        &[(&tx.org(), Type::UUID), (&user.uuid(), Type::UUID)],
+    )
+    .await
+}
+
 /// An event as it is read back to be checked.
 pub(crate) struct Stored {
     pub(crate) id: EventId,
@@ -328,6 +337,16 @@ fn stored(row: &tokio_postgres::Row, org: &[u8]) -> Result<Stored, Error> {
         digest,
         personal,
     })
+}
+
+/// A hash as people and answers have it.
+pub(crate) fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The chain up to an event, in a few symbols to be kept elsewhere.
+pub(crate) fn anchor(seq: i64, hash: &[u8]) -> String {
+    format!("{seq}:{}", hex(hash))
 }
 
 /// Number and hash of the chain's end; none where it has not begun.

@@ -108,19 +108,25 @@ impl Tx<'_> {
 
 /// A connection that goes back to the pool only when its transaction is known to have ended.
 /// Otherwise, as when the request was cancelled halfway, it is closed.
-struct Checkout {
+pub(super) struct Checkout {
     object: Option<Object>,
 }
 
 impl Checkout {
-    fn client(&self) -> Result<&tokio_postgres::Client, Error> {
+    pub(super) const fn new(object: Object) -> Self {
+        Self {
+            object: Some(object),
+        }
+    }
+
+    pub(super) fn client(&self) -> Result<&tokio_postgres::Client, Error> {
         match &self.object {
             Some(object) => Ok(object),
             None => Err(Error::NoConnection("it was given back".into())),
         }
     }
 
-    fn give_back(mut self) {
+    pub(super) fn give_back(mut self) {
         drop(self.object.take());
     }
 }
@@ -192,9 +198,7 @@ impl Tenant {
     where
         F: for<'a> Fn(&'a Tx<'s>) -> Work<'a, T>,
     {
-        let connection = Checkout {
-            object: Some(self.database.connection().await?),
-        };
+        let connection = Checkout::new(self.database.connection().await?);
         let tx = Tx {
             connection,
             org: self.org(),

@@ -16,6 +16,7 @@ mod documents;
 mod edge_auth;
 mod idempotency;
 mod isolation;
+mod jobs;
 mod licenses;
 mod limits;
 mod load;

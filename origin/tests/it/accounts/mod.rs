@@ -2,9 +2,11 @@
 
 mod access;
 mod audit;
+mod audit_events;
 mod auth;
 mod conventions;
 mod documentation;
+mod erasure;
 mod feature_sets;
 mod people;
 mod policies;
