@@ -19,6 +19,7 @@ mod logs;
 mod openapi;
 mod outage;
 mod races;
+mod readme;
 mod refusals;
 mod renewal;
 mod revocation;

@@ -43,7 +43,7 @@ impl Creation for Issue<'_> {
     fn make<'a>(&'a self, tx: &'a Tx<'_>) -> Work<'a, (Vec<LicenseId>, Answer)> {
         Box::pin(async move {
             let profile = organizations::lock_profile(tx).await?;
-            check_quota(tx, profile.max_licenses, self.count).await?;
+            check_quota(tx, profile.quotas.max_licenses, self.count).await?;
             let found = catalogue::policy_by_id(tx, self.policy).await?;
             let (policy, deleted) = found.ok_or_else(|| {
                 Rejection::new(ProblemCode::NotFound, "There is no policy of this id.")
