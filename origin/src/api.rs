@@ -7,6 +7,7 @@ mod audit_events;
 mod auth;
 mod call;
 mod description;
+mod export;
 mod feature_sets;
 mod fields;
 mod invitations;
@@ -52,6 +53,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         licenses::operations(),
         activations::operations(),
         audit_events::operations(),
+        export::operations(),
     ]
     .into_iter()
     .flatten()

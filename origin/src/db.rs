@@ -22,6 +22,7 @@ pub(crate) mod products;
 pub(crate) mod projects;
 pub(crate) mod sessions;
 pub(crate) mod signing_keys;
+pub(crate) mod snapshot;
 mod startup;
 pub(crate) mod status_lists;
 mod system;

@@ -9,6 +9,7 @@ pub mod config;
 pub mod db;
 pub mod documents;
 mod edge_api;
+pub mod export;
 pub mod fault;
 pub mod http;
 pub mod jobs;

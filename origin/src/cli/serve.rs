@@ -70,6 +70,9 @@ pub(super) struct Serve {
     /// Most database connections
     #[arg(long, env = "LICET_POOL_SIZE", default_value = "16", value_name = "N", value_parser = at_least_one())]
     pool_size: usize,
+    /// Exports at once, each on a database connection beside these; more are refused with 503
+    #[arg(long, env = "LICET_EXPORTS", default_value = "2", value_name = "N", value_parser = at_least_one())]
+    exports: usize,
     /// Longest wait for a database connection, in milliseconds; then 503
     #[arg(
         long,
@@ -218,6 +221,7 @@ impl Serve {
         let metrics = Arc::new(Metrics::new());
         let settings = DatabaseSettings {
             pool_size: self.pool_size,
+            snapshots: self.exports,
             pool_wait: Duration::from_millis(self.pool_wait_ms),
             statement_timeout: Duration::from_millis(self.statement_timeout_ms),
             lock_timeout: Duration::from_millis(self.lock_timeout_ms),

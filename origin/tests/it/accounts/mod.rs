@@ -8,6 +8,7 @@ mod auth;
 mod conventions;
 mod documentation;
 mod erasure;
+mod export;
 mod feature_sets;
 mod people;
 mod policies;
