@@ -5,7 +5,7 @@
 
 pub mod tables;
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, io, sync::Arc, time::Duration};
 
 use axum::body::{Body, Bytes};
 use futures_util::stream;
@@ -214,9 +214,7 @@ async fn write(
 
 impl Lines {
     fn say(&mut self, kind: &str, data: &Value) {
-        let line = json!({ "kind": kind, "data": data });
-        self.buffer.push_str(&line.to_string());
-        self.buffer.push('\n');
+        let _ = writeln!(self.buffer, "{{\"kind\":\"{kind}\",\"data\":{data}}}");
     }
 
     async fn flush(&mut self) -> Result<(), Cut> {

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use licet_shared::id::{LicenseId, OrgId};
-use tokio_postgres::{Config, types::Type};
+use tokio_postgres::{Config, SimpleQueryMessage, types::Type};
 use uuid::Uuid;
 
 use super::{
@@ -57,18 +57,18 @@ impl SystemDatabase {
     /// be lost, two may be at work: each step is sound even then.
     pub(crate) async fn take_turn(&self) -> Result<Option<Turn>, Error> {
         let connection = Checkout::new(self.0.connection().await?);
-        let client = connection.client()?;
-        client
-            .batch_execute("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0")
-            .await?;
-        let row = client
-            .query_typed_one(
-                "SELECT pg_try_advisory_xact_lock($1)",
-                &[(&ADVISORY_LOCK, Type::INT8)],
-            )
-            .await?;
+        // One simple query: what the extended protocol leaves open after a statement would hold
+        // back, for as long as the turn lasts, the clearing away of all that is updated meanwhile.
+        let sql = format!(
+            "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0;
+             SELECT pg_try_advisory_xact_lock({ADVISORY_LOCK})"
+        );
+        let messages = connection.client()?.simple_query(&sql).await?;
+        let taken = messages.iter().any(
+            |message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("t")),
+        );
         let turn = Turn(connection);
-        if row.try_get(0)? {
+        if taken {
             return Ok(Some(turn));
         }
         turn.end().await?;

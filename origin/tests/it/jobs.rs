@@ -310,6 +310,36 @@ async fn one_process_works_at_a_time() {
     );
 }
 
+/// The turn lasts for as long as the work does: were it to hold a snapshot, nothing that is updated
+/// meanwhile could be cleared away, and each update would take longer than the one before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn having_the_turn_holds_nothing_back() {
+    let bed = Bed::new();
+    bed.database.seed("alpha", 5);
+    bed.database
+        .admin("UPDATE licet.licenses SET expires_at = now() - interval '1 minute'");
+    let holder = connect(&bed.database.admin_url()).await;
+    let hold = "BEGIN; SELECT FROM licet.audit_heads FOR UPDATE";
+    holder.batch_execute(hold).await.unwrap();
+    let jobs = jobs(&bed.database);
+    let work = tokio::spawn(async move { jobs.run().await });
+    let turn = "SELECT backend_xmin::text FROM pg_stat_activity WHERE datname = current_database()
+         AND query LIKE '%pg_try_advisory%' AND state = 'idle in transaction' AND pid <> pg_backend_pid()
+         AND EXISTS (SELECT FROM pg_stat_activity a WHERE a.datname = current_database() AND a.wait_event_type = 'Lock')";
+    let seen = loop {
+        let rows = bed.database.admin(turn);
+        if !rows.is_empty() {
+            break rows;
+        }
+        assert!(!work.is_finished(), "the work did not wait");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert_eq!(seen, [[None]]);
+    holder.batch_execute("COMMIT").await.unwrap();
+    // It may have given up waiting by then: that is no matter here.
+    drop(work.await.unwrap());
+}
+
 /// Rows just within and just beyond their periods.
 #[tokio::test]
 async fn what_is_outworn_goes_and_nothing_else() {

@@ -184,3 +184,63 @@ async fn a_row_is_erased_entirely_or_not_at_all() {
         Some("users_erased_entirely")
     );
 }
+
+/// What an organization keeps as it likes may name anybody, and the trail forgets nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_freely_is_not_in_the_trail() {
+    let bed = Bed::new();
+    let (owner, policy) = (bed.sign_up("alpha").await, bed.database.seed("alpha", 5));
+    let free = |email: &str| json!({ "contact": email });
+    let path = "/api/v1/organization";
+    for email in ["ada@x.test", "alan@x.test"] {
+        let settings = json!({ "settings": free(email) });
+        bed.patch(&owner.caller, path, &settings).await.json(200);
+    }
+    let project = json!({ "name": "One", "metadata": free("ada@x.test") });
+    let made = bed.post(&owner.caller, "/api/v1/projects", &project).await;
+    let project = format!(
+        "/api/v1/projects/{}",
+        made.json(201)["id"].as_str().unwrap()
+    );
+    let license = format!("/api/v1/licenses/{}", policy.license);
+    for one in [&project, &license] {
+        let metadata = json!({ "metadata": free("alan@x.test") });
+        bed.patch(&owner.caller, one, &metadata).await.json(200);
+    }
+    for email in ["ada@x.test", "alan@x.test"] {
+        let found = found_anywhere(&bed, email);
+        assert!(
+            found.iter().all(|row| !row.starts_with("audit_")),
+            "{found:?}"
+        );
+    }
+    // That they were changed is.
+    let events = bed
+        .get(&owner.caller, "/api/v1/audit-events?limit=100")
+        .await;
+    let events = events.json(200);
+    let changed = events["data"].as_array().unwrap().iter();
+    let changed: Vec<_> = changed
+        .filter(|it| it["details"]["changed_too"].is_array())
+        .map(|it| {
+            (
+                it["action"].as_str().unwrap(),
+                &it["details"]["changed_too"][0],
+            )
+        })
+        .collect();
+    assert_eq!(
+        changed,
+        [
+            ("license.updated", &json!("metadata")),
+            ("project.updated", &json!("metadata")),
+            ("organization.updated", &json!("settings")),
+            ("organization.updated", &json!("settings")),
+        ]
+    );
+    let verified = bed
+        .database
+        .command(&["audit", "verify", "--org", "alpha"])
+        .json();
+    assert_eq!(verified["whole"], true);
+}
