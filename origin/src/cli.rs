@@ -20,9 +20,10 @@ use clap::{
 
 use crate::{
     config::{self, ConfigError, Secret},
-    db::SystemDatabase,
+    db::{self, SystemDatabase},
     fault::Fault,
     metrics::Metrics,
+    postgres::Server,
 };
 
 /// Licet's origin: licenses, activations and signed documents over Postgres.
@@ -41,7 +42,8 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Serve edges until SIGTERM or SIGINT
     Serve(Box<serve::Serve>),
-    /// Make the demo organization unless it is there, and issue a new license in it
+    /// Make the demo organization unless it is there, and issue a new license in it; or fill an
+    /// empty database with many, to measure with
     Seed(seed::Seed),
     /// Issue and manage licenses
     License(license::License),
@@ -68,6 +70,29 @@ struct DatabaseArgs {
     database_url: Option<Secret>,
 }
 
+const DATABASE_URL: &str = "LICET_DATABASE_URL";
+const ADMIN_DATABASE_URL: &str = "LICET_ADMIN_DATABASE_URL";
+
+impl DatabaseArgs {
+    fn server(&self) -> Result<Server, ConfigError> {
+        config::database(DATABASE_URL, self.database_url.as_ref())
+    }
+}
+
+/// The same for the role that migrates.
+fn admin_server(url: Option<&Secret>) -> Result<Server, ConfigError> {
+    let server = config::database(ADMIN_DATABASE_URL, url)?;
+    warn(ADMIN_DATABASE_URL, &server);
+    Ok(server)
+}
+
+/// Says to a person how little a connection is protected.
+fn warn(variable: &str, server: &Server) {
+    if let Some(warning) = server.warning() {
+        eprintln!("licet-origin: warning: {variable} has {warning}");
+    }
+}
+
 /// The database, for background work.
 #[derive(Debug, Args)]
 struct SystemDatabaseArgs {
@@ -81,15 +106,26 @@ struct SystemDatabaseArgs {
     system_database_url: Option<Secret>,
 }
 
+const SYSTEM_DATABASE_URL: &str = "LICET_SYSTEM_DATABASE_URL";
+
 impl SystemDatabaseArgs {
+    fn server(&self) -> Result<Server, ConfigError> {
+        config::database(SYSTEM_DATABASE_URL, self.system_database_url.as_ref())
+    }
+
     /// The jobs, of a database that has been checked.
-    async fn jobs(&self, metrics: Arc<Metrics>) -> Result<crate::jobs::Jobs, CliError> {
-        let variable = "LICET_SYSTEM_DATABASE_URL";
-        let config = config::database(variable, self.system_database_url.as_ref())?;
+    async fn jobs(
+        &self,
+        server: &Server,
+        metrics: Arc<Metrics>,
+    ) -> Result<crate::jobs::Jobs, CliError> {
         let database =
-            SystemDatabase::new(&config, Arc::clone(&metrics)).map_err(CliError::failed)?;
-        let checked = database.check().await.map_err(|error| {
-            CliError::Failed(format!("the database of {variable} can't be used: {error}"))
+            SystemDatabase::new(server, Arc::clone(&metrics)).map_err(CliError::failed)?;
+        let checked = database.check().await.map_err(|error| match error {
+            db::Error::Untrusted(why) => CliError::untrusted(SYSTEM_DATABASE_URL, &why),
+            error => CliError::Failed(format!(
+                "the database of {SYSTEM_DATABASE_URL} can't be used: {error}"
+            )),
         })?;
         checked.map_err(|refusal| {
             CliError::Failed(format!("refusing to do background work: {refusal}"))
@@ -125,6 +161,13 @@ impl CliError {
         Self::Failed(why.to_string())
     }
 
+    /// A server that does not show what the URL in `variable` asks for is the configuration's
+    /// matter: waiting won't mend it.
+    fn untrusted(variable: &'static str, why: &str) -> Self {
+        let why = format!("can't be used as its sslmode asks: {why}");
+        Self::Config(ConfigError::new(variable, why))
+    }
+
     const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 2,
@@ -156,7 +199,10 @@ impl From<Fault> for CliError {
 
 impl From<crate::db::Error> for CliError {
     fn from(error: crate::db::Error) -> Self {
-        Self::failed(error)
+        match error {
+            crate::db::Error::Untrusted(why) => Self::untrusted(DATABASE_URL, &why),
+            error => Self::failed(error),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use super::{CliError, SystemDatabaseArgs, print_json};
+use super::{CliError, SYSTEM_DATABASE_URL, SystemDatabaseArgs, print_json, warn};
 use crate::metrics::Metrics;
 
 /// Options of `jobs`.
@@ -25,7 +25,12 @@ enum Command {
 impl Jobs {
     pub(super) async fn run(&self) -> Result<(), CliError> {
         let Command::Run = &self.command;
-        let jobs = self.database.jobs(Arc::new(Metrics::new())).await?;
+        let server = self.database.server()?;
+        warn(SYSTEM_DATABASE_URL, &server);
+        let jobs = self
+            .database
+            .jobs(&server, Arc::new(Metrics::new()))
+            .await?;
         print_json(&jobs.run().await?)
     }
 }

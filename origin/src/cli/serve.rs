@@ -13,16 +13,19 @@ use tracing_subscriber::{
     Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use super::{CliError, DatabaseArgs, MasterKeyArgs, SystemDatabaseArgs};
+use super::{
+    CliError, DATABASE_URL, DatabaseArgs, MasterKeyArgs, SYSTEM_DATABASE_URL, SystemDatabaseArgs,
+};
 use crate::{
     api::AccountSettings,
     buckets::Quota,
     config::{self, ConfigError, Secret},
-    db::{Database, DatabaseSettings},
+    db::{Database, DatabaseSettings, Error},
     http::{AppState, EdgeAuthenticator, Limits, ReplayCapacity, StateSettings, app, serve},
     jobs::Jobs,
     keys::Keyrings,
     metrics::Metrics,
+    postgres::Server,
 };
 
 fn at_least_one() -> RangedU64ValueParser<usize> {
@@ -181,7 +184,8 @@ impl Serve {
                 format!("is {:?}: it must be a level such as info", self.log),
             )
         })?;
-        let state = self.state()?;
+        let server = self.database.server()?;
+        let state = self.state(&server)?;
         self.check(&state.1).await?;
         let jobs = self.jobs(state.0.metrics()).await?;
         let listener = TcpListener::bind(self.listen).await.map_err(|error| {
@@ -191,6 +195,16 @@ impl Serve {
             ))
         })?;
         start_log(filter);
+        if let Some(warning) = server.warning() {
+            tracing::warn!("{DATABASE_URL} has {warning}");
+        }
+        let lost = state.1.lost_settings().await?;
+        if !lost.is_empty() {
+            tracing::warn!(
+                "a pooler ignores the settings of our connections: run {}, and let it connect anew",
+                lost.join("; ")
+            );
+        }
         let address = listener.local_addr().map_err(CliError::failed)?;
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
         let limits = Limits {
@@ -211,8 +225,7 @@ impl Serve {
         result.map_err(CliError::failed)
     }
 
-    fn state(&self) -> Result<(AppState, Database), CliError> {
-        let config = config::database("LICET_DATABASE_URL", self.database.database_url.as_ref())?;
+    fn state(&self, server: &Server) -> Result<(AppState, Database), CliError> {
         let master = config::master_key(self.master_key.master_key.as_ref())?;
         let platform = config::platform_key(self.platform_key.as_ref())?;
         let edge_keys = config::edge_keys(self.edge_keys.as_ref().map(Secret::reveal))?;
@@ -226,7 +239,7 @@ impl Serve {
             statement_timeout: Duration::from_millis(self.statement_timeout_ms),
             lock_timeout: Duration::from_millis(self.lock_timeout_ms),
         };
-        let database = Database::new(&config, &settings, Arc::clone(&metrics))
+        let database = Database::new(server, &settings, Arc::clone(&metrics))
             .map_err(|why| ConfigError::new("LICET_POOL_SIZE", why))?;
         let settings = StateSettings {
             status_ttl: Ttl(self.status_ttl_s),
@@ -251,19 +264,21 @@ impl Serve {
     }
 
     /// The jobs, unless they are off.
-    async fn jobs(&self, metrics: &Arc<Metrics>) -> Result<Option<Jobs>, CliError> {
+    async fn jobs(&self, metrics: &Arc<Metrics>) -> Result<Option<(Jobs, Server)>, CliError> {
         let url = self.system_database.system_database_url.as_ref();
         if self.jobs_interval_s == 0 || url.is_none_or(|url| url.reveal().trim().is_empty()) {
             return Ok(None);
         }
-        self.system_database
-            .jobs(Arc::clone(metrics))
-            .await
-            .map(Some)
+        let server = self.system_database.server()?;
+        let jobs = self
+            .system_database
+            .jobs(&server, Arc::clone(metrics))
+            .await?;
+        Ok(Some((jobs, server)))
     }
 
-    fn start(&self, jobs: Option<Jobs>) -> Option<JoinHandle<()>> {
-        let Some(jobs) = jobs else {
+    fn start(&self, jobs: Option<(Jobs, Server)>) -> Option<JoinHandle<()>> {
+        let Some((jobs, server)) = jobs else {
             let why = if self.jobs_interval_s == 0 {
                 "LICET_JOBS_INTERVAL_S is 0"
             } else {
@@ -275,15 +290,19 @@ impl Serve {
             );
             return None;
         };
+        if let Some(warning) = server.warning() {
+            tracing::warn!("{SYSTEM_DATABASE_URL} has {warning}");
+        }
         let every = Duration::from_secs(self.jobs_interval_s.into());
         Some(tokio::spawn(jobs.repeat(every)))
     }
 
     async fn check(&self, database: &Database) -> Result<(), CliError> {
-        let checked = database.check().await.map_err(|error| {
-            CliError::Failed(format!(
-                "the database of LICET_DATABASE_URL can't be used: {error}"
-            ))
+        let checked = database.check().await.map_err(|error| match error {
+            Error::Untrusted(why) => CliError::untrusted(DATABASE_URL, &why),
+            error => CliError::Failed(format!(
+                "the database of {DATABASE_URL} can't be used: {error}"
+            )),
         })?;
         checked.map_err(|refusal| CliError::Failed(format!("refusing to serve: {refusal}")))
     }

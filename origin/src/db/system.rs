@@ -4,13 +4,13 @@
 use std::{sync::Arc, time::Duration};
 
 use licet_shared::id::{LicenseId, OrgId};
-use tokio_postgres::{Config, SimpleQueryMessage, types::Type};
+use tokio_postgres::{SimpleQueryMessage, types::Type};
 use uuid::Uuid;
 
 use super::{
     Database, DatabaseSettings, Error, Refusal, Tenant, sealed::Authenticated, tx::Checkout,
 };
-use crate::{metrics::Metrics, random::RowId};
+use crate::{metrics::Metrics, postgres::Server, random::RowId};
 
 /// Held while at work. Any number will do that is not the migrations'.
 const ADVISORY_LOCK: i64 = 0x11ce_7001;
@@ -32,7 +32,7 @@ impl SystemDatabase {
     ///
     /// # Errors
     /// A sentence, should the settings not make a pool.
-    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, String> {
+    pub fn new(server: &Server, metrics: Arc<Metrics>) -> Result<Self, String> {
         let settings = DatabaseSettings {
             pool_size: 2,
             pool_wait: Duration::from_secs(5),
@@ -40,7 +40,7 @@ impl SystemDatabase {
             statement_timeout: Duration::from_secs(60),
             ..DatabaseSettings::default()
         };
-        Database::new(config, &settings, metrics).map(Self)
+        Database::new(server, &settings, metrics).map(Self)
     }
 
     /// Asks for all that must hold before background work: a role that row-level security binds,
