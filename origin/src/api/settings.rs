@@ -11,6 +11,7 @@ use licet_shared::id::OrgId;
 
 use crate::{
     accounts::{
+        credentials::{self, CredentialLimits},
         limits::{self, LoginLimits},
         passwords::PasswordPool,
         principal::Principal,
@@ -59,6 +60,8 @@ pub struct AccountSettings {
     pub trusted_proxies: Vec<IpAddr>,
     /// New organizations and accepted invitations from one address.
     pub newcomers: Quota,
+    /// Refused tokens and keys from one address.
+    pub refusals: Quota,
     /// Passwords that are hashed at once, each on 19 MiB.
     pub password_threads: usize,
     /// Passwords that wait for their turn; more are refused.
@@ -72,6 +75,7 @@ impl Default for AccountSettings {
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             newcomers: limits::NEWCOMERS,
+            refusals: credentials::REFUSALS,
             password_threads: 2,
             passwords_waiting: 32,
         }
@@ -114,6 +118,7 @@ pub(crate) struct Accounts {
     pub(crate) passwords: PasswordPool,
     pub(crate) logins: LoginLimits,
     pub(crate) exports: Exports,
+    pub(crate) credentials: CredentialLimits,
     requests: Buckets<OrgId>,
     settings: AccountSettings,
 }
@@ -128,6 +133,7 @@ impl Accounts {
             ),
             logins: LoginLimits::new(settings.newcomers),
             exports: Exports::default(),
+            credentials: CredentialLimits::new(settings.refusals),
             requests: Buckets::new(COUNTED),
             settings,
         }

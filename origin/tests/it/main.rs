@@ -22,6 +22,8 @@ mod licenses;
 mod limits;
 mod load;
 mod migrations;
+mod neighbours;
+mod pages;
 mod pgbouncer;
 mod plans;
 mod process;

@@ -6,6 +6,7 @@ mod audit;
 mod audit_events;
 mod auth;
 mod conventions;
+mod credentials;
 mod documentation;
 mod erasure;
 mod export;
