@@ -3,10 +3,12 @@
 
 mod activations;
 mod api_keys;
+mod audit_events;
 mod auth;
 mod call;
 mod deprecation;
 mod description;
+mod export;
 mod feature_sets;
 mod fields;
 mod invitations;
@@ -52,6 +54,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         projects::operations(),
         licenses::operations(),
         activations::operations(),
+        audit_events::operations(),
+        export::operations(),
     ]
     .into_iter()
     .flatten()

@@ -1,6 +1,7 @@
 //! The command line. Messages for people go to stderr, results as JSON to stdout.
 
 mod audit;
+mod jobs;
 mod keygen;
 mod license;
 mod migrate;
@@ -10,7 +11,7 @@ mod republish;
 mod seed;
 mod serve;
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, process::ExitCode, sync::Arc};
 
 use clap::{
     Args, CommandFactory, Parser, Subcommand,
@@ -19,7 +20,9 @@ use clap::{
 
 use crate::{
     config::{self, ConfigError, Secret},
+    db::{self, SystemDatabase},
     fault::Fault,
+    metrics::Metrics,
     postgres::Server,
 };
 
@@ -48,6 +51,8 @@ enum Command {
     Organization(organization::Organization),
     /// Check an organization's audit trail
     Audit(audit::Audit),
+    /// Do background work: licenses whose end has come, and what is outworn
+    Jobs(jobs::Jobs),
     /// Publish everything under higher versions: for use after the database was restored
     Republish(republish::Republish),
 }
@@ -85,6 +90,47 @@ fn admin_server(url: Option<&Secret>) -> Result<Server, ConfigError> {
 fn warn(variable: &str, server: &Server) {
     if let Some(warning) = server.warning() {
         eprintln!("licet-origin: warning: {variable} has {warning}");
+    }
+}
+
+/// The database, for background work.
+#[derive(Debug, Args)]
+struct SystemDatabaseArgs {
+    /// Postgres URL, as the role licet_system, for background work
+    #[arg(
+        long,
+        env = "LICET_SYSTEM_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    system_database_url: Option<Secret>,
+}
+
+const SYSTEM_DATABASE_URL: &str = "LICET_SYSTEM_DATABASE_URL";
+
+impl SystemDatabaseArgs {
+    fn server(&self) -> Result<Server, ConfigError> {
+        config::database(SYSTEM_DATABASE_URL, self.system_database_url.as_ref())
+    }
+
+    /// The jobs, of a database that has been checked.
+    async fn jobs(
+        &self,
+        server: &Server,
+        metrics: Arc<Metrics>,
+    ) -> Result<crate::jobs::Jobs, CliError> {
+        let database =
+            SystemDatabase::new(server, Arc::clone(&metrics)).map_err(CliError::failed)?;
+        let checked = database.check().await.map_err(|error| match error {
+            db::Error::Untrusted(why) => CliError::untrusted(SYSTEM_DATABASE_URL, &why),
+            error => CliError::Failed(format!(
+                "the database of {SYSTEM_DATABASE_URL} can't be used: {error}"
+            )),
+        })?;
+        checked.map_err(|refusal| {
+            CliError::Failed(format!("refusing to do background work: {refusal}"))
+        })?;
+        Ok(crate::jobs::Jobs::new(database, metrics))
     }
 }
 
@@ -194,6 +240,7 @@ pub fn run() -> ExitCode {
             Command::License(command) => command.run().await,
             Command::Organization(command) => command.run().await,
             Command::Audit(command) => command.run().await,
+            Command::Jobs(command) => command.run().await,
             Command::Republish(command) => command.run().await,
         }
     }))

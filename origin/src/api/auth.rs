@@ -284,7 +284,9 @@ async fn refresh(call: OpenCall) -> Result<Reply, HandlerError> {
 }
 
 /// Only people have what this is about.
-fn person(call: &super::Call) -> Result<(UserId, licet_shared::id::EventId), HandlerError> {
+pub(super) fn person(
+    call: &super::Call,
+) -> Result<(UserId, licet_shared::id::EventId), HandlerError> {
     match call.actor() {
         crate::accounts::principal::Actor::Person { user, session, .. } => Ok((*user, *session)),
         crate::accounts::principal::Actor::Machine { .. } => Err(Rejection::not_found().into()),

@@ -1,6 +1,6 @@
 //! A call on its way to its handler: who calls, how often, may they, and what do they send.
 
-use std::{net::IpAddr, ops::Deref, str::FromStr};
+use std::{net::IpAddr, ops::Deref, str::FromStr, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
@@ -19,6 +19,7 @@ use crate::{
     http::{AppState, HandlerError, RequestFacts, body, client_address},
     keys::Keyrings,
     licensing::Origin,
+    metrics::Metrics,
     rejection::Rejection,
 };
 
@@ -102,6 +103,10 @@ impl Sent {
 
     pub(crate) fn keyrings(&self) -> &Keyrings {
         self.state.keyrings()
+    }
+
+    pub(crate) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(self.state.metrics())
     }
 
     pub(crate) const fn address(&self) -> IpAddr {

@@ -295,16 +295,24 @@ fn success(operation: &Operation, types: &mut Schemas) -> openapi::Response {
         Output::Nothing => None,
         Output::One(of) => Some(RefOr::from(add_type(of, types))),
         Output::Page(of) => Some(page(add_type(of, types))),
+        Output::Lines(of) => Some(RefOr::from(add_type(of, types))),
     };
     let (description, schema) = match body {
         None => ("Done.", None),
         Some(schema) if operation.status == 201 => ("Made.", Some(schema)),
+        Some(schema) if matches!(operation.output, Output::Lines(_)) => {
+            ("Lines, each of them such.", Some(schema))
+        }
         Some(schema) => ("As it stands.", Some(schema)),
     };
     let mut response = ResponseBuilder::new().description(description);
     if let Some(schema) = schema {
         let content = ContentBuilder::new().schema(Some(schema)).build();
-        response = response.content("application/json", content);
+        let media_type = match operation.output {
+            Output::Lines(_) => "application/x-ndjson",
+            _ => "application/json",
+        };
+        response = response.content(media_type, content);
     }
     if operation.creates {
         let header = HeaderBuilder::new().schema(Some(text_schema()));
@@ -425,7 +433,8 @@ mod tests {
             if let Access::Needs(permission) = operation.access {
                 assert_eq!(
                     reads,
-                    permission.as_str().ends_with(":read"),
+                    permission.as_str().ends_with(":read")
+                        || permission.as_str().ends_with(":export"),
                     "{}",
                     operation.id
                 );

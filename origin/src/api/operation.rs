@@ -83,6 +83,8 @@ pub(super) enum Output {
     Nothing,
     One(Type),
     Page(Type),
+    /// As long as it takes, a line each.
+    Lines(Type),
 }
 
 /// One operation.
@@ -221,6 +223,12 @@ impl Operation {
             meaning: "Where to go on: the `next_cursor` of the page before.",
             schema: super::list::cursor_schema,
         });
+        self
+    }
+
+    /// Answers 200 with lines of these.
+    pub(super) fn lines<T: ToSchema>(mut self) -> Self {
+        (self.status, self.output) = (200, Output::Lines(Type::of::<T>()));
         self
     }
 

@@ -1,6 +1,11 @@
 //! What the account API is configured by, and what its calls share.
 
-use std::{net::IpAddr, num::NonZeroUsize, sync::Arc};
+use std::{
+    collections::HashSet,
+    net::IpAddr,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use licet_shared::id::OrgId;
 
@@ -77,10 +82,42 @@ impl Default for AccountSettings {
     }
 }
 
+/// Which organizations are exporting: one export at a time for each, so that none takes them all.
+#[derive(Clone, Default)]
+pub(crate) struct Exports(Arc<Mutex<HashSet<OrgId>>>);
+
+/// An export under way. Over when it is dropped.
+pub(crate) struct ExportTurn {
+    exports: Exports,
+    org: OrgId,
+}
+
+impl Exports {
+    /// Begins one; none when the organization has one under way.
+    pub(crate) fn begin(&self, org: OrgId) -> Option<ExportTurn> {
+        let is_first = self.lock().insert(org);
+        is_first.then(|| ExportTurn {
+            exports: self.clone(),
+            org,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<OrgId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for ExportTurn {
+    fn drop(&mut self) {
+        self.exports.lock().remove(&self.org);
+    }
+}
+
 /// What all calls of the account API share.
 pub(crate) struct Accounts {
     pub(crate) passwords: PasswordPool,
     pub(crate) logins: LoginLimits,
+    pub(crate) exports: Exports,
     pub(crate) credentials: CredentialLimits,
     requests: Buckets<OrgId>,
     settings: AccountSettings,
@@ -95,6 +132,7 @@ impl Accounts {
                 metrics,
             ),
             logins: LoginLimits::new(settings.newcomers),
+            exports: Exports::default(),
             credentials: CredentialLimits::new(settings.refusals),
             requests: Buckets::new(COUNTED),
             settings,

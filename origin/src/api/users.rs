@@ -18,13 +18,13 @@ use super::{
 use crate::{
     accounts::{
         permissions::{
-            Permission::{UsersRead, UsersWrite},
+            Permission::{self, UsersErase, UsersRead, UsersWrite},
             Role,
         },
         principal::Actor,
     },
     db::{
-        Error, Tx, audit, organizations,
+        Error, Tx, audit, invitations, organizations,
         sessions::{self, Why},
         users::{self, User, UserFilter},
     },
@@ -63,6 +63,14 @@ pub(super) fn operations() -> Vec<Operation> {
             .about::<UserId>()
             .conditional()
             .or(ProblemCode::Conflict),
+        Operation::new(Post, "/api/v1/users/{id}/erase", UsersErase, |call| {
+            Box::pin(erase(call))
+        })
+        .named("erase_user", "Erase what is stored about a person, for good")
+        .detail("Removes them if they were not yet. E-mail, name, password and invitations are deleted, and what names them in the audit trail, whose chain holds. Their id stays, and names nobody. Erasing somebody again changes nothing. One OWNER must stay.")
+        .about::<UserId>()
+        .takes::<Erasure>()
+        .or(ProblemCode::Conflict),
         Operation::new(Post, RESTORE, UsersWrite, |call| Box::pin(restore(call)))
             .named("restore_user", "Bring a removed person back")
             .detail("With the role and password they had. Not if the e-mail has joined anew meanwhile, or the person was erased.")
@@ -182,16 +190,16 @@ pub(super) fn check_grant(actor: &Actor, rank: Role, granted: Role) -> Result<()
 
 /// The caller's rank as it is now: it may have been lowered since the call came. A machine ranks
 /// as the least role that may do what it does.
-async fn rank(tx: &Tx<'_>, call: &Call) -> Result<Role, Error> {
+async fn rank(tx: &Tx<'_>, call: &Call, permission: Permission) -> Result<Role, Error> {
     match call.actor() {
-        Actor::Machine { .. } => Ok(UsersWrite.least_role()),
+        Actor::Machine { .. } => Ok(permission.least_role()),
         Actor::Person { user, .. } => {
             let role = users::find(tx, *user)
                 .await?
                 .filter(|user| user.disabled_at.is_none());
             let role = role
                 .map(|user| user.role)
-                .filter(|role| role.may(UsersWrite));
+                .filter(|role| role.may(permission));
             let gone =
                 || Rejection::new(ProblemCode::Forbidden, "Your role has just been changed.");
             Ok(role.ok_or_else(gone)?)
@@ -203,7 +211,7 @@ async fn rank(tx: &Tx<'_>, call: &Call) -> Result<Role, Error> {
 /// locked before the person, in one order for all.
 async fn lock(tx: &Tx<'_>, call: &Call, id: UserId) -> Result<(User, Role, bool), Error> {
     let owners = users::lock_owners(tx).await?;
-    let rank = rank(tx, call).await?;
+    let rank = rank(tx, call, UsersWrite).await?;
     let user = users::lock(tx, id)
         .await?
         .ok_or_else(Rejection::not_found)?;
@@ -315,13 +323,67 @@ async fn remove(call: Call) -> Result<Reply, HandlerError> {
     Ok(Reply::no_content())
 }
 
+/// What can't be undone is said twice.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Erasure {
+    /// The id of the person, as in the path.
+    #[schema(max_length = 64, example = "usr_01jd3t6q8zf5k9v7m2x4c6b8n0")]
+    confirm: String,
+}
+
+impl Body for Erasure {
+    fn check(&self) -> Result<(), BodyError> {
+        Ok(())
+    }
+}
+
+async fn erase(call: Call) -> Result<Reply, HandlerError> {
+    let id: UserId = call.id()?;
+    let Erasure { confirm } = call.json()?;
+    if confirm != id.to_string() {
+        return Err(
+            Rejection::field("confirm", "must be the id of the person, as in the path").into(),
+        );
+    }
+    let call = &call;
+    call.tenant()
+        .run_tx("erase_user", |tx| Box::pin(erase_all(tx, call, id)))
+        .await?;
+    Ok(Reply::no_content())
+}
+
+async fn erase_all(tx: &Tx<'_>, call: &Call, id: UserId) -> Result<(), Error> {
+    let owners = users::lock_owners(tx).await?;
+    rank(tx, call, UsersErase).await?;
+    let person = users::lock_remains(tx, id)
+        .await?
+        .ok_or_else(Rejection::not_found)?;
+    if person.erased {
+        return Ok(());
+    }
+    if owners == [id] {
+        return Err(last_owner().into());
+    }
+    if !person.removed {
+        users::remove(tx, id, call.now).await?;
+        sessions::end_all(tx, id, None, Why::Removed, call.now).await?;
+    }
+    let invitations = invitations::forget(tx, &person.email).await?;
+    users::erase(tx, id).await?;
+    let events = audit::forget(tx, id).await?;
+    let event = audit::Event::new(call.origin(), "user.erased")
+        .details(json!({ "invitations": invitations, "events": events }));
+    audit::write(tx, &id, &event).await
+}
+
 async fn restore(call: Call) -> Result<Reply, HandlerError> {
     let id: UserId = call.id()?;
     let call = &call;
     let restored = call.tenant().run_tx("restore_user", |tx| {
         Box::pin(async move {
             let profile = organizations::lock_profile(tx).await?;
-            let rank = rank(tx, call).await?;
+            let rank = rank(tx, call, UsersWrite).await?;
             let Some(mut user) = users::lock_removed(tx, id).await? else {
                 // Done already, as when it is asked for twice.
                 return Ok(users::find(tx, id)

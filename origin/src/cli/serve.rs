@@ -7,18 +7,22 @@ use licet_shared::documents::Ttl;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    task::JoinHandle,
 };
 use tracing_subscriber::{
     Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use super::{CliError, DATABASE_URL, DatabaseArgs, MasterKeyArgs};
+use super::{
+    CliError, DATABASE_URL, DatabaseArgs, MasterKeyArgs, SYSTEM_DATABASE_URL, SystemDatabaseArgs,
+};
 use crate::{
     api::AccountSettings,
     buckets::Quota,
     config::{self, ConfigError, Secret},
     db::{Database, DatabaseSettings, Error},
     http::{AppState, EdgeAuthenticator, Limits, ReplayCapacity, StateSettings, app, serve},
+    jobs::Jobs,
     keys::Keyrings,
     metrics::Metrics,
     postgres::Server,
@@ -69,6 +73,9 @@ pub(super) struct Serve {
     /// Most database connections
     #[arg(long, env = "LICET_POOL_SIZE", default_value = "16", value_name = "N", value_parser = at_least_one())]
     pool_size: usize,
+    /// Exports at once, each on a database connection beside these; more are refused with 503
+    #[arg(long, env = "LICET_EXPORTS", default_value = "2", value_name = "N", value_parser = at_least_one())]
+    exports: usize,
     /// Longest wait for a database connection, in milliseconds; then 503
     #[arg(
         long,
@@ -118,6 +125,11 @@ pub(super) struct Serve {
     replay_read_capacity: usize,
     #[command(flatten)]
     accounts: AccountArgs,
+    #[command(flatten)]
+    system_database: SystemDatabaseArgs,
+    /// Seconds between two runs of background work, of which one process at a time does it; 0 is never
+    #[arg(long, env = "LICET_JOBS_INTERVAL_S", default_value = "60", value_name = "S", value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    jobs_interval_s: u32,
     /// What is logged: a level (error, warn, info, debug), or target=level with commas between
     #[arg(long, env = "LICET_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
@@ -182,6 +194,7 @@ impl Serve {
         let server = self.database.server()?;
         let state = self.state(&server)?;
         self.check(&state.1).await?;
+        let jobs = self.jobs(state.0.metrics()).await?;
         let listener = TcpListener::bind(self.listen).await.map_err(|error| {
             CliError::Failed(format!(
                 "can't listen on {} (LICET_LISTEN): {error}",
@@ -206,7 +219,12 @@ impl Serve {
             ..Limits::default()
         };
         let stop = stop_signal()?;
+        let work = self.start(jobs);
         let result = serve(listener, app(state.0), limits, stop).await;
+        // Wherever it is: every step is a transaction.
+        if let Some(work) = work {
+            work.abort();
+        }
         match &result {
             Ok(()) => tracing::info!("stopped"),
             Err(error) => tracing::warn!(%error, "stopped"),
@@ -223,6 +241,7 @@ impl Serve {
         let metrics = Arc::new(Metrics::new());
         let settings = DatabaseSettings {
             pool_size: self.pool_size,
+            snapshots: self.exports,
             pool_wait: Duration::from_millis(self.pool_wait_ms),
             statement_timeout: Duration::from_millis(self.statement_timeout_ms),
             lock_timeout: Duration::from_millis(self.lock_timeout_ms),
@@ -249,6 +268,40 @@ impl Serve {
             accounts,
         );
         Ok((state, database))
+    }
+
+    /// The jobs, unless they are off.
+    async fn jobs(&self, metrics: &Arc<Metrics>) -> Result<Option<(Jobs, Server)>, CliError> {
+        let url = self.system_database.system_database_url.as_ref();
+        if self.jobs_interval_s == 0 || url.is_none_or(|url| url.reveal().trim().is_empty()) {
+            return Ok(None);
+        }
+        let server = self.system_database.server()?;
+        let jobs = self
+            .system_database
+            .jobs(&server, Arc::clone(metrics))
+            .await?;
+        Ok(Some((jobs, server)))
+    }
+
+    fn start(&self, jobs: Option<(Jobs, Server)>) -> Option<JoinHandle<()>> {
+        let Some((jobs, server)) = jobs else {
+            let why = if self.jobs_interval_s == 0 {
+                "LICET_JOBS_INTERVAL_S is 0"
+            } else {
+                "LICET_SYSTEM_DATABASE_URL is not set"
+            };
+            tracing::warn!(
+                why,
+                "background work is off in this process: licet-origin jobs run does it"
+            );
+            return None;
+        };
+        if let Some(warning) = server.warning() {
+            tracing::warn!("{SYSTEM_DATABASE_URL} has {warning}");
+        }
+        let every = Duration::from_secs(self.jobs_interval_s.into());
+        Some(tokio::spawn(jobs.repeat(every)))
     }
 
     async fn check(&self, database: &Database) -> Result<(), CliError> {

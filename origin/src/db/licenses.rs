@@ -100,14 +100,15 @@ pub(crate) async fn insert(tx: &Tx<'_>, new: &NewLicenses<'_>) -> Result<(), Err
     check_count(i64::try_from(each).unwrap_or(i64::MAX))
 }
 
-/// Locks a license and tells its status.
+/// Locks a license and tells its status: expired from its end on, whatever its row says.
 pub(crate) async fn lock_status(
     tx: &Tx<'_>,
     id: LicenseId,
 ) -> Result<Option<LicenseStatus>, Error> {
     let row = tx
         .query_opt(
-            "SELECT status FROM licet.licenses WHERE org_id = $1 AND id = $2 FOR NO KEY UPDATE",
+            "SELECT CASE WHEN status = 'ACTIVE' AND expires_at <= now() THEN 'EXPIRED' ELSE status END
+             FROM licet.licenses WHERE org_id = $1 AND id = $2 FOR NO KEY UPDATE",
             &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
         )
         .await?;
@@ -133,6 +134,43 @@ pub(crate) async fn set_status(
     )
     .await?;
     Ok(())
+}
+
+/// Locks those of these licenses whose end has come and whose rows do not say so yet; hands back
+/// each with its end. What somebody else holds is left for another time, and what they changed
+/// meanwhile is looked at anew under the lock.
+pub(crate) async fn lock_due(
+    tx: &Tx<'_>,
+    ids: &[LicenseId],
+) -> Result<Vec<(LicenseId, Timestamp)>, Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = tx
+        .query(
+            "SELECT id, expires_at FROM licet.licenses
+             WHERE org_id = $1 AND id = ANY ($2) AND status = 'ACTIVE' AND expires_at <= now()
+             ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+            &[(&tx.org(), Type::UUID), (&ids, Type::UUID_ARRAY)],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok((
+                LicenseId::from_uuid(row.try_get(0)?),
+                clock::timestamp(row.try_get(1)?),
+            ))
+        })
+        .collect()
+}
+
+/// Has the rows of licenses, which [`lock_due`] has locked, say that their end has come. Their
+/// versions stay: to callers nothing changes.
+pub(crate) async fn set_expired(tx: &Tx<'_>, ids: &[Uuid]) -> Result<u64, Error> {
+    tx.execute(
+        "UPDATE licet.licenses SET status = 'EXPIRED', status_since = expires_at
+         WHERE org_id = $1 AND id = ANY ($2) AND status = 'ACTIVE' AND expires_at <= now()",
+        &[(&tx.org(), Type::UUID), (&ids, Type::UUID_ARRAY)],
+    )
+    .await
 }
 
 /// A license as an operator sees it.

@@ -2,7 +2,9 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
+};
 
 use super::{
     Error,
@@ -19,6 +21,9 @@ use crate::{
 pub struct DatabaseSettings {
     /// Most connections.
     pub pool_size: usize,
+    /// Most connections beside these that read a [`super::snapshot::Snapshot`], each of which
+    /// may take minutes.
+    pub snapshots: usize,
     /// Longest wait for a free connection.
     pub pool_wait: Duration,
     /// Longest run of one statement, as the server counts it.
@@ -31,6 +36,7 @@ impl Default for DatabaseSettings {
     fn default() -> Self {
         Self {
             pool_size: 16,
+            snapshots: 2,
             pool_wait: Duration::from_secs(1),
             statement_timeout: Duration::from_secs(5),
             lock_timeout: Duration::from_secs(2),
@@ -42,6 +48,7 @@ impl Default for DatabaseSettings {
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
+    snapshots: Pool,
     pub(super) directory: Arc<Directory>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) session: Arc<[Setting]>,
@@ -75,23 +82,25 @@ impl Database {
             .connect_timeout(Duration::from_secs(3))
             .tcp_user_timeout(Duration::from_secs(15))
             .keepalives_idle(Duration::from_secs(30));
-        let manager = Manager::from_config(
-            config,
-            tls,
-            ManagerConfig {
-                recycling_method: RecyclingMethod::Fast,
-            },
-        );
-        let pool = Pool::builder(manager)
-            .max_size(settings.pool_size)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(settings.pool_wait))
-            .create_timeout(Some(Duration::from_secs(4)))
-            .recycle_timeout(Some(Duration::from_secs(1)))
-            .build()
-            .map_err(|error| error.to_string())?;
+        let make = |size: usize, wait: Duration| {
+            let recycling_method = RecyclingMethod::Fast;
+            let manager = Manager::from_config(
+                config.clone(),
+                tls.clone(),
+                ManagerConfig { recycling_method },
+            );
+            let pool = Pool::builder(manager)
+                .max_size(size)
+                .runtime(Runtime::Tokio1)
+                .wait_timeout(Some(wait))
+                .create_timeout(Some(Duration::from_secs(4)))
+                .recycle_timeout(Some(Duration::from_secs(1)))
+                .build();
+            pool.map_err(|error| error.to_string())
+        };
         Ok(Self {
-            pool,
+            pool: make(settings.pool_size, settings.pool_wait)?,
+            snapshots: make(settings.snapshots, Duration::ZERO)?,
             directory: Arc::new(Directory::new()),
             metrics,
             session: session.into(),
@@ -103,6 +112,15 @@ impl Database {
         self.pool.get().await.map_err(|error| no_connection(&error))
     }
 
+    /// A connection for a snapshot; none when all are in use.
+    pub(super) async fn snapshot_connection(&self) -> Result<Option<Object>, Error> {
+        match self.snapshots.get().await {
+            Ok(connection) => Ok(Some(connection)),
+            Err(PoolError::Timeout(TimeoutType::Wait)) => Ok(None),
+            Err(error) => Err(no_connection(&error)),
+        }
+    }
+
     /// Connections that exist, and those of them that are idle.
     #[must_use]
     pub fn pool_use(&self) -> (usize, usize) {
@@ -111,9 +129,9 @@ impl Database {
     }
 }
 
-fn no_connection(error: &deadpool_postgres::PoolError) -> Error {
+fn no_connection(error: &PoolError) -> Error {
     match error {
-        deadpool_postgres::PoolError::Backend(error) => match tls_refusal(error) {
+        PoolError::Backend(error) => match tls_refusal(error) {
             Some(why) => Error::Untrusted(why),
             None => Error::NoConnection(super::describe(error)),
         },

@@ -137,13 +137,20 @@ fn values<'a>(arguments: &[Argument<'a>]) -> Vec<&'a (dyn ToSql + Sync)> {
 
 /// A connection that goes back to the pool only when its transaction is known to have ended.
 /// Otherwise, as when the request was cancelled halfway, it is closed.
-struct Checkout {
+pub(super) struct Checkout {
     object: Option<Object>,
     kept: Arc<Kept>,
 }
 
 impl Checkout {
-    fn client(&self) -> Result<&tokio_postgres::Client, Error> {
+    pub(super) fn new(object: Object, kept: &Arc<Kept>) -> Self {
+        Self {
+            object: Some(object),
+            kept: Arc::clone(kept),
+        }
+    }
+
+    pub(super) fn client(&self) -> Result<&tokio_postgres::Client, Error> {
         match &self.object {
             Some(object) => Ok(object),
             None => Err(Error::NoConnection("it was given back".into())),
@@ -157,8 +164,13 @@ impl Checkout {
         }
     }
 
-    /// Hands it to the pool, once it has prepared what is wanted. The caller does not wait.
-    fn give_back(mut self, wanted: Vec<Wanted>) {
+    /// Hands it to the pool.
+    pub(super) fn give_back(self) {
+        self.prepare_and_give_back(Vec::new());
+    }
+
+    /// The same, once it has prepared what is wanted. The caller does not wait.
+    fn prepare_and_give_back(mut self, wanted: Vec<Wanted>) {
         let Some(object) = self.object.take() else {
             return;
         };
@@ -173,7 +185,7 @@ impl Checkout {
             if let Some(object) = &checkout.object
                 && checkout.kept.prepare(object, wanted).await
             {
-                checkout.give_back(Vec::new());
+                checkout.give_back();
             }
         });
     }
@@ -247,10 +259,7 @@ impl Tenant {
     where
         F: for<'a> Fn(&'a Tx<'s>) -> Work<'a, T>,
     {
-        let connection = Checkout {
-            object: Some(self.database.connection().await?),
-            kept: Arc::clone(&self.database.kept),
-        };
+        let connection = Checkout::new(self.database.connection().await?, &self.database.kept);
         let tx = Tx {
             connection,
             kept: Arc::clone(&self.database.kept),
@@ -274,7 +283,7 @@ impl Tenant {
                     .batch_execute("COMMIT")
                     .await
                     .map_err(in_doubt)?;
-                connection.give_back(wanted);
+                connection.prepare_and_give_back(wanted);
                 Ok(value)
             }
             worked => {
@@ -284,7 +293,7 @@ impl Tenant {
                 if !error.is_stale_statement()
                     && connection.client()?.batch_execute("ROLLBACK").await.is_ok()
                 {
-                    connection.give_back(Vec::new());
+                    connection.give_back();
                 }
                 Err(error.into())
             }

@@ -48,6 +48,7 @@ migrations! {
     7 "0007_audit_chain" "audit_chain";
     8 "0008_closing" "closing";
     9 "0009_list_indexes" "list_indexes";
+    10 "0010_background" "background";
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod edge_auth;
 mod generate;
 mod idempotency;
 mod isolation;
+mod jobs;
 mod licenses;
 mod limits;
 mod load;

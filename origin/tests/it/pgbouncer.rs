@@ -132,6 +132,7 @@ async fn prepare(database: TestDatabase, url: &str) -> Scene {
             pool_wait: patient,
             statement_timeout: patient,
             lock_timeout: patient,
+            ..DatabaseSettings::default()
         },
         url: Some(url.to_owned()),
         ..BedOptions::default()

@@ -306,6 +306,7 @@ async fn timeouts_and_cancelled_requests_end_as_they_do_in_the_clear() {
             pool_wait: patient,
             statement_timeout: Duration::from_millis(200),
             lock_timeout: patient,
+            ..DatabaseSettings::default()
         },
         url: Some(named(&database.app_url(), &query)),
         ..BedOptions::default()

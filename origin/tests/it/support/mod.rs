@@ -38,6 +38,7 @@ static NEXT_DATABASE: AtomicU32 = AtomicU32::new(1);
 
 pub const ISSUER: &str = "https://edge.test";
 pub const APP_PASSWORD: &str = "app-password-8c1f";
+pub const SYSTEM_PASSWORD: &str = "system-password-77";
 pub const MASTER_SEED: [u8; 32] = [0x4d; 32];
 /// `MASTER_SEED` in base64url.
 pub const MASTER_KEY: &str = "TU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU0";
@@ -100,6 +101,10 @@ impl TestDatabase {
         self.role_url("licet_app", APP_PASSWORD)
     }
 
+    pub fn system_url(&self) -> String {
+        self.role_url("licet_system", SYSTEM_PASSWORD)
+    }
+
     pub fn role_url(&self, role: &str, password: &str) -> String {
         self.cluster.url(&self.name, role, password)
     }
@@ -134,8 +139,9 @@ impl TestDatabase {
             .args(args)
             .env("LICET_ADMIN_DATABASE_URL", self.admin_url())
             .env("LICET_APP_PASSWORD", APP_PASSWORD)
-            .env("LICET_SYSTEM_PASSWORD", "system-password-77")
+            .env("LICET_SYSTEM_PASSWORD", SYSTEM_PASSWORD)
             .env("LICET_DATABASE_URL", self.app_url())
+            .env("LICET_SYSTEM_DATABASE_URL", self.system_url())
             .env("LICET_MASTER_KEY", MASTER_KEY)
             .env("LICET_PLATFORM_KEY", platform().reveal())
             .env("LICET_EDGE_KEYS", edge_key().verifying_key().to_string())

@@ -27,6 +27,7 @@ pub enum Target {
     /// A MEMBER.
     User,
     RemovedUser,
+    AuditEvent,
     /// The session of the person who calls.
     Session,
     /// The text that a guest answers an invitation with.
@@ -120,6 +121,7 @@ pub const TABLE: &[Row] = &[
     ),
     row("remove_user", T::User),
     row("restore_user", T::RemovedUser),
+    with("erase_user", T::User, |it| json!({ "confirm": it.target })),
     row("list_invitations", T::Nothing),
     with(
         "create_invitation",
@@ -231,4 +233,10 @@ pub const TABLE: &[Row] = &[
     row("list_activations_of_license", T::License),
     row("read_activation", T::Activation),
     row("revoke_activation", T::Activation),
+    row("list_audit_events", T::Nothing),
+    row("read_audit_head", T::Nothing),
+    row("read_audit_event", T::AuditEvent),
+    row("export_organization", T::Nothing),
+    row("export_user", T::User),
+    row("export_me", T::Nothing),
 ];

@@ -288,6 +288,12 @@ impl<'a> Org<'a> {
                     .await;
                 id
             }
+            T::AuditEvent => {
+                self.made("/api/v1/products", &product).await;
+                let path = "/api/v1/audit-events?limit=1";
+                let newest = self.bed.get(&self.owner.caller, path).await.json(200);
+                newest["data"][0]["id"].as_str().unwrap().into()
+            }
             T::Session => {
                 let me = self.bed.get(&caller.caller, "/api/v1/auth/me").await;
                 me.json(200)["session_id"].as_str().unwrap().into()
