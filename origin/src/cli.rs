@@ -118,7 +118,11 @@ impl From<Fault> for CliError {
 
 impl From<crate::db::Error> for CliError {
     fn from(error: crate::db::Error) -> Self {
-        Self::failed(error)
+        match error {
+            // A sentence of its own, for whoever asked.
+            crate::db::Error::Rejected(rejection) => Self::failed(rejection.detail),
+            error => Self::failed(error),
+        }
     }
 }
 

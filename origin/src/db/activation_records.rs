@@ -14,7 +14,10 @@ use tokio_postgres::{
 use uuid::Uuid;
 
 use super::{Error, Tx};
-use crate::{clock, random::RowId};
+use crate::{
+    clock::{self, system_time},
+    random::RowId,
+};
 
 /// An activation with what its device says of itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,16 +70,21 @@ pub(crate) async fn find(tx: &Tx<'_>, id: ActivationId) -> Result<Option<Activat
 }
 
 /// What a list of activations is filtered by.
-pub(crate) struct ActivationFilter {
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ActivationFilter<'a> {
     pub(crate) license: Option<LicenseId>,
     /// Those not given back, or those that are.
     pub(crate) live: Option<bool>,
+    pub(crate) fingerprint_hash: Option<&'a str>,
+    /// Stands in the name, in any case.
+    pub(crate) text: Option<&'a str>,
+    pub(crate) seen_before: Option<Timestamp>,
 }
 
 /// Activations, the newest first.
 pub(crate) async fn list(
     tx: &Tx<'_>,
-    filter: &ActivationFilter,
+    filter: &ActivationFilter<'_>,
     before: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<ActivationRecord>, Error> {
@@ -86,6 +94,9 @@ pub(crate) async fn list(
                 "WHERE org_id = $1 AND ($2::uuid IS NULL OR id < $2)
                      AND ($3::uuid IS NULL OR license_id = $3)
                      AND ($4::bool IS NULL OR (deactivated_at IS NULL) = $4)
+                     AND ($6::text IS NULL OR fingerprint_hash = $6)
+                     AND ($7::text IS NULL OR strpos(lower(name), lower($7)) > 0)
+                     AND ($8::timestamptz IS NULL OR last_seen_at < $8)
                  ORDER BY id DESC LIMIT $5"
             ),
             &[
@@ -94,6 +105,9 @@ pub(crate) async fn list(
                 (&filter.license.map(RowId::uuid), Type::UUID),
                 (&filter.live, Type::BOOL),
                 (&limit, Type::INT8),
+                (&filter.fingerprint_hash, Type::TEXT),
+                (&filter.text, Type::TEXT),
+                (&filter.seen_before.map(system_time), Type::TIMESTAMPTZ),
             ],
         )
         .await?;

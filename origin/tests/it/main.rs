@@ -16,6 +16,8 @@ mod documents;
 mod edge_auth;
 mod idempotency;
 mod isolation;
+mod issuing;
+mod license_terms;
 mod licenses;
 mod limits;
 mod load;

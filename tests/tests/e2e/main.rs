@@ -18,6 +18,7 @@ mod lifecycle;
 mod logs;
 mod openapi;
 mod outage;
+mod overrides;
 mod races;
 mod refusals;
 mod renewal;
