@@ -30,7 +30,7 @@ use super::{
 
 const ABOUT: &str = "Where vendors run their business: people, keys, products, licenses.\n\n\
     Lists come newest first, page by page: `next_cursor` of one page is `cursor` of the next. \
-    `ETag` and `If-Match` keep two people from undoing each other's changes. A POST that creates takes an \
+    `ETag` and `If-Match` keep two people from undoing each other's changes. A POST that creates, renews or transfers takes an \
     `Idempotency-Key`, and acts once however often it is sent; what was shown once is not shown again. \
     Problems are RFC 9457, and say in `detail` what to do. `RateLimit` says how many requests the \
     organization's plan has left. Every answer carries `X-Request-Id`.";
@@ -224,7 +224,7 @@ fn parameters(operation: &Operation, types: &mut Schemas) -> Vec<openapi::path::
         let parameter = parameter.required(Required::False).schema(Some(schema));
         parameter.description(Some(meaning)).build()
     };
-    if operation.creates {
+    if operation.once {
         let key = ObjectBuilder::new()
             .schema_type(JsonType::String)
             .pattern(Some("^[!-~]{1,255}$"));
@@ -260,7 +260,7 @@ fn success(operation: &Operation, types: &mut Schemas) -> openapi::Response {
         let content = ContentBuilder::new().schema(Some(schema)).build();
         response = response.content("application/json", content);
     }
-    if operation.creates {
+    if operation.once {
         let header = HeaderBuilder::new().schema(Some(text()));
         let header = header.description(Some("`true` when an earlier request had made it."));
         response = response.header("Idempotency-Replayed", header.build());
@@ -299,7 +299,7 @@ pub(super) fn problems(operation: &Operation) -> Vec<(u16, Vec<ProblemCode>)> {
     );
     also(operation.path.contains('{'), &[P::NotFound]);
     also(
-        operation.creates,
+        operation.once,
         &[P::Conflict, P::IdempotencyInFlight, P::IdempotencyKeyReused],
     );
     also(operation.conditional, &[P::PreconditionFailed]);

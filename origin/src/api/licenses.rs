@@ -95,6 +95,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .about::<LicenseId>()
         .takes::<Renewal>()
         .gives::<LicenseView>()
+        .once()
         .conditional()
         .or(ProblemCode::Conflict),
     ];
@@ -115,6 +116,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .about::<LicenseId>()
         .takes::<Transfer>()
         .gives::<LicenseView>()
+        .once()
         .conditional()
         .or(ProblemCode::Conflict),
         Operation::new(Post, "/api/v1/licenses/lookup", LicensesRead, |call| {

@@ -50,10 +50,15 @@ impl Shop {
         self.bed.database.admin(sql).len()
     }
 
+    /// Gives up in the end: who ought to wait did not.
     async fn until_waiting(&self, count: usize) {
-        while self.waiting() < count {
+        for _ in 0..3000 {
+            if self.waiting() >= count {
+                return;
+            }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
+        panic!("fewer than {count} statements wait for a lock");
     }
 }
 

@@ -494,6 +494,22 @@ async fn a_renewal_counts_from_the_end_or_from_now() {
     let more = json!({ "duration_s": day, "from": "END" });
     let renewed = shop.post(&made, "renew", more).await.json(200);
     assert_eq!(time(&renewed).since(time(&made)), 11 * day);
+    // Sent again, for its answer was lost, it is one renewal.
+    let path = format!("{}/renew", one(&made));
+    let mut ends = Vec::new();
+    for round in 0..2 {
+        let (body, key) = (
+            json!({ "duration_s": day }),
+            [("idempotency-key", "renewal-1")],
+        );
+        let reply = bed
+            .ask_with(&shop.owner, Method::POST, &path, Some(&body), &key)
+            .await;
+        ends.push(time(&reply.json(200)));
+        let replayed = if round == 0 { "" } else { "true" };
+        assert_eq!(reply.header("idempotency-replayed"), replayed);
+    }
+    assert_eq!(ends, [time(&made).plus(12 * day); 2]);
     // Never shorter than it was.
     let less = json!({ "duration_s": day, "from": "NOW" });
     let refused = shop.post(&made, "renew", less.clone()).await;

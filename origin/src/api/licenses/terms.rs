@@ -11,9 +11,9 @@ use super::{
     revoked, show,
 };
 use crate::{
-    api::{Call, Reply},
+    api::{Call, Reply, once::Creation},
     db::{
-        Error, Tx, audit,
+        Error, Tx, Work, audit,
         catalogue::Policy,
         license_records::{self, LicenseRecord},
         licenses::{self, LicenseStatus},
@@ -25,21 +25,16 @@ use crate::{
 
 /// Changes a license's terms under its lock, if it is the version that the caller means.
 async fn change(
+    tx: &Tx<'_>,
     call: &Call,
+    id: LicenseId,
     action: &'static str,
-    change: impl Fn(&mut LicenseRecord) -> Result<(), Rejection> + Send + Sync,
-) -> Result<LicenseRecord, HandlerError> {
-    let id: LicenseId = call.id()?;
-    let change = &change;
-    let changed = call.tenant().run_tx("change_license_terms", |tx| {
-        Box::pin(async move {
-            let before = lock(tx, call, id).await?;
-            let mut after = before.clone();
-            change(&mut after)?;
-            write(tx, call, action, before, after).await
-        })
-    });
-    Ok(changed.await?)
+    change: impl FnOnce(&mut LicenseRecord) -> Result<(), Rejection> + Send,
+) -> Result<LicenseRecord, Error> {
+    let before = lock(tx, call, id).await?;
+    let mut after = before.clone();
+    change(&mut after)?;
+    write(tx, call, action, before, after).await
 }
 
 async fn lock(tx: &Tx<'_>, call: &Call, id: LicenseId) -> Result<LicenseRecord, Error> {
@@ -92,39 +87,85 @@ async fn write(
 }
 
 pub(super) async fn update(call: Call) -> Result<Reply, HandlerError> {
+    let id: LicenseId = call.id()?;
     let wanted: LicenseChange = call.json()?;
     if let Wanted::New(Some(end)) = wanted.expires_at {
         bodies::in_future(end, call.now)?;
     }
-    let apply = |license: &mut LicenseRecord| {
-        if let Wanted::New(max) = wanted.max_activations {
+    let (call, wanted) = (&call, &wanted);
+    let changed = call.tenant().run_tx("update_license", |tx| {
+        Box::pin(change(tx, call, id, "license.updated", |license| {
+            wanted.apply(license);
+            Ok(())
+        }))
+    });
+    show(changed.await?)
+}
+
+impl LicenseChange {
+    fn apply(&self, license: &mut LicenseRecord) {
+        if let Wanted::New(max) = self.max_activations {
             license.own_max_activations = max.is_some();
             license.max_activations = max.unwrap_or(license.policy_max_activations);
         }
-        if let Wanted::New(end) = wanted.expires_at {
+        if let Wanted::New(end) = self.expires_at {
             license.expires_at = end;
         }
-        if let Some(features) = &wanted.features {
+        if let Some(features) = &self.features {
             license.features.clone_from(features);
         }
-        if let Some(metadata) = &wanted.metadata {
+        if let Some(metadata) = &self.metadata {
             license.metadata.clone_from(metadata);
         }
-        Ok(())
-    };
-    show(change(&call, "license.updated", apply).await?)
+    }
+}
+
+/// A license, and what is to be done with it once.
+struct Once<'a, T> {
+    call: &'a Call,
+    id: LicenseId,
+    asked: T,
+}
+
+impl Creation for Once<'_, Renewal> {
+    type Made = LicenseId;
+    type Answer = LicenseRecord;
+    const NAME: &'static str = "renew_license";
+
+    fn make<'a>(&'a self, tx: &'a Tx<'_>) -> Work<'a, (LicenseId, LicenseRecord)> {
+        Box::pin(async move {
+            let now = self.call.now;
+            let renew = |license: &mut LicenseRecord| self.asked.apply(license, now);
+            let renewed = change(tx, self.call, self.id, "license.renewed", renew).await?;
+            Ok((self.id, renewed))
+        })
+    }
+
+    fn again<'a>(&'a self, tx: &'a Tx<'_>, id: LicenseId) -> Work<'a, Option<LicenseRecord>> {
+        Box::pin(license_records::find(tx, id))
+    }
 }
 
 pub(super) async fn renew(call: Call) -> Result<Reply, HandlerError> {
-    let renewal: Renewal = call.json()?;
-    if let Some(end) = renewal.expires_at {
+    let asked: Renewal = call.json()?;
+    if let Some(end) = asked.expires_at {
         bodies::in_future(end, call.now)?;
     }
-    let apply = |license: &mut LicenseRecord| {
+    let id = call.id()?;
+    let renewal = Once {
+        call: &call,
+        id,
+        asked,
+    };
+    call.create(&renewal, show).await
+}
+
+impl Renewal {
+    fn apply(&self, license: &mut LicenseRecord, now: Timestamp) -> Result<(), Rejection> {
         let end = license.expires_at.ok_or_else(|| {
             Rejection::conflict("The license has no end, so there is nothing to renew.")
         })?;
-        let renewed = renewal.end(license, end, call.now)?;
+        let renewed = self.end(license, end, now)?;
         if renewed < end {
             return Err(Rejection::conflict(format!(
                 "The license runs until {end} already. Change it to have it end earlier."
@@ -132,11 +173,8 @@ pub(super) async fn renew(call: Call) -> Result<Reply, HandlerError> {
         }
         license.expires_at = Some(renewed);
         Ok(())
-    };
-    show(change(&call, "license.renewed", apply).await?)
-}
+    }
 
-impl Renewal {
     /// The new end of a license that ends, or ended, at `end`.
     fn end(
         &self,
@@ -166,23 +204,40 @@ impl Renewal {
     }
 }
 
-/// Puts a license under another policy, or under its own as that is now.
-pub(super) async fn transfer(call: Call) -> Result<Reply, HandlerError> {
-    let transfer: Transfer = call.json()?;
-    let id: LicenseId = call.id()?;
-    let (call, transfer) = (&call, &transfer);
-    let transferred = call.tenant().run_tx("transfer_license", |tx| {
+impl Creation for Once<'_, Transfer> {
+    type Made = LicenseId;
+    type Answer = LicenseRecord;
+    const NAME: &'static str = "transfer_license";
+
+    fn make<'a>(&'a self, tx: &'a Tx<'_>) -> Work<'a, (LicenseId, LicenseRecord)> {
         Box::pin(async move {
+            let (call, transfer) = (self.call, &self.asked);
             // Before the license, as whoever changes a policy waits for no license.
             let policy = hold_policy(tx, transfer.policy_id).await?;
-            let before = lock(tx, call, id).await?;
+            let before = lock(tx, call, self.id).await?;
             let mut after = before.clone();
             transfer.apply(&policy, &mut after, call.now);
             transfer.check_limit(&before, &after)?;
-            write(tx, call, "license.transferred", before, after).await
+            let moved = write(tx, call, "license.transferred", before, after).await?;
+            Ok((self.id, moved))
         })
-    });
-    show(transferred.await?)
+    }
+
+    fn again<'a>(&'a self, tx: &'a Tx<'_>, id: LicenseId) -> Work<'a, Option<LicenseRecord>> {
+        Box::pin(license_records::find(tx, id))
+    }
+}
+
+/// Puts a license under another policy, or under its own as that is now.
+pub(super) async fn transfer(call: Call) -> Result<Reply, HandlerError> {
+    let asked: Transfer = call.json()?;
+    let id = call.id()?;
+    let transfer = Once {
+        call: &call,
+        id,
+        asked,
+    };
+    call.create(&transfer, show).await
 }
 
 impl Transfer {
