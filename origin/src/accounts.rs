@@ -2,6 +2,7 @@
 //! they show it.
 
 pub mod access;
+pub(crate) mod account;
 pub(crate) mod join;
 pub mod limits;
 pub(crate) mod login;

@@ -5,6 +5,7 @@ mod keygen;
 mod license;
 mod migrate;
 mod operator;
+mod organization;
 mod republish;
 mod seed;
 mod serve;
@@ -41,6 +42,8 @@ enum Command {
     Seed(seed::Seed),
     /// Issue and manage licenses
     License(license::License),
+    /// Show an organization, change its plan, close or reopen its account
+    Organization(organization::Organization),
     /// Check an organization's audit trail
     Audit(audit::Audit),
     /// Publish everything under higher versions: for use after the database was restored
@@ -150,6 +153,7 @@ pub fn run() -> ExitCode {
             Command::Serve(command) => command.run().await,
             Command::Seed(command) => command.run().await,
             Command::License(command) => command.run().await,
+            Command::Organization(command) => command.run().await,
             Command::Audit(command) => command.run().await,
             Command::Republish(command) => command.run().await,
         }

@@ -140,6 +140,9 @@ pub(crate) async fn accept_invitation(
     let session = tenant.run_tx("accept_invitation", |tx| {
         Box::pin(async move {
             let profile = organizations::lock_profile(tx).await?;
+            if profile.closed_at.is_some() {
+                return Err(Rejection::not_found().into());
+            }
             let invitation = invitations::lock_by_token(tx, &hash).await?;
             let invitation = invitation.filter(|invitation| invitation.is_open(now));
             let invitation = invitation.ok_or_else(Rejection::not_found)?;

@@ -108,6 +108,8 @@ permissions! {
     OrgWrite = "org:write", Admin;
     /// Take everything that is stored about the organization away as a file.
     OrgExport = "org:export", Owner;
+    /// Close the organization's account.
+    OrgClose = "org:close", Owner;
     /// Read who belongs to the organization.
     UsersRead = "users:read", Member;
     /// Invite, change and remove people.

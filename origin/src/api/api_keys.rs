@@ -13,7 +13,7 @@ use super::{
     Call, Operation, Reply, fields,
     list::Flag,
     once::Creation,
-    operation::Verb::{Delete, Get, Post},
+    operation::Verb::{Delete, Get, Patch, Post},
 };
 use crate::{
     accounts::{
@@ -48,10 +48,19 @@ pub(super) fn operations() -> Vec<Operation> {
             .named("read_api_key", "Read an API key")
             .about::<ApiKeyId>()
             .gives::<ApiKeyView>(),
+        Operation::new(Patch, ONE, ApiKeysWrite, |call| Box::pin(update(call)))
+            .named("update_api_key", "Change an API key's name, scopes or end")
+            .detail("The key itself stays. Who gives it a scope must have that scope. A revoked key is not changed any more.")
+            .about::<ApiKeyId>()
+            .takes::<KeyChange>()
+            .gives::<ApiKeyView>()
+            .conditional()
+            .or(ProblemCode::Conflict),
         Operation::new(Delete, ONE, ApiKeysWrite, |call| Box::pin(revoke(call)))
             .named("revoke_api_key", "Revoke an API key")
             .detail("From the next call on it is good for nothing.")
-            .about::<ApiKeyId>(),
+            .about::<ApiKeyId>()
+            .conditional(),
     ]
 }
 
@@ -99,6 +108,8 @@ struct ApiKeyWithSecret {
     key: ApiKeyView,
     /// The key itself; null when the request was sent again.
     secret: Option<String>,
+    #[serde(skip)]
+    version: i32,
 }
 
 /// An API key to be made.
@@ -117,11 +128,42 @@ struct NewKey {
 impl Body for NewKey {
     fn check(&self) -> Result<(), BodyError> {
         fields::check_name("name", &self.name)?;
-        if self.scopes.is_empty() || self.scopes.len() > 64 {
-            return Err(BodyError::field("scopes", "must be 1 to 64 names"));
-        }
-        Ok(())
+        check_scopes(&self.scopes)
     }
+}
+
+/// What is to be different. What is absent stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct KeyChange {
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 200)]
+    name: Option<String>,
+    /// In place of those it has.
+    #[serde(default)]
+    #[schema(min_items = 1, max_items = 64)]
+    scopes: Option<Vec<Permission>>,
+    /// Its new end; null takes the end away.
+    #[serde(default, deserialize_with = "fields::sent")]
+    expires_at: Option<Option<Timestamp>>,
+}
+
+impl Body for KeyChange {
+    fn check(&self) -> Result<(), BodyError> {
+        self.name
+            .iter()
+            .try_for_each(|name| fields::check_name("name", name))?;
+        self.scopes
+            .iter()
+            .try_for_each(|scopes| check_scopes(scopes))
+    }
+}
+
+fn check_scopes(scopes: &[Permission]) -> Result<(), BodyError> {
+    if scopes.is_empty() || scopes.len() > 64 {
+        return Err(BodyError::field("scopes", "must be 1 to 64 names"));
+    }
+    Ok(())
 }
 
 async fn list(call: Call) -> Result<Reply, HandlerError> {
@@ -141,7 +183,12 @@ async fn read(call: Call) -> Result<Reply, HandlerError> {
         .tenant()
         .run_tx("read_api_key", |tx| Box::pin(api_keys::find(tx, id)))
         .await?;
-    Reply::ok(&ApiKeyView::from(found.ok_or_else(Rejection::not_found)?))
+    show(found.ok_or_else(Rejection::not_found)?)
+}
+
+fn show(key: ApiKey) -> Result<Reply, HandlerError> {
+    let version = key.version;
+    Ok(Reply::ok(&ApiKeyView::from(key))?.version(version))
 }
 
 struct Create<'a> {
@@ -172,6 +219,7 @@ impl Creation for Create<'_> {
             let made = api_keys::find(tx, id)
                 .await?
                 .ok_or(Error::Row("api_keys"))?;
+            let version = made.version;
             let key = ApiKeyView::from(made);
             let event = audit::Event::new(self.call.origin(), "api_key.created").after(&key);
             audit::write(tx, &id, &event).await?;
@@ -180,6 +228,7 @@ impl Creation for Create<'_> {
                 ApiKeyWithSecret {
                     key,
                     secret: Some(secret.reveal().into()),
+                    version,
                 },
             ))
         })
@@ -189,6 +238,7 @@ impl Creation for Create<'_> {
         Box::pin(async move {
             let found = api_keys::find(tx, id).await?;
             Ok(found.map(|key| ApiKeyWithSecret {
+                version: key.version,
                 key: key.into(),
                 secret: None,
             }))
@@ -200,18 +250,82 @@ async fn create(call: Call) -> Result<Reply, HandlerError> {
     let mut new: NewKey = call.json()?;
     new.scopes.sort_unstable();
     new.scopes.dedup();
-    if let Some(beyond) = new.scopes.iter().find(|scope| !call.actor().may(**scope)) {
-        let detail = format!("You can't give the scope {beyond}, which you don't have.");
-        return Err(HandlerError::problem(ProblemCode::Forbidden, detail));
-    }
-    if new.expires_at.is_some_and(|end| end <= call.now) {
-        return Err(Rejection::field("expires_at", "lies in the past").into());
-    }
+    check_grant(&call, &new.scopes)?;
+    check_end(&call, new.expires_at)?;
     let creation = Create { call: &call, new };
     call.create(&creation, |made| {
-        Ok(Reply::created(&made)?.location(PATH, made.key.id))
+        Ok(Reply::created(&made)?
+            .version(made.version)
+            .location(PATH, made.key.id))
     })
     .await
+}
+
+/// Nobody gives a scope that they lack, or keeps a key alive that may do more than they.
+fn check_grant(call: &Call, scopes: &[Permission]) -> Result<(), Rejection> {
+    match scopes.iter().find(|scope| !call.actor().may(**scope)) {
+        None => Ok(()),
+        Some(beyond) => Err(Rejection::new(
+            ProblemCode::Forbidden,
+            format!("You can't give the scope {beyond}, which you don't have."),
+        )),
+    }
+}
+
+fn check_end(call: &Call, end: Option<Timestamp>) -> Result<(), Rejection> {
+    if end.is_some_and(|end| end <= call.now) {
+        return Err(Rejection::field("expires_at", "lies in the past"));
+    }
+    Ok(())
+}
+
+async fn update(call: Call) -> Result<Reply, HandlerError> {
+    let id: ApiKeyId = call.id()?;
+    let mut wanted: KeyChange = call.json()?;
+    if let Some(scopes) = &mut wanted.scopes {
+        scopes.sort_unstable();
+        scopes.dedup();
+    }
+    check_end(&call, wanted.expires_at.flatten())?;
+    let (call, wanted) = (&call, &wanted);
+    let changed = call
+        .tenant()
+        .run_tx("update_api_key", |tx| {
+            Box::pin(change(tx, call, id, wanted))
+        })
+        .await?;
+    show(changed)
+}
+
+async fn change(
+    tx: &Tx<'_>,
+    call: &Call,
+    id: ApiKeyId,
+    wanted: &KeyChange,
+) -> Result<ApiKey, Error> {
+    let found = api_keys::lock(tx, id).await?;
+    let before = found.ok_or_else(Rejection::not_found)?;
+    call.if_match().check(before.version)?;
+    let mut after = before.clone();
+    after.name = wanted.name.clone().unwrap_or(after.name);
+    after.scopes = wanted.scopes.clone().unwrap_or(after.scopes);
+    after.expires_at = wanted.expires_at.unwrap_or(after.expires_at);
+    check_grant(call, &after.scopes)?;
+    if before.revoked_at.is_some() {
+        return Err(Rejection::conflict("This key is revoked. Make another.").into());
+    }
+    if (&after.name, &after.scopes, after.expires_at)
+        == (&before.name, &before.scopes, before.expires_at)
+    {
+        return Ok(before);
+    }
+    after.version += 1;
+    api_keys::update(tx, &after).await?;
+    let event = audit::Event::new(call.origin(), "api_key.updated")
+        .before(&ApiKeyView::from(before))
+        .after(&ApiKeyView::from(after.clone()));
+    audit::write(tx, &id, &event).await?;
+    Ok(after)
 }
 
 async fn revoke(call: Call) -> Result<Reply, HandlerError> {
@@ -220,9 +334,10 @@ async fn revoke(call: Call) -> Result<Reply, HandlerError> {
     call.tenant()
         .run_tx("revoke_api_key", |tx| {
             Box::pin(async move {
-                api_keys::find(tx, id)
+                let key = api_keys::lock(tx, id)
                     .await?
                     .ok_or_else(Rejection::not_found)?;
+                call.if_match().check(key.version)?;
                 if api_keys::revoke(tx, id, call.now).await? {
                     let event = audit::Event::new(call.origin(), "api_key.revoked");
                     audit::write(tx, &id, &event).await?;

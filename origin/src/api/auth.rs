@@ -127,6 +127,7 @@ pub(super) fn normal(email: &str) -> String {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SignUp {
+    #[serde(deserialize_with = "fields::object")]
     organization: NewOrganization,
     #[schema(max_length = 254, example = "ada@example.com")]
     email: String,

@@ -253,15 +253,15 @@ async fn identify(
     parts: &Parts,
     now: Timestamp,
 ) -> Result<Principal, HandlerError> {
-    let unknown = || {
-        HandlerError::problem(
-            ProblemCode::Unauthorized,
-            "Send an access token or an API key: Authorization: Bearer <token>.",
-        )
-    };
-    let bearer = principal::bearer(&parts.headers).ok_or_else(unknown)?;
+    let unauthorized = |detail| HandlerError::problem(ProblemCode::Unauthorized, detail);
+    let bearer = principal::bearer(&parts.headers).ok_or_else(|| {
+        unauthorized("Send an access token or an API key: Authorization: Bearer <token>.")
+    })?;
     let found = principal::authenticate(state.database(), state.keyrings(), bearer, now).await?;
-    found.ok_or_else(unknown)
+    // Whether it ever was in force is not told.
+    found.ok_or_else(|| {
+        unauthorized("This token or key is not in force, or no longer. Log in, refresh the session, or use another key.")
+    })
 }
 
 fn permit(access: Access, actor: &Actor) -> Result<(), HandlerError> {

@@ -1,6 +1,12 @@
 //! Checks that bodies share. Lengths are in characters, as the tables count them.
 
+use std::{fmt, marker::PhantomData};
+
 use licet_shared::api::BodyError;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::{Map, Value};
 
 /// Longest name.
@@ -97,6 +103,35 @@ fn depth(value: &Value) -> usize {
     }
 }
 
+/// A field that null means something else for than absence: by `#[serde(default)]` it is `None`
+/// where it is absent, and `Some(None)` where it is null.
+pub(super) fn sent<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// An object and nothing else: serde would take an array for one, its fields by position.
+pub(super) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    struct Object<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    deserializer.deserialize_map(Object(PhantomData))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -114,6 +149,25 @@ mod tests {
         }
         for bad in ["", "A", "_a", "a b", "é", &"a".repeat(65)] {
             assert!(check_code("code", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_object_is_nothing_else() {
+        #[derive(Deserialize)]
+        struct Outer {
+            #[serde(deserialize_with = "object")]
+            inner: Inner,
+        }
+        #[derive(Deserialize)]
+        struct Inner {
+            a: u8,
+        }
+        let read = |json: Value| serde_json::from_value::<Outer>(json);
+        assert_eq!(read(json!({ "inner": { "a": 1 } })).unwrap().inner.a, 1);
+        for bad in [json!([1]), json!("a"), json!(null)] {
+            let refused = read(json!({ "inner": bad })).err().unwrap().to_string();
+            assert!(refused.contains("expected an object"), "{refused}");
         }
     }
 

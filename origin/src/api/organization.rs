@@ -11,18 +11,23 @@ use utoipa::ToSchema;
 
 use super::{
     Call, Operation, Reply, fields,
-    operation::Verb::{Get, Patch},
+    operation::Verb::{Get, Patch, Post},
 };
 use crate::{
-    accounts::permissions::Permission::{OrgRead, OrgWrite},
+    accounts::{
+        account,
+        permissions::Permission::{OrgClose, OrgRead, OrgWrite},
+    },
     db::{
         audit,
-        organizations::{self, Plan, Profile},
+        organizations::{self, Plan, Profile, Quotas},
     },
     http::HandlerError,
+    rejection::Rejection,
 };
 
 const PATH: &str = "/api/v1/organization";
+const CLOSE: &str = "/api/v1/organization/close";
 const SETTINGS_BYTES: usize = 8 * 1024;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -36,6 +41,10 @@ pub(super) fn operations() -> Vec<Operation> {
             .takes::<OrganizationChange>()
             .gives::<OrganizationView>()
             .conditional(),
+        Operation::new(Post, CLOSE, OrgClose, |call| Box::pin(close(call)))
+            .named("close_organization", "Close the organization's account")
+            .detail("From the next call on, none of its people and API keys get in, the caller included. Licenses stay as they are: activated installations go on, and so do activations; revoke first what is to end. Only the service's operator can open the account again.")
+            .takes::<Closing>(),
     ]
 }
 
@@ -49,6 +58,7 @@ struct OrganizationView {
     tag: OrgTag,
     name: String,
     plan: Plan,
+    /// What the plan allows.
     quotas: Quotas,
     /// Whatever the organization keeps here.
     #[schema(value_type = std::collections::BTreeMap<String, Value>)]
@@ -57,32 +67,14 @@ struct OrganizationView {
     updated_at: Timestamp,
 }
 
-/// What the plan allows.
-#[derive(Debug, Serialize, ToSchema)]
-struct Quotas {
-    max_users: i32,
-    max_projects: i32,
-    max_licenses: i32,
-}
-
 fn view(id: OrgId, profile: Profile) -> OrganizationView {
-    let Profile {
-        max_users,
-        max_projects,
-        max_licenses,
-        ..
-    } = profile;
     OrganizationView {
         id,
         slug: profile.slug,
         tag: profile.tag,
         name: profile.name,
         plan: profile.plan,
-        quotas: Quotas {
-            max_users,
-            max_projects,
-            max_licenses,
-        },
+        quotas: profile.quotas,
         settings: profile.settings,
         created_at: profile.created_at,
         updated_at: profile.updated_at,
@@ -154,4 +146,36 @@ async fn update(call: Call) -> Result<Reply, HandlerError> {
         })
     });
     show(id, changed.await?)
+}
+
+/// Says which organization it is that is closed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Closing {
+    /// The organization's slug, so that nobody closes another than they mean.
+    #[schema(example = "acme", max_length = 64)]
+    slug: String,
+}
+
+impl Body for Closing {
+    fn check(&self) -> Result<(), BodyError> {
+        Ok(())
+    }
+}
+
+async fn close(call: Call) -> Result<Reply, HandlerError> {
+    let Closing { slug } = call.json()?;
+    let (call, slug) = (&call, &slug);
+    call.tenant()
+        .run_tx("close_organization", |tx| {
+            Box::pin(async move {
+                let profile = organizations::lock_profile(tx).await?;
+                if *slug != profile.slug {
+                    return Err(Rejection::field("slug", "is not this organization's").into());
+                }
+                account::close(tx, profile, call.origin(), call.now).await
+            })
+        })
+        .await?;
+    Ok(Reply::no_content())
 }

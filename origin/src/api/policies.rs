@@ -7,7 +7,7 @@ use licet_shared::{
     problem::ProblemCode,
     time::Timestamp,
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
@@ -223,16 +223,11 @@ struct PolicyChange {
     #[schema(minimum = 0, maximum = 34_560_000)]
     grace_s: Option<i32>,
     /// Null: licenses don't end.
-    #[serde(default, deserialize_with = "sent")]
+    #[serde(default, deserialize_with = "fields::sent")]
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 3_155_760_000_i64)]
     license_duration_s: Option<Option<i64>>,
     #[serde(default)]
     fingerprint_rule: Option<FingerprintRule>,
-}
-
-/// Tells null from what is absent.
-fn sent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<i64>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 impl Body for PolicyChange {

@@ -202,14 +202,14 @@ fn not_so(error: Error) -> Error {
 /// meanwhile.
 async fn check_quota(tx: &Tx<'_>) -> Result<(), Error> {
     let profile = organizations::lock_profile(tx).await?;
-    if projects::count(tx).await? < i64::from(profile.max_projects) {
+    if projects::count(tx).await? < i64::from(profile.quotas.max_projects) {
         return Ok(());
     }
     Err(Rejection::new(
         ProblemCode::QuotaExceeded,
         format!(
             "The plan allows {} projects. Delete one first.",
-            profile.max_projects
+            profile.quotas.max_projects
         ),
     )
     .into())

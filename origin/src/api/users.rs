@@ -2,7 +2,7 @@
 
 use licet_shared::{
     api::{Body, BodyError},
-    id::UserId,
+    id::{LicenseId, UserId},
     problem::ProblemCode,
     time::Timestamp,
 };
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::{
     Call, Operation, Reply, fields,
     list::Flag,
-    operation::Verb::{Delete, Get, Patch},
+    operation::Verb::{Delete, Get, Patch, Post},
 };
 use crate::{
     accounts::{
@@ -24,7 +24,7 @@ use crate::{
         principal::Actor,
     },
     db::{
-        Error, Tx, audit,
+        Error, Tx, audit, organizations,
         sessions::{self, Why},
         users::{self, User, UserFilter},
     },
@@ -34,6 +34,7 @@ use crate::{
 
 const PATH: &str = "/api/v1/users";
 const ONE: &str = "/api/v1/users/{id}";
+const RESTORE: &str = "/api/v1/users/{id}/restore";
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -42,13 +43,14 @@ pub(super) fn operations() -> Vec<Operation> {
             .lists::<UserView>()
             .param::<Role>("role", "Only those of this role.")
             .param::<String>("text", "Only those whose e-mail begins with this or whose name has it in it.")
-            .param::<bool>("disabled", "Only those who are disabled, or who are not."),
+            .param::<bool>("disabled", "Only those who are disabled, or who are not.")
+            .param::<bool>("removed", "Those who were removed instead of the others."),
         Operation::new(Get, ONE, UsersRead, |call| Box::pin(read(call)))
             .named("read_user", "Read a person")
             .about::<UserId>()
             .gives::<UserView>(),
         Operation::new(Patch, ONE, UsersWrite, |call| Box::pin(update(call)))
-            .named("update_user", "Change a person's name or role, or disable them")
+            .named("update_user", "Change a person's name, role or license, or disable them")
             .detail("Nobody gives a role above their own, or changes a person above themselves. One OWNER must stay. Whoever is disabled is logged out.")
             .about::<UserId>()
             .takes::<UserChange>()
@@ -61,6 +63,13 @@ pub(super) fn operations() -> Vec<Operation> {
             .about::<UserId>()
             .conditional()
             .or(ProblemCode::Conflict),
+        Operation::new(Post, RESTORE, UsersWrite, |call| Box::pin(restore(call)))
+            .named("restore_user", "Bring a removed person back")
+            .detail("With the role and password they had. Not if the e-mail has joined anew meanwhile, or the person was erased.")
+            .about::<UserId>()
+            .gives::<UserView>()
+            .or(ProblemCode::Conflict)
+            .or(ProblemCode::QuotaExceeded),
     ]
 }
 
@@ -72,11 +81,15 @@ struct UserView {
     email: String,
     name: String,
     role: Role,
+    /// The license that they are to use; null where none was assigned.
+    license_id: Option<LicenseId>,
     created_at: Timestamp,
     updated_at: Timestamp,
     last_login_at: Option<Timestamp>,
     /// Null where they are not disabled.
     disabled_at: Option<Timestamp>,
+    /// Null where they were not removed.
+    removed_at: Option<Timestamp>,
 }
 
 impl From<User> for UserView {
@@ -86,10 +99,12 @@ impl From<User> for UserView {
             email: user.email,
             name: user.name,
             role: user.role,
+            license_id: user.license,
             created_at: user.created_at,
             updated_at: user.updated_at,
             last_login_at: user.last_login_at,
             disabled_at: user.disabled_at,
+            removed_at: user.deleted_at,
         }
     }
 }
@@ -105,6 +120,10 @@ struct UserChange {
     role: Option<Role>,
     #[serde(default)]
     disabled: Option<bool>,
+    /// One of the organization's; null takes it away.
+    #[serde(default, deserialize_with = "fields::sent")]
+    #[schema(value_type = Option<LicenseId>)]
+    license_id: Option<Option<LicenseId>>,
 }
 
 impl Body for UserChange {
@@ -123,6 +142,9 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
         disabled: call
             .parsed::<Flag>("disabled")?
             .map(|Flag(disabled)| disabled),
+        removed: call
+            .parsed::<Flag>("removed")?
+            .is_some_and(|Flag(removed)| removed),
     };
     let rows = call.tenant().run_tx("list_users", |tx| {
         Box::pin(users::list(tx, &filter, page.before, page.fetch()))
@@ -222,22 +244,38 @@ async fn change(tx: &Tx<'_>, call: &Call, id: UserId, wanted: &UserChange) -> Re
         Some(false) => None,
         None => before.disabled_at,
     };
+    after.license = wanted.license_id.unwrap_or(after.license);
     if last && (after.role != Role::Owner || after.disabled_at.is_some()) {
         return Err(last_owner().into());
     }
-    if (&after.name, after.role, after.disabled_at)
-        == (&before.name, before.role, before.disabled_at)
+    if (&after.name, after.role, after.disabled_at, after.license)
+        == (
+            &before.name,
+            before.role,
+            before.disabled_at,
+            before.license,
+        )
     {
         return Ok(before);
     }
     after.version += 1;
     after.updated_at = call.now;
-    users::update(tx, &after, call.now).await?;
+    users::update(tx, &after, call.now).await.map_err(|error| {
+        error.on_constraint("users_license_fkey", || {
+            Rejection::field("license_id", "is no license of this organization")
+        })
+    })?;
     if after.disabled_at.is_some() {
         sessions::end_all(tx, id, None, Why::Disabled, call.now).await?;
     }
-    let facts =
-        |user: &User| json!({ "id": id, "role": user.role, "disabled_at": user.disabled_at });
+    let facts = |user: &User| {
+        json!({
+            "id": id,
+            "role": user.role,
+            "license_id": user.license,
+            "disabled_at": user.disabled_at,
+        })
+    };
     let mut event = audit::Event::new(call.origin(), "user.updated")
         .before(&facts(&before))
         .after(&facts(&after));
@@ -270,4 +308,37 @@ async fn remove(call: Call) -> Result<Reply, HandlerError> {
         })
         .await?;
     Ok(Reply::no_content())
+}
+
+async fn restore(call: Call) -> Result<Reply, HandlerError> {
+    let id: UserId = call.id()?;
+    let call = &call;
+    let restored = call.tenant().run_tx("restore_user", |tx| {
+        Box::pin(async move {
+            let profile = organizations::lock_profile(tx).await?;
+            let rank = rank(tx, call).await?;
+            let Some(mut user) = users::lock_removed(tx, id).await? else {
+                // Done already, as when it is asked for twice.
+                return Ok(users::find(tx, id)
+                    .await?
+                    .ok_or_else(Rejection::not_found)?);
+            };
+            check_grant(rank, user.role)?;
+            users::check_quota(tx, &profile).await?;
+            if !users::restore(tx, &user, call.now).await? {
+                return Err(Rejection::conflict(
+                    "Somebody has joined with this person's e-mail since.",
+                )
+                .into());
+            }
+            user.version += 1;
+            user.updated_at = call.now;
+            user.deleted_at = None;
+            let event = audit::Event::new(call.origin(), "user.restored");
+            let event = event.after(&json!({ "id": id, "role": user.role }));
+            audit::write(tx, &id, &event).await?;
+            Ok(user)
+        })
+    });
+    show(restored.await?)
 }

@@ -25,13 +25,14 @@ pub(crate) struct ApiKey {
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) last_used_at: Option<Timestamp>,
     pub(crate) revoked_at: Option<Timestamp>,
+    pub(crate) version: i32,
 }
 
 macro_rules! columns {
     ($rest:literal) => {
         concat!(
             "SELECT id, name, hint, scopes, created_by, created_at, expires_at, last_used_at,
-                 revoked_at FROM licet.api_keys ",
+                 revoked_at, version FROM licet.api_keys ",
             $rest
         )
     };
@@ -53,6 +54,7 @@ fn key(row: &Row) -> Result<ApiKey, Error> {
         expires_at: time(6)?,
         last_used_at: time(7)?,
         revoked_at: time(8)?,
+        version: row.try_get(9)?,
     })
 }
 
@@ -108,7 +110,7 @@ pub(crate) async fn live(
          FROM licet.api_keys k
          JOIN licet.organizations o ON o.org_id = k.org_id
          WHERE k.org_id = $1 AND k.key_hash = $2 AND k.revoked_at IS NULL
-             AND (k.expires_at IS NULL OR k.expires_at > $3)",
+             AND (k.expires_at IS NULL OR k.expires_at > $3) AND o.closed_at IS NULL",
             &[
                 (&tx.org(), Type::UUID),
                 (&hash, Type::BYTEA),
@@ -147,6 +149,36 @@ pub(crate) async fn find(tx: &Tx<'_>, id: ApiKeyId) -> Result<Option<ApiKey>, Er
         )
         .await?;
     row.map(|row| key(&row)).transpose()
+}
+
+/// The same, locked.
+pub(crate) async fn lock(tx: &Tx<'_>, id: ApiKeyId) -> Result<Option<ApiKey>, Error> {
+    let row = tx
+        .query_opt(
+            columns!("WHERE org_id = $1 AND id = $2 FOR NO KEY UPDATE"),
+            &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
+        )
+        .await?;
+    row.map(|row| key(&row)).transpose()
+}
+
+/// Writes name, scopes and end as they now stand, and counts the version up.
+pub(crate) async fn update(tx: &Tx<'_>, key: &ApiKey) -> Result<(), Error> {
+    let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    tx.execute(
+        "UPDATE licet.api_keys SET name = $3, scopes = $4, expires_at = $5, version = $6
+         WHERE org_id = $1 AND id = $2",
+        &[
+            (&tx.org(), Type::UUID),
+            (&key.id.uuid(), Type::UUID),
+            (&key.name, Type::TEXT),
+            (&scopes, Type::TEXT_ARRAY),
+            (&key.expires_at.map(system_time), Type::TIMESTAMPTZ),
+            (&key.version, Type::INT4),
+        ],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Keys, the newest first, those in force alone or all.

@@ -1,5 +1,7 @@
 //! `organizations`, and the directory entry that makes one findable.
 
+use std::{str::FromStr, time::SystemTime};
+
 use licet_shared::{id::OrgTag, time::Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -10,7 +12,7 @@ use tokio_postgres::{
 use utoipa::ToSchema;
 
 use super::{Error, Tx};
-use crate::clock;
+use crate::{accounts::permissions::UnknownName, clock};
 
 /// The version that follows another: one more, and at least the milliseconds since 1970. Edges
 /// take no version below one they hold, and what a restore or a failover has lost counted lower
@@ -65,12 +67,54 @@ pub(crate) enum Plan {
 }
 
 impl Plan {
+    /// As it stands in tables and answers.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Free => "FREE",
+            Self::Pro => "PRO",
+            Self::Enterprise => "ENTERPRISE",
+        }
+    }
+
+    /// What comes with it, unless an operator says otherwise. FREE's are the table's defaults.
+    pub(crate) const fn quotas(self) -> Quotas {
+        match self {
+            Self::Free => Quotas::new(5, 10, 1_000),
+            Self::Pro => Quotas::new(50, 100, 50_000),
+            Self::Enterprise => Quotas::new(10_000, 10_000, 10_000_000),
+        }
+    }
+
     pub(crate) fn from_column(text: &str) -> Result<Self, Error> {
-        match text {
-            "FREE" => Ok(Self::Free),
-            "PRO" => Ok(Self::Pro),
-            "ENTERPRISE" => Ok(Self::Enterprise),
-            _ => Err(Error::Row("organizations.plan")),
+        text.parse().map_err(|_| Error::Row("organizations.plan"))
+    }
+}
+
+impl FromStr for Plan {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        [Self::Free, Self::Pro, Self::Enterprise]
+            .into_iter()
+            .find(|plan| plan.as_str() == text)
+            .ok_or(UnknownName)
+    }
+}
+
+/// How much an organization may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Quotas {
+    pub(crate) max_users: i32,
+    pub(crate) max_projects: i32,
+    pub(crate) max_licenses: i32,
+}
+
+impl Quotas {
+    const fn new(max_users: i32, max_projects: i32, max_licenses: i32) -> Self {
+        Self {
+            max_users,
+            max_projects,
+            max_licenses,
         }
     }
 }
@@ -82,20 +126,20 @@ pub(crate) struct Profile {
     pub(crate) tag: OrgTag,
     pub(crate) name: String,
     pub(crate) plan: Plan,
-    pub(crate) max_users: i32,
-    pub(crate) max_projects: i32,
-    pub(crate) max_licenses: i32,
+    pub(crate) quotas: Quotas,
     pub(crate) settings: Map<String, Value>,
     pub(crate) version: i32,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
+    /// When it closed its account.
+    pub(crate) closed_at: Option<Timestamp>,
 }
 
 macro_rules! profile_columns {
     ($rest:literal) => {
         concat!(
             "SELECT slug, tag, name, plan, max_users, max_projects, max_licenses, settings, version,
-                 created_at, updated_at FROM licet.organizations WHERE org_id = $1",
+                 created_at, updated_at, closed_at FROM licet.organizations WHERE org_id = $1",
             $rest
         )
     };
@@ -124,27 +168,38 @@ fn profile_of(row: &Row) -> Result<Profile, Error> {
         tag: tag.parse().map_err(|_| Error::Row("organizations.tag"))?,
         name: row.try_get(2)?,
         plan: Plan::from_column(row.try_get(3)?)?,
-        max_users: row.try_get(4)?,
-        max_projects: row.try_get(5)?,
-        max_licenses: row.try_get(6)?,
+        quotas: Quotas::new(row.try_get(4)?, row.try_get(5)?, row.try_get(6)?),
         settings,
         version: row.try_get(8)?,
         created_at: clock::timestamp(row.try_get(9)?),
         updated_at: clock::timestamp(row.try_get(10)?),
+        closed_at: row
+            .try_get::<_, Option<SystemTime>>(11)?
+            .map(clock::timestamp),
     })
 }
 
-/// Writes name and settings as they now stand, and counts the version up.
+/// Writes all of it that can change as it now stands.
 pub(crate) async fn update(tx: &Tx<'_>, profile: &Profile) -> Result<(), Error> {
     tx.execute(
         "UPDATE licet.organizations
-         SET name = $2, settings = $3, version = $4, updated_at = $5 WHERE org_id = $1",
+         SET name = $2, settings = $3, version = $4, updated_at = $5, closed_at = $6, plan = $7,
+             max_users = $8, max_projects = $9, max_licenses = $10
+         WHERE org_id = $1",
         &[
             (&tx.org(), Type::UUID),
             (&profile.name, Type::TEXT),
             (&Json(&profile.settings), Type::JSONB),
             (&profile.version, Type::INT4),
             (&clock::system_time(profile.updated_at), Type::TIMESTAMPTZ),
+            (
+                &profile.closed_at.map(clock::system_time),
+                Type::TIMESTAMPTZ,
+            ),
+            (&profile.plan.as_str(), Type::TEXT),
+            (&profile.quotas.max_users, Type::INT4),
+            (&profile.quotas.max_projects, Type::INT4),
+            (&profile.quotas.max_licenses, Type::INT4),
         ],
     )
     .await?;

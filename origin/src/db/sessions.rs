@@ -84,7 +84,8 @@ pub(crate) async fn live(
              JOIN licet.users u ON u.org_id = s.org_id AND u.id = s.user_id
              JOIN licet.organizations o ON o.org_id = s.org_id
              WHERE s.org_id = $1 AND s.id = $2 AND s.user_id = $3 AND s.ended_at IS NULL
-                 AND s.ends_at > $4 AND u.disabled_at IS NULL AND u.deleted_at IS NULL",
+                 AND s.ends_at > $4 AND u.disabled_at IS NULL AND u.deleted_at IS NULL
+                 AND o.closed_at IS NULL",
             &[
                 (&tx.org(), Type::UUID),
                 (&session.uuid(), Type::UUID),
@@ -106,7 +107,7 @@ pub(crate) struct SessionRow {
     pub(crate) expires_at: Timestamp,
     pub(crate) ends_at: Timestamp,
     pub(crate) ended_at: Option<SystemTime>,
-    /// Neither disabled nor removed.
+    /// Neither disabled nor removed, in an organization that is not closed.
     pub(crate) user_active: bool,
 }
 
@@ -115,9 +116,11 @@ pub(crate) async fn lock(tx: &Tx<'_>, id: EventId) -> Result<Option<SessionRow>,
     let row = tx
         .query_opt(
             "SELECT s.user_id, s.generation, s.token_hash, s.renewed_at, s.expires_at, s.ends_at,
-                 s.ended_at, u.disabled_at IS NULL AND u.deleted_at IS NULL
+                 s.ended_at,
+                 u.disabled_at IS NULL AND u.deleted_at IS NULL AND o.closed_at IS NULL
              FROM licet.sessions s
              JOIN licet.users u ON u.org_id = s.org_id AND u.id = s.user_id
+             JOIN licet.organizations o ON o.org_id = s.org_id
              WHERE s.org_id = $1 AND s.id = $2 FOR NO KEY UPDATE OF s",
             &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
         )

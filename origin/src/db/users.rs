@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use licet_shared::{
-    id::{OrgId, UserId},
+    id::{LicenseId, OrgId, UserId},
     problem::ProblemCode,
     time::Timestamp,
 };
@@ -25,18 +25,22 @@ pub(crate) struct User {
     pub(crate) email: String,
     pub(crate) name: String,
     pub(crate) role: Role,
+    /// The license that they are to use.
+    pub(crate) license: Option<LicenseId>,
     pub(crate) version: i32,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
     pub(crate) last_login_at: Option<Timestamp>,
     pub(crate) disabled_at: Option<Timestamp>,
+    /// When they were removed.
+    pub(crate) deleted_at: Option<Timestamp>,
 }
 
 macro_rules! columns {
     ($rest:literal) => {
         concat!(
             "SELECT id, email, name, role, version, created_at, updated_at, last_login_at,
-                 disabled_at FROM licet.users ",
+                 disabled_at, deleted_at, license_id FROM licet.users ",
             $rest
         )
     };
@@ -62,6 +66,10 @@ fn user(row: &Row) -> Result<User, Error> {
         updated_at: clock::timestamp(row.try_get(6)?),
         last_login_at: time(7)?,
         disabled_at: time(8)?,
+        deleted_at: time(9)?,
+        license: row
+            .try_get::<_, Option<Uuid>>(10)?
+            .map(LicenseId::from_uuid),
     })
 }
 
@@ -74,17 +82,21 @@ pub(crate) struct NewUser<'a> {
     pub(crate) password_hash: &'a str,
 }
 
-/// Has a person join; false when the organization knows the e-mail already.
-pub(crate) async fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> Result<bool, Error> {
+/// Lets an e-mail log in as a person; false when the organization knows the e-mail already.
+async fn enter(tx: &Tx<'_>, email: &str, id: UserId) -> Result<bool, Error> {
     let entered = tx
         .query_opt(
             "SELECT licet.enter_login($1, $2)",
-            &[(&user.email, Type::TEXT), (&user.id.uuid(), Type::UUID)],
+            &[(&email, Type::TEXT), (&id.uuid(), Type::UUID)],
         )
         .await?;
-    match entered {
-        Some(row) if row.try_get(0)? => {}
-        _ => return Ok(false),
+    entered.map_or(Ok(false), |row| Ok(row.try_get(0)?))
+}
+
+/// Has a person join; false when the organization knows the e-mail already.
+pub(crate) async fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> Result<bool, Error> {
+    if !enter(tx, user.email, user.id).await? {
+        return Ok(false);
     }
     tx.execute(
         "INSERT INTO licet.users (org_id, id, email, name, role, password_hash)
@@ -131,6 +143,8 @@ pub(crate) struct UserFilter<'a> {
     /// Begins the e-mail or stands in the name.
     pub(crate) text: Option<&'a str>,
     pub(crate) disabled: Option<bool>,
+    /// Those who were removed and not erased instead of the others.
+    pub(crate) removed: bool,
 }
 
 /// People, the newest first.
@@ -143,7 +157,8 @@ pub(crate) async fn list(
     let rows = tx
         .query(
             columns!(
-                "WHERE org_id = $1 AND deleted_at IS NULL AND ($2::uuid IS NULL OR id < $2)
+                "WHERE org_id = $1 AND ($2::uuid IS NULL OR id < $2)
+                     AND (deleted_at IS NOT NULL) = $7 AND email <> ''
                      AND ($3::text IS NULL OR role = $3)
                      AND ($4::text IS NULL OR starts_with(email, lower($4))
                           OR strpos(lower(name), lower($4)) > 0)
@@ -157,6 +172,7 @@ pub(crate) async fn list(
                 (&filter.text, Type::TEXT),
                 (&filter.disabled, Type::BOOL),
                 (&limit, Type::INT8),
+                (&filter.removed, Type::BOOL),
             ],
         )
         .await?;
@@ -172,10 +188,10 @@ pub(crate) async fn check_quota(tx: &Tx<'_>, profile: &Profile) -> Result<(), Er
         )
         .await?;
     let count: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
-    if count < i64::from(profile.max_users) {
+    if count < i64::from(profile.quotas.max_users) {
         return Ok(());
     }
-    let detail = format!("Your plan allows {} people.", profile.max_users);
+    let detail = format!("Your plan allows {} people.", profile.quotas.max_users);
     Err(Rejection::new(ProblemCode::QuotaExceeded, detail).into())
 }
 
@@ -206,11 +222,14 @@ pub(crate) async fn lock_owners(tx: &Tx<'_>) -> Result<Vec<UserId>, Error> {
         .collect()
 }
 
-/// Writes name, role and whether disabled as they now stand, and counts the version up.
+/// Writes name, role, license and whether disabled as they now stand, and counts the version up.
+///
+/// # Errors
+/// Violates `users_license_fkey` when there is no such license.
 pub(crate) async fn update(tx: &Tx<'_>, user: &User, now: Timestamp) -> Result<(), Error> {
     tx.execute(
         "UPDATE licet.users SET name = $3, role = $4, disabled_at = $5, updated_at = $6,
-             version = version + 1
+             license_id = $7, version = version + 1
          WHERE org_id = $1 AND id = $2",
         &[
             (&tx.org(), Type::UUID),
@@ -219,6 +238,7 @@ pub(crate) async fn update(tx: &Tx<'_>, user: &User, now: Timestamp) -> Result<(
             (&user.role.as_str(), Type::TEXT),
             (&user.disabled_at.map(system_time), Type::TIMESTAMPTZ),
             (&system_time(now), Type::TIMESTAMPTZ),
+            (&user.license.map(RowId::uuid), Type::UUID),
         ],
     )
     .await?;
@@ -242,6 +262,38 @@ pub(crate) async fn remove(tx: &Tx<'_>, id: UserId, now: Timestamp) -> Result<()
     Ok(())
 }
 
+/// A person who was removed and not erased, locked, with their e-mail as it was.
+pub(crate) async fn lock_removed(tx: &Tx<'_>, id: UserId) -> Result<Option<User>, Error> {
+    let row = tx
+        .query_opt(
+            columns!(
+                "WHERE org_id = $1 AND id = $2 AND deleted_at IS NOT NULL AND email <> ''
+                 FOR NO KEY UPDATE"
+            ),
+            &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
+        )
+        .await?;
+    row.map(|row| user(&row)).transpose()
+}
+
+/// Undoes a removal; false when somebody else of the organization has the e-mail by now.
+pub(crate) async fn restore(tx: &Tx<'_>, user: &User, now: Timestamp) -> Result<bool, Error> {
+    if !enter(tx, &user.email, user.id).await? {
+        return Ok(false);
+    }
+    tx.execute(
+        "UPDATE licet.users SET deleted_at = NULL, updated_at = $3, version = version + 1
+         WHERE org_id = $1 AND id = $2",
+        &[
+            (&tx.org(), Type::UUID),
+            (&user.id.uuid(), Type::UUID),
+            (&system_time(now), Type::TIMESTAMPTZ),
+        ],
+    )
+    .await?;
+    Ok(true)
+}
+
 /// What a login compares with.
 pub(crate) struct Login {
     pub(crate) user: UserId,
@@ -252,8 +304,10 @@ pub(crate) struct Login {
 pub(crate) async fn login(tx: &Tx<'_>, id: UserId) -> Result<Option<Login>, Error> {
     let row = tx
         .query_opt(
-            "SELECT password_hash FROM licet.users
-             WHERE org_id = $1 AND id = $2 AND disabled_at IS NULL AND deleted_at IS NULL",
+            "SELECT u.password_hash FROM licet.users u
+             JOIN licet.organizations o ON o.org_id = u.org_id
+             WHERE u.org_id = $1 AND u.id = $2 AND u.disabled_at IS NULL AND u.deleted_at IS NULL
+                 AND o.closed_at IS NULL",
             &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
         )
         .await?;

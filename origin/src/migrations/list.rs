@@ -46,7 +46,8 @@ migrations! {
     5 "0005_withdrawals" "withdrawals";
     6 "0006_people" "people";
     7 "0007_audit_chain" "audit_chain";
-    8 "0008_license_terms" "license_terms";
+    8 "0008_closing" "closing";
+    9 "0009_license_terms" "license_terms";
 }
 
 #[cfg(test)]

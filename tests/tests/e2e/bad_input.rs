@@ -160,7 +160,7 @@ fn unknown_paths_and_wrong_methods_are_problems_at_both() {
             "/",
             "/api",
             "/api/v1",
-            "/api/v1/licenses",
+            "/api/v1/licence",
             "/api/v1/licenses/",
             "/api/v1/licenses/validate/",
             "/api/v2/licenses/validate",
@@ -183,6 +183,11 @@ fn unknown_paths_and_wrong_methods_are_problems_at_both() {
         }
         let answer = Request::new("DELETE", &format!("{base}/health/live")).send();
         expect_allow(&answer, "GET");
+    }
+    // Vendors' business is the origin's alone.
+    for path in ["licenses", "products", "auth/login"] {
+        let answer = Request::get(&format!("{}/api/v1/{path}", stack.edge())).send();
+        answer.problem(404, "NOT_FOUND");
     }
     for (path, allowed, wrong) in [
         ("validate", "POST", "GET"),

@@ -20,6 +20,7 @@ mod openapi;
 mod outage;
 mod overrides;
 mod races;
+mod readme;
 mod refusals;
 mod renewal;
 mod revocation;

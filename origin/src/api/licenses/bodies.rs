@@ -8,7 +8,7 @@ use licet_shared::{
 };
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -209,13 +209,13 @@ impl Body for NewBatch {
 #[serde(deny_unknown_fields)]
 pub(super) struct LicenseChange {
     /// Null for the policy's.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::sent")]
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 1_000_000)]
-    pub(super) max_activations: Wanted<i32>,
+    pub(super) max_activations: Option<Option<i32>>,
     /// Null for no end.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::sent")]
     #[schema(value_type = Option<Timestamp>)]
-    pub(super) expires_at: Wanted<Timestamp>,
+    pub(super) expires_at: Option<Option<Timestamp>>,
     /// All feature values of its own, not only those that differ; at most 64 and 2048 bytes as
     /// JSON. Each stands in place of the feature set's, and null takes the feature away.
     #[serde(default)]
@@ -229,29 +229,11 @@ pub(super) struct LicenseChange {
 
 impl Body for LicenseChange {
     fn check(&self) -> Result<(), BodyError> {
-        let max_activations = match self.max_activations {
-            Wanted::New(max) => max,
-            Wanted::Stays => None,
-        };
         check_terms(
-            max_activations,
+            self.max_activations.flatten(),
             self.features.as_ref(),
             self.metadata.as_ref(),
         )
-    }
-}
-
-/// What becomes of something that may be null.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) enum Wanted<T> {
-    #[default]
-    Stays,
-    New(Option<T>),
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Wanted<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Option::deserialize(deserializer).map(Self::New)
     }
 }
 

@@ -46,7 +46,7 @@ impl Creation for Issue<'_> {
     fn make<'a>(&'a self, tx: &'a Tx<'_>) -> Work<'a, (Vec<LicenseId>, Answer)> {
         Box::pin(async move {
             let profile = organizations::lock_profile(tx).await?;
-            check_quota(tx, profile.max_licenses, self.count).await?;
+            check_quota(tx, profile.quotas.max_licenses, self.count).await?;
             let policy = hold_policy(tx, self.policy).await?;
             let batch = Batch {
                 terms: self.terms,

@@ -4,9 +4,7 @@ use licet_shared::{id::LicenseId, time::Timestamp};
 use serde_json::json;
 
 use super::{
-    bodies::{
-        self, Expiry, Keep, LicenseChange, Renewal, RenewalStart, TermsView, Transfer, Wanted,
-    },
+    bodies::{self, Expiry, Keep, LicenseChange, Renewal, RenewalStart, TermsView, Transfer},
     issuing::hold_policy,
     revoked, show,
 };
@@ -89,7 +87,7 @@ async fn write(
 pub(super) async fn update(call: Call) -> Result<Reply, HandlerError> {
     let id: LicenseId = call.id()?;
     let wanted: LicenseChange = call.json()?;
-    if let Wanted::New(Some(end)) = wanted.expires_at {
+    if let Some(Some(end)) = wanted.expires_at {
         bodies::in_future(end, call.now)?;
     }
     let (call, wanted) = (&call, &wanted);
@@ -104,11 +102,11 @@ pub(super) async fn update(call: Call) -> Result<Reply, HandlerError> {
 
 impl LicenseChange {
     fn apply(&self, license: &mut LicenseRecord) {
-        if let Wanted::New(max) = self.max_activations {
+        if let Some(max) = self.max_activations {
             license.own_max_activations = max.is_some();
             license.max_activations = max.unwrap_or(license.policy_max_activations);
         }
-        if let Wanted::New(end) = self.expires_at {
+        if let Some(end) = self.expires_at {
             license.expires_at = end;
         }
         if let Some(features) = &self.features {

@@ -270,3 +270,67 @@ async fn a_key_is_shown_once() {
     bed.delete(&owner.caller, &one).await.empty(204);
     bed.get(&machine, "/api/v1/products").await.refused(401);
 }
+
+#[tokio::test]
+async fn a_key_is_changed_within_what_the_caller_may() {
+    let bed = Bed::new();
+    let owner = bed.sign_up("alpha").await;
+    let admin = bed.join(&owner, "ADMIN").await;
+    let keys = "/api/v1/api-keys";
+    let body = json!({ "name": "shop", "scopes": ["products:read"] });
+    let made = bed.post(&owner.caller, keys, &body).await;
+    assert_eq!(made.header("etag"), "\"1\"");
+    let made = made.json(201);
+    let one = format!("{keys}/{}", made["id"].as_str().unwrap());
+    let machine = Caller {
+        bearer: made["secret"].as_str().unwrap().into(),
+    };
+    bed.get(&machine, "/api/v1/projects").await.refused(403);
+
+    let change = json!({ "name": "till", "scopes": ["projects:read"], "expires_at": "2999-01-01T00:00:00Z" });
+    let changed = bed.patch(&admin.caller, &one, &change).await;
+    assert_eq!(changed.header("etag"), "\"2\"");
+    let changed = changed.json(200);
+    assert_eq!(
+        (&changed["name"], &changed["scopes"], &changed["expires_at"]),
+        (
+            &json!("till"),
+            &json!(["projects:read"]),
+            &json!("2999-01-01T00:00:00Z")
+        )
+    );
+    bed.get(&machine, "/api/v1/projects").await.json(200);
+    bed.get(&machine, "/api/v1/products").await.refused(403);
+    let endless = bed
+        .patch(&owner.caller, &one, &json!({ "expires_at": null }))
+        .await;
+    assert_eq!(endless.json(200)["expires_at"], Value::Null);
+
+    let old = [("if-match", "\"2\"")];
+    let stale = bed
+        .ask_with(&owner.caller, Method::PATCH, &one, Some(&change), &old)
+        .await;
+    stale.refused(412);
+    bed.ask_with(&owner.caller, Method::DELETE, &one, None, &old)
+        .await
+        .refused(412);
+    for bad in [
+        json!({ "scopes": [] }),
+        json!({ "name": " " }),
+        json!({ "expires_at": "2001-01-01T00:00:00Z" }),
+        json!({ "secret": "x" }),
+    ] {
+        bed.patch(&owner.caller, &one, &bad).await.refused(400);
+    }
+    // What it may do beyond the caller, the caller neither gives nor prolongs.
+    let more = json!({ "scopes": ["org:export"] });
+    bed.patch(&admin.caller, &one, &more).await.refused(403);
+    bed.patch(&owner.caller, &one, &more).await.json(200);
+    bed.patch(&admin.caller, &one, &json!({ "name": "mine" }))
+        .await
+        .refused(403);
+    bed.delete(&admin.caller, &one).await.empty(204);
+    bed.patch(&owner.caller, &one, &json!({ "name": "back" }))
+        .await
+        .refused(409);
+}

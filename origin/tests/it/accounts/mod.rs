@@ -1,6 +1,7 @@
 //! The account API, through the real router, as licet_app.
 
 mod access;
+mod account;
 mod audit;
 mod auth;
 mod conventions;

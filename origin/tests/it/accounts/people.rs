@@ -319,6 +319,88 @@ async fn whoever_is_removed_is_gone_and_may_be_invited_again() {
     assert_eq!(list["data"], json!([]));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_is_assigned_a_license_of_the_organization() {
+    let bed = Bed::new();
+    let owner = bed.sign_up("alpha").await;
+    bed.sign_up("beta").await;
+    let ours = bed.database.seed("alpha", 5).license;
+    let theirs = bed.database.seed("beta", 5).license;
+    let member = bed.join(&owner, "MEMBER").await;
+    let assign = |license: Value| {
+        let (bed, caller, path) = (&bed, &owner.caller, user(&member));
+        async move {
+            let change = json!({ "license_id": license });
+            bed.patch(caller, &path, &change).await
+        }
+    };
+    let assigned = assign(json!(ours)).await.json(200);
+    assert_eq!(assigned["license_id"], json!(ours));
+    let never = "lic_00000000000000000000000000";
+    let refusals = [
+        assign(json!(theirs)).await.json(400)["detail"].clone(),
+        assign(json!(never)).await.json(400)["detail"].clone(),
+    ];
+    assert_eq!(refusals[0], refusals[1]);
+    // What is absent stays.
+    let renamed = json!({ "name": "M" });
+    let renamed = bed.patch(&owner.caller, &user(&member), &renamed).await;
+    assert_eq!(renamed.json(200)["license_id"], json!(ours));
+    let taken = assign(Value::Null).await.json(200);
+    assert_eq!(taken["license_id"], Value::Null);
+}
+
+#[tokio::test]
+async fn whoever_was_removed_can_be_brought_back() {
+    let bed = Bed::new();
+    let owner = bed.sign_up("alpha").await;
+    let admin = bed.join(&owner, "ADMIN").await;
+    let member = bed.join(&owner, "MEMBER").await;
+    let second = bed.join(&owner, "OWNER").await;
+    let restore = |by: Caller, whom: &Person| {
+        let (bed, path) = (&bed, format!("{}/restore", user(whom)));
+        async move { bed.ask_with(&by, Method::POST, &path, None, &[]).await }
+    };
+    let (owner, admin) = (&owner.caller, &admin.caller);
+    bed.delete(owner, &user(&member)).await.empty(204);
+    bed.delete(owner, &user(&second)).await.empty(204);
+    let removed = bed
+        .get(owner, &format!("{USERS}?removed=true&role=MEMBER"))
+        .await
+        .json(200);
+    assert_eq!(removed["data"][0]["id"], json!(member.id));
+    assert!(removed["data"][0]["removed_at"].is_string());
+
+    let back = restore(admin.clone(), &member).await.json(200);
+    assert_eq!(
+        (&back["email"], &back["role"], &back["removed_at"]),
+        (&json!(member.email), &json!("MEMBER"), &Value::Null)
+    );
+    bed.log_in(&member.email, PASSWORD, "alpha").await.json(200);
+    // The sessions of before stay ended.
+    bed.get(&member.caller, "/api/v1/products")
+        .await
+        .refused(401);
+    restore(admin.clone(), &member).await.json(200);
+    // Nobody brings back somebody above themselves.
+    restore(admin.clone(), &second).await.refused(403);
+    restore(member.caller.clone(), &second).await.refused(401);
+
+    // The e-mail is another's now.
+    bed.delete(owner, &user(&member)).await.empty(204);
+    let invitation = json!({ "email": member.email, "role": "GUEST" });
+    let made = bed.post(owner, INVITATIONS, &invitation).await.json(201);
+    let acceptance = json!({ "token": made["token"], "name": "New", "password": PASSWORD });
+    bed.open(Method::POST, ACCEPT, &acceptance).await.json(201);
+    restore(owner.clone(), &member).await.refused(409);
+    // And seats may have run out.
+    bed.database.admin(
+        "UPDATE licet.organizations
+         SET max_users = (SELECT count(*) FROM licet.users WHERE deleted_at IS NULL)",
+    );
+    restore(owner.clone(), &second).await.refused(403);
+}
+
 /// Sixteen owners, each of whom demotes, disables or removes somebody, all at once, round after
 /// round: one is always left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,1 @@
+ALTER TABLE licet.organizations DROP COLUMN closed_at;
