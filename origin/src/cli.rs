@@ -18,8 +18,9 @@ use clap::{
 };
 
 use crate::{
-    config::{ConfigError, Secret},
+    config::{self, ConfigError, Secret},
     fault::Fault,
+    postgres::Server,
 };
 
 /// Licet's origin: licenses, activations and signed documents over Postgres.
@@ -38,7 +39,8 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Serve edges until SIGTERM or SIGINT
     Serve(Box<serve::Serve>),
-    /// Make the demo organization unless it is there, and issue a new license in it
+    /// Make the demo organization unless it is there, and issue a new license in it; or fill an
+    /// empty database with many, to measure with
     Seed(seed::Seed),
     /// Issue and manage licenses
     License(license::License),
@@ -61,6 +63,29 @@ struct DatabaseArgs {
         value_name = "URL"
     )]
     database_url: Option<Secret>,
+}
+
+const DATABASE_URL: &str = "LICET_DATABASE_URL";
+const ADMIN_DATABASE_URL: &str = "LICET_ADMIN_DATABASE_URL";
+
+impl DatabaseArgs {
+    fn server(&self) -> Result<Server, ConfigError> {
+        config::database(DATABASE_URL, self.database_url.as_ref())
+    }
+}
+
+/// The same for the role that migrates.
+fn admin_server(url: Option<&Secret>) -> Result<Server, ConfigError> {
+    let server = config::database(ADMIN_DATABASE_URL, url)?;
+    warn(ADMIN_DATABASE_URL, &server);
+    Ok(server)
+}
+
+/// Says to a person how little a connection is protected.
+fn warn(variable: &str, server: &Server) {
+    if let Some(warning) = server.warning() {
+        eprintln!("licet-origin: warning: {variable} has {warning}");
+    }
 }
 
 /// The master key.
@@ -88,6 +113,13 @@ enum CliError {
 impl CliError {
     fn failed(why: impl fmt::Display) -> Self {
         Self::Failed(why.to_string())
+    }
+
+    /// A server that does not show what the URL in `variable` asks for is the configuration's
+    /// matter: waiting won't mend it.
+    fn untrusted(variable: &'static str, why: &str) -> Self {
+        let why = format!("can't be used as its sslmode asks: {why}");
+        Self::Config(ConfigError::new(variable, why))
     }
 
     const fn exit_code(&self) -> u8 {
@@ -124,6 +156,7 @@ impl From<crate::db::Error> for CliError {
         match error {
             // A sentence of its own, for whoever asked.
             crate::db::Error::Rejected(rejection) => Self::failed(rejection.detail),
+            crate::db::Error::Untrusted(why) => Self::untrusted(DATABASE_URL, &why),
             error => Self::failed(error),
         }
     }

@@ -46,6 +46,17 @@ impl Timestamp {
         Self::from_unix(self.0.saturating_add(seconds))
     }
 
+    /// As HTTP headers have it (RFC 9110 §5.6.7): `Sat, 21 Nov 2026 08:36:48 GMT`.
+    #[must_use]
+    pub fn http_date(self) -> String {
+        self.date().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    }
+
+    fn date(self) -> DateTime<Utc> {
+        // The range kept by `from_unix` is within chrono's.
+        DateTime::from_timestamp(self.0, 0).unwrap_or_default()
+    }
+
     /// Seconds from `earlier` to this time; negative when `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> i64 {
@@ -55,9 +66,7 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The range kept by `from_unix` is within chrono's.
-        let date = DateTime::<Utc>::from_timestamp(self.0, 0).unwrap_or_default();
-        f.write_str(&date.to_rfc3339_opts(SecondsFormat::Secs, true))
+        f.write_str(&self.date().to_rfc3339_opts(SecondsFormat::Secs, true))
     }
 }
 
@@ -126,6 +135,12 @@ mod tests {
             Ok(Timestamp::from_unix(0))
         );
         assert_eq!("tomorrow".parse::<Timestamp>(), Err(TimestampError));
+    }
+
+    #[test]
+    fn prints_http_dates() {
+        let time = Timestamp::from_unix(784_111_777);
+        assert_eq!(time.http_date(), "Sun, 06 Nov 1994 08:49:37 GMT");
     }
 
     #[test]

@@ -148,6 +148,10 @@ pub(crate) async fn renew(
     let token = RefreshToken::parse(token).ok_or_else(ended)?;
     let tenant = tenant_of(database, &token).await?;
     let master = keyrings.master();
+    // Before the session's row is locked: made-up tokens are not worth that.
+    if !token.is_ours(master, tenant.org()) {
+        return Err(ended().into());
+    }
     let renewal = tenant.run_tx("renew_session", |tx| {
         let token = &token;
         Box::pin(async move {

@@ -84,7 +84,7 @@ impl RefreshToken {
     }
 
     /// Whether it was made here, ever.
-    fn is_ours(&self, master: &MasterKey, org: OrgId) -> bool {
+    pub(crate) fn is_ours(&self, master: &MasterKey, org: OrgId) -> bool {
         let ours = Self::derive(
             master,
             org,

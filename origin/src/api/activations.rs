@@ -75,8 +75,6 @@ fn filters(operation: Operation) -> Operation {
             "fingerprint_hash",
             "Only those on the device whose fingerprint has this hash, as activations show it.",
         )
-        .param::<String>("text", "Only those with this in their name, in any case.")
-        .param::<Timestamp>("seen_before", "Only those not heard of since this time.")
 }
 
 /// A license on a device.
@@ -119,8 +117,6 @@ fn filter(call: &Call, license: Option<LicenseId>) -> Result<ActivationFilter<'_
         license,
         live: call.parsed::<Flag>("live")?.map(|Flag(live)| live),
         fingerprint_hash: call.param("fingerprint_hash"),
-        text: call.param("text"),
-        seen_before: call.parsed("seen_before")?,
     })
 }
 

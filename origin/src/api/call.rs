@@ -242,7 +242,9 @@ pub(super) async fn serve(state: &AppState, operation: &Operation, request: Requ
 
 fn finish(parts: &Parts, answered: Result<super::Reply, HandlerError>) -> Response {
     match answered {
-        Ok(reply) if versions::is_unchanged(parts, reply.etag()) => reply.not_modified(),
+        Ok(reply) if versions::is_unchanged(&parts.method, &parts.headers, reply.etag()) => {
+            reply.not_modified()
+        }
         Ok(reply) => reply.into_response(),
         Err(error) => error.into_response(),
     }
@@ -301,6 +303,9 @@ async fn receive(
         .iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
+    if operation.conditional {
+        versions::check_if_match(&parts.headers)?;
+    }
     let query = read_query(operation, parts.uri.query().unwrap_or_default())?;
     let body = if operation.input.is_some() {
         body::read(body, &parts.headers).await?

@@ -197,11 +197,11 @@ struct RevisionView {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewFeatureSet {
-    #[schema(min_length = 1, max_length = 200, example = "Pro")]
+    #[schema(value_type = fields::Name, example = "Pro")]
     name: String,
     /// Feature name to value: a boolean, an integer, a number, a string or other JSON, but not
     /// null. The values of revision 1.
-    #[schema(value_type = BTreeMap<String, Value>)]
+    #[schema(value_type = fields::Features)]
     features: Map<String, Value>,
 }
 
@@ -217,11 +217,11 @@ impl Body for NewFeatureSet {
 #[serde(deny_unknown_fields)]
 struct FeatureSetChange {
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<fields::Name>)]
     name: Option<String>,
     /// All values of the new revision, not only those that differ.
     #[serde(default)]
-    #[schema(value_type = Option<BTreeMap<String, Value>>)]
+    #[schema(value_type = Option<fields::Features>)]
     features: Option<Map<String, Value>>,
 }
 

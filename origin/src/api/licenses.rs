@@ -50,7 +50,9 @@ pub(super) fn operations() -> Vec<Operation> {
             .param::<Timestamp>("expiring_before", "Only those that end before this time.")
             .param::<String>(
                 "text",
-                "Only those with this in their metadata as JSON or in their policy's name, in any case.",
+                "Only those with this in their metadata as JSON or in their policy's name, in any case. \
+                 Looks through 10,000 licenses at a time: a page may hold fewer than `limit`, or \
+                 none, and still name a next one.",
             ),
         Operation::new(Post, PATH, LicensesWrite, |call| Box::pin(issuing::one(call)))
             .named("issue_license", "Issue a license")
@@ -198,7 +200,13 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
             page.fetch(),
         ))
     });
-    page.reply(rows.await?, |license| license.id, LicenseView::from)
+    let listed = rows.await?;
+    page.reply_until(
+        listed.licenses,
+        listed.looked_until,
+        |license| license.id,
+        LicenseView::from,
+    )
 }
 
 async fn read(call: Call) -> Result<Reply, HandlerError> {

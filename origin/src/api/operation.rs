@@ -9,7 +9,7 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use super::{Call, OpenCall, Reply};
+use super::{Call, OpenCall, Reply, deprecation::Deprecation};
 use crate::{accounts::permissions::Permission, http::HandlerError};
 
 /// A handler at work.
@@ -104,6 +104,7 @@ pub(crate) struct Operation {
     pub(super) once: bool,
     /// Takes an `If-Match`.
     pub(super) conditional: bool,
+    pub(super) deprecation: Option<Deprecation>,
     /// Codes beyond those that follow from the rest.
     pub(super) problems: Vec<licet_shared::problem::ProblemCode>,
 }
@@ -150,6 +151,7 @@ impl Operation {
             output: Output::Nothing,
             once: false,
             conditional: false,
+            deprecation: None,
             problems: Vec::new(),
         }
     }
@@ -220,15 +222,24 @@ impl Operation {
             meaning: "How many at most, 1 to 100; 50 if absent.",
             schema: super::list::limit_schema,
         });
-        self.param::<String>(
-            "cursor",
-            "Where to go on: the `next_cursor` of the page before.",
-        )
+        self.params.push(Param {
+            name: "cursor",
+            meaning: "Where to go on: the `next_cursor` of the page before.",
+            schema: super::list::cursor_schema,
+        });
+        self
     }
 
     /// Honours `If-Match`.
     pub(super) const fn conditional(mut self) -> Self {
         self.conditional = true;
+        self
+    }
+
+    /// Will go: every answer says so.
+    #[cfg_attr(not(test), expect(dead_code, reason = "nothing is deprecated yet"))]
+    pub(super) const fn deprecated(mut self, deprecation: Deprecation) -> Self {
+        self.deprecation = Some(deprecation);
         self
     }
 

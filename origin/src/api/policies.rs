@@ -159,7 +159,7 @@ const fn bound() -> FingerprintRule {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewPolicy {
-    #[schema(min_length = 1, max_length = 200, example = "Pro, yearly")]
+    #[schema(value_type = fields::Name, example = "Pro, yearly")]
     name: String,
     tier: Tier,
     feature_set_id: FeatureSetId,
@@ -203,7 +203,7 @@ impl Body for NewPolicy {
 #[serde(deny_unknown_fields)]
 struct PolicyChange {
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<fields::Name>)]
     name: Option<String>,
     #[serde(default)]
     tier: Option<Tier>,

@@ -120,7 +120,7 @@ struct NewProduct {
     /// What licenses and products call it. Never changes.
     #[schema(pattern = "^[a-z0-9][a-z0-9_.-]{0,63}$", example = "local_cli")]
     code: String,
-    #[schema(min_length = 1, max_length = 200, example = "Local CLI")]
+    #[schema(value_type = fields::Name, example = "Local CLI")]
     name: String,
     #[serde(default)]
     #[schema(max_length = 2000)]
@@ -140,7 +140,7 @@ impl Body for NewProduct {
 #[serde(deny_unknown_fields)]
 struct ProductChange {
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<fields::Name>)]
     name: Option<String>,
     #[serde(default)]
     #[schema(max_length = 2000)]

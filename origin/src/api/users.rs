@@ -51,7 +51,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .gives::<UserView>(),
         Operation::new(Patch, ONE, UsersWrite, |call| Box::pin(update(call)))
             .named("update_user", "Change a person's name, role or license, or disable them")
-            .detail("Nobody gives a role above their own, or changes a person above themselves. One OWNER must stay. Whoever is disabled is logged out.")
+            .detail("Nobody gives a role above their own, or changes a person above themselves; an API key gives no role that may do more than its scopes. One OWNER must stay. Whoever is disabled is logged out.")
             .about::<UserId>()
             .takes::<UserChange>()
             .gives::<UserView>()
@@ -114,7 +114,7 @@ impl From<User> for UserView {
 #[serde(deny_unknown_fields)]
 struct UserChange {
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<fields::Name>)]
     name: Option<String>,
     #[serde(default)]
     role: Option<Role>,
@@ -166,16 +166,18 @@ fn show(user: User) -> Result<Reply, HandlerError> {
     Ok(Reply::ok(&UserView::from(user))?.version(version))
 }
 
-/// A role that the caller may give.
-pub(super) fn check_grant(rank: Role, granted: Role) -> Result<(), Rejection> {
-    if granted <= rank {
-        Ok(())
-    } else {
-        Err(Rejection::new(
-            ProblemCode::Forbidden,
-            "Nobody gives a role above their own.",
-        ))
+/// A role that the caller may give. Whoever gets it may do all that it allows, so a machine gives
+/// none that allows more than its scopes: else `users:write` alone would be worth every other.
+pub(super) fn check_grant(actor: &Actor, rank: Role, granted: Role) -> Result<(), Rejection> {
+    let forbidden = |detail: &'static str| Err(Rejection::new(ProblemCode::Forbidden, detail));
+    if granted > rank {
+        return forbidden("Nobody gives a role above their own.");
     }
+    let machine = matches!(actor, Actor::Machine { .. });
+    if machine && !granted.permissions().all(|it| actor.may(it)) {
+        return forbidden("A key gives no role that may do more than its own scopes.");
+    }
+    Ok(())
 }
 
 /// The caller's rank as it is now: it may have been lowered since the call came. A machine ranks
@@ -235,8 +237,11 @@ async fn change(tx: &Tx<'_>, call: &Call, id: UserId, wanted: &UserChange) -> Re
     let (before, rank, last) = lock(tx, call, id).await?;
     let mut after = before.clone();
     after.name = wanted.name.clone().unwrap_or(after.name);
-    if let Some(role) = wanted.role.filter(|role| *role != before.role) {
-        check_grant(rank, role)?;
+    if let Some(role) = wanted.role {
+        // Less than the caller may change already needs no leave.
+        if role > before.role {
+            check_grant(call.actor(), rank, role)?;
+        }
         after.role = role;
     }
     after.disabled_at = match wanted.disabled {
@@ -262,7 +267,7 @@ async fn change(tx: &Tx<'_>, call: &Call, id: UserId, wanted: &UserChange) -> Re
     after.updated_at = call.now;
     users::update(tx, &after, call.now).await.map_err(|error| {
         error.on_constraint("users_license_fkey", || {
-            Rejection::field("license_id", "is no license of this organization")
+            Rejection::new(ProblemCode::NotFound, "No license has this license_id.")
         })
     })?;
     if after.disabled_at.is_some() {
@@ -323,7 +328,7 @@ async fn restore(call: Call) -> Result<Reply, HandlerError> {
                     .await?
                     .ok_or_else(Rejection::not_found)?);
             };
-            check_grant(rank, user.role)?;
+            check_grant(call.actor(), rank, user.role)?;
             users::check_quota(tx, &profile).await?;
             if !users::restore(tx, &user, call.now).await? {
                 return Err(Rejection::conflict(

@@ -4,13 +4,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    CliError, DatabaseArgs,
+    ADMIN_DATABASE_URL, CliError, DatabaseArgs, admin_server,
     operator::{ORIGIN, Operator},
     print_json,
 };
 use crate::{
-    config::{self, Secret},
-    db::all_slugs,
+    config::Secret,
+    db::{Error, all_slugs},
     licensing::republish::republish,
 };
 
@@ -68,8 +68,10 @@ impl Republish {
     }
 
     async fn every_slug(&self) -> Result<Vec<String>, CliError> {
-        let config =
-            config::database("LICET_ADMIN_DATABASE_URL", self.admin_database_url.as_ref())?;
-        Ok(all_slugs(&config).await?)
+        let server = admin_server(self.admin_database_url.as_ref())?;
+        all_slugs(&server).await.map_err(|error| match error {
+            Error::Untrusted(why) => CliError::untrusted(ADMIN_DATABASE_URL, &why),
+            error => error.into(),
+        })
     }
 }

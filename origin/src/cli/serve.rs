@@ -12,15 +12,16 @@ use tracing_subscriber::{
     Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use super::{CliError, DatabaseArgs, MasterKeyArgs};
+use super::{CliError, DATABASE_URL, DatabaseArgs, MasterKeyArgs};
 use crate::{
     api::AccountSettings,
     buckets::Quota,
     config::{self, ConfigError, Secret},
-    db::{Database, DatabaseSettings},
+    db::{Database, DatabaseSettings, Error},
     http::{AppState, EdgeAuthenticator, Limits, ReplayCapacity, StateSettings, app, serve},
     keys::Keyrings,
     metrics::Metrics,
+    postgres::Server,
 };
 
 fn at_least_one() -> RangedU64ValueParser<usize> {
@@ -171,7 +172,8 @@ impl Serve {
                 format!("is {:?}: it must be a level such as info", self.log),
             )
         })?;
-        let state = self.state()?;
+        let server = self.database.server()?;
+        let state = self.state(&server)?;
         self.check(&state.1).await?;
         let listener = TcpListener::bind(self.listen).await.map_err(|error| {
             CliError::Failed(format!(
@@ -180,6 +182,16 @@ impl Serve {
             ))
         })?;
         start_log(filter);
+        if let Some(warning) = server.warning() {
+            tracing::warn!("{DATABASE_URL} has {warning}");
+        }
+        let lost = state.1.lost_settings().await?;
+        if !lost.is_empty() {
+            tracing::warn!(
+                "a pooler ignores the settings of our connections: run {}, and let it connect anew",
+                lost.join("; ")
+            );
+        }
         let address = listener.local_addr().map_err(CliError::failed)?;
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
         let limits = Limits {
@@ -195,8 +207,7 @@ impl Serve {
         result.map_err(CliError::failed)
     }
 
-    fn state(&self) -> Result<(AppState, Database), CliError> {
-        let config = config::database("LICET_DATABASE_URL", self.database.database_url.as_ref())?;
+    fn state(&self, server: &Server) -> Result<(AppState, Database), CliError> {
         let master = config::master_key(self.master_key.master_key.as_ref())?;
         let platform = config::platform_key(self.platform_key.as_ref())?;
         let edge_keys = config::edge_keys(self.edge_keys.as_ref().map(Secret::reveal))?;
@@ -209,7 +220,7 @@ impl Serve {
             statement_timeout: Duration::from_millis(self.statement_timeout_ms),
             lock_timeout: Duration::from_millis(self.lock_timeout_ms),
         };
-        let database = Database::new(&config, &settings, Arc::clone(&metrics))
+        let database = Database::new(server, &settings, Arc::clone(&metrics))
             .map_err(|why| ConfigError::new("LICET_POOL_SIZE", why))?;
         let settings = StateSettings {
             status_ttl: Ttl(self.status_ttl_s),
@@ -234,10 +245,11 @@ impl Serve {
     }
 
     async fn check(&self, database: &Database) -> Result<(), CliError> {
-        let checked = database.check().await.map_err(|error| {
-            CliError::Failed(format!(
-                "the database of LICET_DATABASE_URL can't be used: {error}"
-            ))
+        let checked = database.check().await.map_err(|error| match error {
+            Error::Untrusted(why) => CliError::untrusted(DATABASE_URL, &why),
+            error => CliError::Failed(format!(
+                "the database of {DATABASE_URL} can't be used: {error}"
+            )),
         })?;
         checked.map_err(|refusal| CliError::Failed(format!("refusing to serve: {refusal}")))
     }

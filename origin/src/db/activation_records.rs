@@ -14,10 +14,7 @@ use tokio_postgres::{
 use uuid::Uuid;
 
 use super::{Error, Tx};
-use crate::{
-    clock::{self, system_time},
-    random::RowId,
-};
+use crate::{clock, random::RowId};
 
 /// An activation with what its device says of itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,9 +73,6 @@ pub(crate) struct ActivationFilter<'a> {
     /// Those not given back, or those that are.
     pub(crate) live: Option<bool>,
     pub(crate) fingerprint_hash: Option<&'a str>,
-    /// Stands in the name, in any case.
-    pub(crate) text: Option<&'a str>,
-    pub(crate) seen_before: Option<Timestamp>,
 }
 
 /// Activations, the newest first.
@@ -95,8 +89,6 @@ pub(crate) async fn list(
                      AND ($3::uuid IS NULL OR license_id = $3)
                      AND ($4::bool IS NULL OR (deactivated_at IS NULL) = $4)
                      AND ($6::text IS NULL OR fingerprint_hash = $6)
-                     AND ($7::text IS NULL OR strpos(lower(name), lower($7)) > 0)
-                     AND ($8::timestamptz IS NULL OR last_seen_at < $8)
                  ORDER BY id DESC LIMIT $5"
             ),
             &[
@@ -106,8 +98,6 @@ pub(crate) async fn list(
                 (&filter.live, Type::BOOL),
                 (&limit, Type::INT8),
                 (&filter.fingerprint_hash, Type::TEXT),
-                (&filter.text, Type::TEXT),
-                (&filter.seen_before.map(system_time), Type::TIMESTAMPTZ),
             ],
         )
         .await?;

@@ -8,11 +8,14 @@ use std::{
 
 use licet_shared::id::{OrgId, OrgTag};
 use lru::LruCache;
-use tokio_postgres::{Config, NoTls, types::Type};
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{Database, Error};
-use crate::random::RowId;
+use crate::{
+    postgres::{Server, tls_refusal},
+    random::RowId,
+};
 
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
@@ -69,8 +72,12 @@ impl Database {
 
 /// Every organization, for an operator with the migrating role's URL: the serving role can't list
 /// them.
-pub(crate) async fn all_slugs(admin: &Config) -> Result<Vec<String>, Error> {
-    let (client, connection) = admin.connect(NoTls).await?;
+pub(crate) async fn all_slugs(admin: &Server) -> Result<Vec<String>, Error> {
+    let connected = admin.connect("licet-origin republish").await;
+    let (client, connection) = connected.map_err(|error| match tls_refusal(&error) {
+        Some(why) => Error::Untrusted(why),
+        None => error.into(),
+    })?;
     let asked = async move {
         client.batch_execute("SET ROLE licet_owner").await?;
         let sql = "SELECT slug FROM licet.org_directory ORDER BY slug";

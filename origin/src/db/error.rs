@@ -4,7 +4,7 @@ use std::{error::Error as _, fmt};
 
 use tokio_postgres::error::SqlState;
 
-use crate::{fault::Fault, rejection::Rejection};
+use crate::{fault::Fault, postgres::tls_refusal, rejection::Rejection};
 
 /// A transaction that did not come about.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ use crate::{fault::Fault, rejection::Rejection};
 pub enum Error {
     /// No connection became free in time, or none could be made.
     NoConnection(String),
+    /// The server did not show what `sslmode` asks for, or refused our certificate.
+    Untrusted(String),
     /// The server refused a statement, or the connection was lost.
     Statement(tokio_postgres::Error),
     /// A row did not hold what its table's constraints promise.
@@ -110,6 +112,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoConnection(why) => write!(f, "no connection: {why}"),
+            Self::Untrusted(why) => f.write_str(why),
             Self::Statement(error) => f.write_str(&describe(error)),
             Self::Row(what) => write!(f, "a row holds what it can't: {what}"),
             Self::Changed => f.write_str("rows changed under the transaction, again and again"),
@@ -145,7 +148,7 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
             Error::Other(fault) => fault,
-            Error::NoConnection(_) | Error::Changed | Error::KeyInFlight => {
+            Error::NoConnection(_) | Error::Untrusted(_) | Error::Changed | Error::KeyInFlight => {
                 Self::unavailable("the database", error)
             }
             Error::Statement(_)
@@ -174,6 +177,9 @@ pub fn describe(error: &tokio_postgres::Error) -> String {
             error.code().code(),
             constraint.unwrap_or_default()
         );
+    }
+    if let Some(why) = tls_refusal(error) {
+        return why;
     }
     match error.source() {
         Some(cause) => format!("{error}: {cause}"),

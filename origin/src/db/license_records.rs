@@ -51,30 +51,6 @@ pub(crate) struct LicenseRecord {
     pub(crate) updated_at: Timestamp,
 }
 
-macro_rules! columns {
-    ($rest:literal) => {
-        concat!(
-            "SELECT l.id, e.status, e.since, l.policy_id, p.name, p.tier, l.feature_set_id,
-                 ARRAY(SELECT d.code FROM licet.license_products c
-                       JOIN licet.products d ON d.org_id = c.org_id AND d.id = c.product_id
-                       WHERE c.org_id = l.org_id AND c.license_id = l.id ORDER BY d.code),
-                 l.max_activations,
-                 (SELECT count(*) FROM licet.activations a WHERE a.org_id = l.org_id
-                      AND a.license_id = l.id AND a.deactivated_at IS NULL),
-                 l.expires_at, l.metadata, l.version, l.created_at, l.updated_at,
-                 l.features, l.own_max_activations, p.max_activations, p.license_duration_s
-             FROM licet.licenses l
-             JOIN licet.policies p ON p.org_id = l.org_id AND p.id = l.policy_id
-             CROSS JOIN LATERAL (SELECT
-                 CASE WHEN l.status = 'ACTIVE' AND l.expires_at <= now() THEN 'EXPIRED'
-                      ELSE l.status END,
-                 CASE WHEN l.status = 'ACTIVE' AND l.expires_at <= now() THEN l.expires_at
-                      ELSE l.status_since END) AS e (status, since) ",
-            $rest
-        )
-    };
-}
-
 fn record(row: &Row) -> Result<LicenseRecord, Error> {
     let Json(metadata) = row.try_get(11)?;
     let Json(features) = row.try_get(15)?;
@@ -103,12 +79,34 @@ fn record(row: &Row) -> Result<LicenseRecord, Error> {
     })
 }
 
+/// Begins with the ids, so that the planner looks each up instead of walking all licenses in their
+/// order.
+const FIND_ALL: &str =
+    "SELECT l.id, e.status, e.since, l.policy_id, p.name, p.tier, l.feature_set_id,
+         ARRAY(SELECT d.code FROM licet.license_products c
+               JOIN licet.products d ON d.org_id = c.org_id AND d.id = c.product_id
+               WHERE c.org_id = l.org_id AND c.license_id = l.id ORDER BY d.code),
+         l.max_activations,
+         (SELECT count(*) FROM licet.activations a WHERE a.org_id = l.org_id
+              AND a.license_id = l.id AND a.deactivated_at IS NULL),
+         l.expires_at, l.metadata, l.version, l.created_at, l.updated_at,
+         l.features, l.own_max_activations, p.max_activations, p.license_duration_s
+     FROM unnest($2::uuid[]) AS wanted (id)
+     JOIN licet.licenses l ON l.org_id = $1 AND l.id = wanted.id
+     JOIN licet.policies p ON p.org_id = l.org_id AND p.id = l.policy_id
+     CROSS JOIN LATERAL (SELECT
+         CASE WHEN l.status = 'ACTIVE' AND l.expires_at <= now() THEN 'EXPIRED'
+              ELSE l.status END,
+         CASE WHEN l.status = 'ACTIVE' AND l.expires_at <= now() THEN l.expires_at
+              ELSE l.status_since END) AS e (status, since)
+     ORDER BY l.id";
+
 /// Those of these licenses that there are, in the order of their ids.
 pub(crate) async fn find_all(tx: &Tx<'_>, ids: &[LicenseId]) -> Result<Vec<LicenseRecord>, Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
     let rows = tx
         .query(
-            columns!("WHERE l.org_id = $1 AND l.id = ANY ($2) ORDER BY l.id"),
+            FIND_ALL,
             &[(&tx.org(), Type::UUID), (&ids, Type::UUID_ARRAY)],
         )
         .await?;
@@ -126,11 +124,14 @@ pub(crate) async fn find_by_key(
 ) -> Result<Option<LicenseRecord>, Error> {
     let row = tx
         .query_opt(
-            columns!("WHERE l.org_id = $1 AND l.key_hash = $2"),
+            "SELECT id FROM licet.licenses WHERE org_id = $1 AND key_hash = $2",
             &[(&tx.org(), Type::UUID), (&key_hash.as_slice(), Type::BYTEA)],
         )
         .await?;
-    row.map(|row| record(&row)).transpose()
+    match row {
+        Some(row) => find(tx, LicenseId::from_uuid(row.try_get(0)?)).await,
+        None => Ok(None),
+    }
 }
 
 /// The same, locked. A statement of its own sees what those did who held the lock before.
@@ -154,44 +155,161 @@ pub(crate) struct LicenseFilter<'a> {
     pub(crate) text: Option<&'a str>,
 }
 
+/// Licenses that one page looks through for a text, at most: no index finds it.
+const LOOKED_THROUGH: i64 = 10_000;
+
+/// A page of licenses.
+pub(crate) struct Listed {
+    pub(crate) licenses: Vec<LicenseRecord>,
+    /// Where the next page goes on although this one is not full: as far as the text was looked
+    /// for. None when there is nothing more to look through.
+    pub(crate) looked_until: Option<Uuid>,
+}
+
 /// Licenses, the newest first.
 pub(crate) async fn list(
     tx: &Tx<'_>,
     filter: &LicenseFilter<'_>,
     before: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<LicenseRecord>, Error> {
+) -> Result<Listed, Error> {
+    let window = if filter.text.is_some() {
+        LOOKED_THROUGH
+    } else {
+        limit
+    };
+    let page = Window {
+        before,
+        skip: 0,
+        look: window,
+        take: limit,
+    };
+    let ids = select(tx, filter, filter.text, &page).await?;
+    let full = i64::try_from(ids.len()).is_ok_and(|count| count >= limit);
+    let looked_until = if full || filter.text.is_none() {
+        None
+    } else {
+        let last = Window {
+            skip: window - 1,
+            look: 1,
+            ..page
+        };
+        select(tx, filter, None, &last).await?.pop()
+    };
+    let ids: Vec<_> = ids.into_iter().map(LicenseId::from_uuid).collect();
+    let mut licenses = find_all(tx, &ids).await?;
+    licenses.reverse();
+    Ok(Listed {
+        licenses,
+        looked_until,
+    })
+}
+
+/// Which of the licenses that pass are wanted: `take` with the text among the `look` that follow
+/// the first `skip` before `before`.
+#[derive(Clone, Copy)]
+struct Window {
+    before: Option<Uuid>,
+    skip: i64,
+    look: i64,
+    take: i64,
+}
+
+/// What passes, in the order of an index. The planner sees the arguments, so that of each condition
+/// only the part that is meant is left. Each of the three begins with the table whose index is in
+/// the order of the licenses' ids under what it is filtered by.
+macro_rules! select {
+    ($from:literal, $id:literal, $tier:literal, $rest:literal) => {
+        concat!(
+            "SELECT c.id FROM (SELECT l.id, l.metadata, l.policy_id FROM ",
+            $from,
+            " AND ($2::uuid IS NULL OR ",
+            $id,
+            " < $2)
+                 AND ($3::text IS NULL OR CASE $3
+                     WHEN 'ACTIVE' THEN l.status = 'ACTIVE' AND (l.expires_at IS NULL OR l.expires_at > now())
+                     WHEN 'EXPIRED' THEN l.status = 'EXPIRED' OR l.status = 'ACTIVE' AND l.expires_at <= now()
+                     ELSE l.status = $3 END)
+                 AND ",
+            $tier,
+            " AND ($6::uuid IS NULL OR l.policy_id = $6)
+                 AND ($7::timestamptz IS NULL OR l.expires_at < $7)
+                 AND ($12::uuid IS NULL OR l.feature_set_id = $12)
+             ORDER BY ",
+            $id,
+            " DESC ",
+            $rest,
+            " WHERE $8::text IS NULL OR strpos(lower(c.metadata::text), lower($8)) > 0
+                 OR c.policy_id = ANY (ARRAY(SELECT n.id FROM licet.policies n
+                     WHERE n.org_id = $1 AND strpos(lower(n.name), lower($8)) > 0))
+             ORDER BY c.id DESC LIMIT $11"
+        )
+    };
+}
+
+const OF_ANY: &str = select!(
+    "licet.licenses l WHERE l.org_id = $1",
+    "l.id",
+    "($4::text IS NULL OR EXISTS (SELECT FROM licet.policies p
+         WHERE p.org_id = l.org_id AND p.id = l.policy_id AND p.tier = $4))",
+    "OFFSET $9 LIMIT $10) c"
+);
+const OF_PRODUCT: &str = select!(
+    "licet.license_products x
+     JOIN licet.licenses l ON l.org_id = x.org_id AND l.id = x.license_id
+     WHERE x.org_id = $1 AND x.product_id = (SELECT d.id FROM licet.products d
+         WHERE d.org_id = $1 AND d.code = $5)",
+    "x.license_id",
+    "($4::text IS NULL OR EXISTS (SELECT FROM licet.policies p
+         WHERE p.org_id = l.org_id AND p.id = l.policy_id AND p.tier = $4))",
+    "OFFSET $9 LIMIT $10) c"
+);
+/// The newest of each policy of the tier, and of them the newest.
+const OF_TIER: &str = select!(
+    "(SELECT q.id FROM licet.policies q WHERE q.org_id = $1 AND q.tier = $4) q
+     CROSS JOIN LATERAL (SELECT * FROM licet.licenses l WHERE l.org_id = $1 AND l.policy_id = q.id",
+    "l.id",
+    "true",
+    "LIMIT $9 + $10) l ORDER BY l.id DESC OFFSET $9 LIMIT $10) c"
+);
+
+async fn select(
+    tx: &Tx<'_>,
+    filter: &LicenseFilter<'_>,
+    text: Option<&str>,
+    window: &Window,
+) -> Result<Vec<Uuid>, Error> {
+    let sql = match filter {
+        LicenseFilter {
+            product: Some(_), ..
+        } => OF_PRODUCT,
+        LicenseFilter {
+            tier: Some(_),
+            policy: None,
+            ..
+        } => OF_TIER,
+        _ => OF_ANY,
+    };
     let rows = tx
         .query(
-            columns!(
-                "WHERE l.org_id = $1 AND ($2::uuid IS NULL OR l.id < $2)
-                     AND ($3::text IS NULL OR e.status = $3)
-                     AND ($4::text IS NULL OR p.tier = $4)
-                     AND ($5::text IS NULL OR EXISTS (SELECT FROM licet.license_products x
-                         JOIN licet.products y ON y.org_id = x.org_id AND y.id = x.product_id
-                         WHERE x.org_id = l.org_id AND x.license_id = l.id AND y.code = $5))
-                     AND ($6::uuid IS NULL OR l.policy_id = $6)
-                     AND ($7::timestamptz IS NULL OR l.expires_at < $7)
-                     AND ($10::uuid IS NULL OR l.feature_set_id = $10)
-                     AND ($8::text IS NULL OR strpos(lower(l.metadata::text), lower($8)) > 0
-                          OR strpos(lower(p.name), lower($8)) > 0)
-                 ORDER BY l.id DESC LIMIT $9"
-            ),
+            sql,
             &[
                 (&tx.org(), Type::UUID),
-                (&before, Type::UUID),
+                (&window.before, Type::UUID),
                 (&filter.status, Type::TEXT),
                 (&filter.tier, Type::TEXT),
                 (&filter.product, Type::TEXT),
                 (&filter.policy.map(RowId::uuid), Type::UUID),
                 (&filter.expiring_before.map(system_time), Type::TIMESTAMPTZ),
-                (&filter.text, Type::TEXT),
-                (&limit, Type::INT8),
+                (&text, Type::TEXT),
+                (&window.skip, Type::INT8),
+                (&window.look, Type::INT8),
+                (&window.take, Type::INT8),
                 (&filter.feature_set.map(RowId::uuid), Type::UUID),
             ],
         )
         .await?;
-    rows.iter().map(record).collect()
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// How many licenses count against the quota: all but the revoked ones. Exact only while the

@@ -3,6 +3,9 @@
 
 use std::fmt;
 
+use postgres_protocol::escape::escape_identifier;
+use tokio_postgres::types::Type;
+
 use super::{Database, Error};
 use crate::migrations::MIGRATIONS;
 
@@ -72,6 +75,10 @@ SELECT current_user::text,
     to_regclass('licet.schema_migrations') IS NOT NULL
 ";
 
+/// In their base units, which are ours: milliseconds.
+const SETTINGS: &str =
+    "SELECT current_user::text, name, setting FROM pg_settings WHERE name = ANY ($1)";
+
 const SCHEMA: &str = "SELECT version, sha256 FROM licet.schema_migrations ORDER BY version";
 
 impl Database {
@@ -100,6 +107,31 @@ impl Database {
         }
         drop(connection);
         self.check_schema().await
+    }
+
+    /// The settings that a session was to have and has not, as behind a pooler that ignores the
+    /// options of a connection: in SQL that gives them to the role.
+    ///
+    /// # Errors
+    /// [`Error`] when the database can't be asked.
+    pub async fn lost_settings(&self) -> Result<Vec<String>, Error> {
+        let connection = self.connection().await?;
+        let names: Vec<_> = self.session.iter().map(|(name, _)| *name).collect();
+        let rows = connection
+            .query_typed(SETTINGS, &[(&names, Type::TEXT_ARRAY)])
+            .await?;
+        let mut lost = Vec::new();
+        for (name, wanted) in self.session.iter() {
+            for row in &rows {
+                let (role, found, value): (&str, &str, &str) =
+                    (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+                if found == *name && value != wanted {
+                    let role = escape_identifier(role);
+                    lost.push(format!("ALTER ROLE {role} SET {name} = '{wanted}'"));
+                }
+            }
+        }
+        Ok(lost)
     }
 
     /// Asks whether the schema is the one that this binary knows: one round trip.

@@ -47,7 +47,8 @@ migrations! {
     6 "0006_people" "people";
     7 "0007_audit_chain" "audit_chain";
     8 "0008_closing" "closing";
-    9 "0009_license_terms" "license_terms";
+    9 "0009_list_indexes" "list_indexes";
+    10 "0010_license_terms" "license_terms";
 }
 
 #[cfg(test)]

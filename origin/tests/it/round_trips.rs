@@ -4,22 +4,39 @@ use std::time::Duration;
 
 use licet_origin::db::DatabaseSettings;
 
-use super::support::{
-    Bed, BedOptions, TestDatabase,
-    edge::{Call, REFRESH, activation},
-    proxy::Proxy,
+use super::{
+    support::{
+        Bed, BedOptions, TestDatabase,
+        edge::{Call, REFRESH, activation},
+        proxy::Proxy,
+        tls::TlsCluster,
+    },
+    tls::by_tls,
 };
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_operation_waits_for_the_database_this_often() {
     let database = TestDatabase::migrated();
-    let seeded = database.seed("alpha", 5);
     let proxy = Proxy::to(database.port()).await;
     let url = database.app_url().replace(
         &format!(":{}/", database.port()),
         &format!(":{}/", proxy.port),
     );
+    count(database, proxy, url).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_tls_it_is_no_more() {
+    let tls = TlsCluster::new();
+    let database = tls.database();
+    let proxy = Proxy::to(database.port()).await;
+    let url = by_tls(&tls, &database, proxy.port);
+    count(database, proxy, url).await;
+}
+
+async fn count(database: TestDatabase, proxy: Proxy, url: String) {
+    let seeded = database.seed("alpha", 5);
     let options = BedOptions {
         database: DatabaseSettings {
             pool_wait: Duration::from_secs(10),

@@ -15,6 +15,7 @@
 //! ```
 
 mod binaries;
+mod pgbouncer;
 mod place;
 mod user;
 mod wire;
@@ -28,6 +29,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
 pub use self::binaries::Binaries;
+pub use self::pgbouncer::{PgBouncer, PgBouncerBinary};
 pub use self::place::DevDir;
 pub use self::user::ServerUser;
 use self::wire::Connection;
@@ -189,6 +191,12 @@ impl Cluster {
         ours.into_iter()
             .chain(self.options.settings.iter().cloned())
             .collect()
+    }
+
+    /// Changes a setting, from the next [`restart`](Self::restart) on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.options.settings.retain(|(other, _)| other != name);
+        self.options.settings.push((name.into(), value.into()));
     }
 
     /// The port it listens on, the same for all its life.

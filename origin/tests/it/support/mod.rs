@@ -5,6 +5,7 @@ pub mod edge;
 pub mod http;
 pub mod proxy;
 pub mod sql;
+pub mod tls;
 
 use std::{
     process::Command,
@@ -77,7 +78,8 @@ impl TestDatabase {
         Self::on(Arc::new(new_cluster()))
     }
 
-    fn on(cluster: Arc<Cluster>) -> Self {
+    /// In this cluster, without anything in it.
+    pub fn on(cluster: Arc<Cluster>) -> Self {
         let name = format!("t{}", NEXT_DATABASE.fetch_add(1, Ordering::Relaxed));
         cluster.create_database(&name).unwrap();
         Self { cluster, name }
@@ -102,8 +104,17 @@ impl TestDatabase {
         self.cluster.url(&self.name, role, password)
     }
 
+    /// What it is called in the server's log, and that log.
+    pub fn log(&self) -> (&str, std::path::PathBuf) {
+        (&self.name, self.cluster.dir().join("postgres.log"))
+    }
+
     pub fn port(&self) -> u16 {
         self.cluster.port()
+    }
+
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// Runs SQL as the superuser, rows and values as text.
@@ -114,7 +125,9 @@ impl TestDatabase {
     /// The binary with everything it needs for this database in its environment.
     pub fn command(&self, args: &[&str]) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_licet-origin"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LICET_")) {
+        for (name, _) in std::env::vars()
+            .filter(|(name, _)| name.starts_with("LICET_") || name.starts_with("PG"))
+        {
             command.env_remove(name);
         }
         command
@@ -253,6 +266,11 @@ impl Bed {
             ..BedOptions::default()
         };
         Self::with(TestDatabase::migrated(), &options)
+    }
+
+    /// The database again, for another origin on it.
+    pub fn into_database(self) -> TestDatabase {
+        self.database
     }
 
     pub fn with(database: TestDatabase, options: &BedOptions) -> Self {

@@ -19,3 +19,8 @@ FROM licet.policies p
 WHERE p.org_id = l.org_id AND p.id = l.policy_id AND p.max_activations <> l.max_activations;
 ALTER TABLE licet.licenses FORCE ROW LEVEL SECURITY;
 ALTER TABLE licet.policies FORCE ROW LEVEL SECURITY;
+
+-- Who uses a feature set: asked before it is deleted, and by whoever is then refused.
+CREATE INDEX licenses_feature_set ON licet.licenses (org_id, feature_set_id, id);
+-- Everything that runs on one device.
+CREATE INDEX activations_device ON licet.activations (org_id, fingerprint_hash, id);
