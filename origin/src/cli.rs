@@ -122,6 +122,14 @@ impl CliError {
         Self::Config(ConfigError::new(variable, why))
     }
 
+    /// Of what was done as the role that migrates.
+    fn of_admin(error: crate::db::Error) -> Self {
+        match error {
+            crate::db::Error::Untrusted(why) => Self::untrusted(ADMIN_DATABASE_URL, &why),
+            error => Self::failed(error),
+        }
+    }
+
     const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 2,

@@ -268,10 +268,13 @@ impl Body for Refresh {
 
 async fn refresh(call: OpenCall) -> Result<Reply, HandlerError> {
     let body: Refresh = call.json()?;
+    let credentials = &call.accounts().credentials;
+    let visitor = credentials.visitor(call.address(), clock::unix_ms());
     let (database, keyrings) = (call.database(), call.keyrings());
     let tokens = login::renew(
         database,
         keyrings,
+        visitor,
         &body.refresh_token,
         call.request_id(),
         call.now,

@@ -259,7 +259,11 @@ async fn identify(
     let bearer = principal::bearer(&parts.headers).ok_or_else(|| {
         unauthorized("Send an access token or an API key: Authorization: Bearer <token>.")
     })?;
-    let found = principal::authenticate(state.database(), state.keyrings(), bearer, now).await?;
+    let accounts = state.accounts();
+    let address = client_address(parts, accounts.trusted_proxies());
+    let visitor = accounts.credentials.visitor(address, clock::unix_ms());
+    let (database, keyrings) = (state.database(), state.keyrings());
+    let found = principal::authenticate(database, keyrings, visitor, bearer, now).await?;
     // Whether it ever was in force is not told.
     found.ok_or_else(|| {
         unauthorized("This token or key is not in force, or no longer. Log in, refresh the session, or use another key.")

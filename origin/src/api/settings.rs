@@ -6,6 +6,7 @@ use licet_shared::id::OrgId;
 
 use crate::{
     accounts::{
+        credentials::{self, CredentialLimits},
         limits::{self, LoginLimits},
         passwords::PasswordPool,
         principal::Principal,
@@ -54,6 +55,8 @@ pub struct AccountSettings {
     pub trusted_proxies: Vec<IpAddr>,
     /// New organizations and accepted invitations from one address.
     pub newcomers: Quota,
+    /// Refused tokens and keys from one address.
+    pub refusals: Quota,
     /// Passwords that are hashed at once, each on 19 MiB.
     pub password_threads: usize,
     /// Passwords that wait for their turn; more are refused.
@@ -67,6 +70,7 @@ impl Default for AccountSettings {
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             newcomers: limits::NEWCOMERS,
+            refusals: credentials::REFUSALS,
             password_threads: 2,
             passwords_waiting: 32,
         }
@@ -77,6 +81,7 @@ impl Default for AccountSettings {
 pub(crate) struct Accounts {
     pub(crate) passwords: PasswordPool,
     pub(crate) logins: LoginLimits,
+    pub(crate) credentials: CredentialLimits,
     requests: Buckets<OrgId>,
     settings: AccountSettings,
 }
@@ -90,6 +95,7 @@ impl Accounts {
                 metrics,
             ),
             logins: LoginLimits::new(settings.newcomers),
+            credentials: CredentialLimits::new(settings.refusals),
             requests: Buckets::new(COUNTED),
             settings,
         }

@@ -4,15 +4,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    ADMIN_DATABASE_URL, CliError, DatabaseArgs, admin_server,
+    CliError, DatabaseArgs, admin_server,
     operator::{ORIGIN, Operator},
     print_json,
 };
-use crate::{
-    config::Secret,
-    db::{Error, all_slugs},
-    licensing::republish::republish,
-};
+use crate::{config::Secret, db::all_slugs, licensing::republish::republish};
 
 /// Options of `republish`.
 #[derive(Debug, Args)]
@@ -69,9 +65,6 @@ impl Republish {
 
     async fn every_slug(&self) -> Result<Vec<String>, CliError> {
         let server = admin_server(self.admin_database_url.as_ref())?;
-        all_slugs(&server).await.map_err(|error| match error {
-            Error::Untrusted(why) => CliError::untrusted(ADMIN_DATABASE_URL, &why),
-            error => error.into(),
-        })
+        all_slugs(&server).await.map_err(CliError::of_admin)
     }
 }

@@ -143,6 +143,9 @@ struct AccountArgs {
     /// New organizations and accepted invitations per hour from one address
     #[arg(long, env = "LICET_NEWCOMER_LIMIT", default_value = "20", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     newcomer_limit: u32,
+    /// Tokens and API keys that are refused, per minute from one address
+    #[arg(long, env = "LICET_REFUSED_LIMIT", default_value = "60", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    refused_limit: u32,
     /// Passwords hashed at once, each on 19 MiB of memory and a thread of its own
     #[arg(long, env = "LICET_PASSWORD_THREADS", default_value = "2", value_name = "N", value_parser = at_least_one())]
     password_threads: usize,
@@ -157,6 +160,10 @@ impl AccountArgs {
             newcomers: Quota {
                 capacity: self.newcomer_limit,
                 window_s: 3600,
+            },
+            refusals: Quota {
+                capacity: self.refused_limit,
+                window_s: 60,
             },
             password_threads: self.password_threads,
             ..AccountSettings::default()

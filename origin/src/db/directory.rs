@@ -12,10 +12,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{Database, Error};
-use crate::{
-    postgres::{Server, tls_refusal},
-    random::RowId,
-};
+use crate::{postgres::Server, random::RowId};
 
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
@@ -44,6 +41,11 @@ impl Directory {
 }
 
 impl Database {
+    /// Whether a tag's organization is known without a question.
+    pub(crate) fn remembers(&self, tag: OrgTag) -> bool {
+        self.directory.known(tag).is_some()
+    }
+
     pub(super) async fn org_by_tag(&self, tag: OrgTag) -> Result<Option<OrgId>, Error> {
         if let Some(org) = self.directory.known(tag) {
             return Ok(Some(org));
@@ -74,10 +76,7 @@ impl Database {
 /// them.
 pub(crate) async fn all_slugs(admin: &Server) -> Result<Vec<String>, Error> {
     let connected = admin.connect("licet-origin republish").await;
-    let (client, connection) = connected.map_err(|error| match tls_refusal(&error) {
-        Some(why) => Error::Untrusted(why),
-        None => error.into(),
-    })?;
+    let (client, connection) = connected.map_err(Error::of_connecting)?;
     let asked = async move {
         client.batch_execute("SET ROLE licet_owner").await?;
         let sql = "SELECT slug FROM licet.org_directory ORDER BY slug";

@@ -38,6 +38,14 @@ impl Error {
         }
     }
 
+    /// Of a connection that did not come about.
+    pub(crate) fn of_connecting(error: tokio_postgres::Error) -> Self {
+        match tls_refusal(&error) {
+            Some(why) => Self::Untrusted(why),
+            None => error.into(),
+        }
+    }
+
     /// Whether the same transaction may well succeed when begun again.
     pub(super) fn is_conflict(&self) -> bool {
         matches!(self, Self::Changed)

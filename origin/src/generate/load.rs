@@ -23,9 +23,9 @@ use super::{
     tables::{Common, Made, TABLES},
 };
 use crate::{
-    db::describe,
+    db::{Error, describe},
     migrations::MIGRATIONS,
-    postgres::{Server, tls_refusal},
+    postgres::Server,
     random::RowId,
 };
 
@@ -65,22 +65,19 @@ fn failed(what: &str) -> impl FnOnce(tokio_postgres::Error) -> String {
 }
 
 impl Loader {
-    /// Connects, and refuses a role or a schema that won't do.
-    pub(crate) async fn connect(server: &Server) -> Result<Self, String> {
+    /// Connects.
+    pub(crate) async fn connect(server: &Server) -> Result<Self, Error> {
         let connected = server.connect("licet-origin seed").await;
-        let (client, connection) = connected.map_err(|error| {
-            tls_refusal(&error).unwrap_or_else(|| failed("connect to the database")(error))
-        })?;
+        let (client, connection) = connected.map_err(Error::of_connecting)?;
         let connection = tokio::spawn(async move {
             // Its error reaches us through the statement that fails.
             drop(connection.await);
         });
-        let loader = Self { client, connection };
-        loader.check().await?;
-        Ok(loader)
+        Ok(Self { client, connection })
     }
 
-    async fn check(&self) -> Result<(), String> {
+    /// Refuses a role or a schema that won't do.
+    pub(crate) async fn check(&self) -> Result<(), String> {
         let row = self
             .client
             .query_typed_one(

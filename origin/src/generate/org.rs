@@ -294,13 +294,13 @@ impl Org {
         self.dice(For::SigningKey, 1).bytes()
     }
 
-    /// The licenses that are in force and stay so, the one with a million seats first.
+    /// The licenses that are in force, stay so and have many seats, the one with a million first.
     pub(crate) fn usable(&self) -> impl Iterator<Item = Usable> {
         (0..self.share.licenses).filter_map(|number| {
             let license = self.license(number);
             let policy = self.policy(license.policy);
             let in_force = license.status == LicenseStatus::Active && license.expires_us.is_none();
-            in_force.then(|| Usable {
+            (in_force && policy.max_activations >= 100).then(|| Usable {
                 org: self.id,
                 slug: self.slug.clone(),
                 tag: self.tag.as_str().to_owned(),

@@ -23,6 +23,8 @@ mod licenses;
 mod limits;
 mod load;
 mod migrations;
+mod neighbours;
+mod pages;
 mod pgbouncer;
 mod plans;
 mod process;

@@ -252,6 +252,11 @@ fn commands_say_what_is_wrong_and_end_as_for_other_configuration() {
             "LICET_ADMIN_DATABASE_URL",
             &admin,
         ),
+        (
+            vec!["seed", "--orgs", "1", "--licenses", "1"],
+            "LICET_ADMIN_DATABASE_URL",
+            &admin,
+        ),
     ] {
         let ended = by_tls(&args).env(variable, &named(url, &bad)).end();
         let sentence = format!(

@@ -8,6 +8,7 @@
 
 mod bad_bodies;
 mod bad_input;
+mod contract;
 mod crash;
 mod documents;
 mod edge_auth;

@@ -31,6 +31,7 @@ use rustix::process::Signal;
 pub use self::binaries::Binaries;
 pub use self::pgbouncer::{PgBouncer, PgBouncerBinary};
 pub use self::place::DevDir;
+pub(crate) use self::place::bench_dir;
 pub use self::user::ServerUser;
 use self::wire::Connection;
 pub use self::wire::Row;
@@ -207,6 +208,11 @@ impl Cluster {
     /// Its directory: `data`, `postgres.log`, `admin-password`.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Where a program that came with the server would be.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.binaries.path(name)
     }
 
     /// Major version of the server.

@@ -3,7 +3,7 @@
 use clap::Args;
 use zeroize::Zeroizing;
 
-use super::super::{CliError, MasterKeyArgs, print_json};
+use super::super::{CliError, MasterKeyArgs, admin_server, print_json};
 use crate::{
     accounts::passwords::PasswordPool,
     config::{self, ConfigError, Secret},
@@ -67,9 +67,9 @@ impl Bulk {
             return self.print_keys(plan, count);
         }
         let master = config::master_key(master.master_key.as_ref())?;
-        let config =
-            config::database("LICET_ADMIN_DATABASE_URL", self.admin_database_url.as_ref())?;
-        let loader = Loader::connect(&config).await.map_err(CliError::Failed)?;
+        let server = admin_server(self.admin_database_url.as_ref())?;
+        let loader = Loader::connect(&server).await.map_err(CliError::of_admin)?;
+        loader.check().await.map_err(CliError::Failed)?;
         let pool = PasswordPool::new(1, 0, std::sync::Arc::new(Metrics::new()));
         // One for all: they are no secrets, and each takes its time.
         let password_hash = pool.hash(Zeroizing::new(PASSWORD.to_owned())).await?;

@@ -5,6 +5,7 @@ mod account;
 mod audit;
 mod auth;
 mod conventions;
+mod credentials;
 mod documentation;
 mod feature_sets;
 mod people;

@@ -437,8 +437,8 @@ async fn a_person_is_assigned_a_license_of_the_organization() {
     assert_eq!(assigned["license_id"], json!(ours));
     let never = "lic_00000000000000000000000000";
     let refusals = [
-        assign(json!(theirs)).await.json(400)["detail"].clone(),
-        assign(json!(never)).await.json(400)["detail"].clone(),
+        assign(json!(theirs)).await.json(404)["detail"].clone(),
+        assign(json!(never)).await.json(404)["detail"].clone(),
     ];
     assert_eq!(refusals[0], refusals[1]);
     // What is absent stays.

@@ -252,7 +252,7 @@ impl Bed {
     /// One that waits longer than the usual one would: the machine may have other work.
     pub fn new() -> Self {
         let patient = Duration::from_secs(30);
-        let options = BedOptions {
+        let mut options = BedOptions {
             database: DatabaseSettings {
                 pool_wait: patient,
                 statement_timeout: patient,
@@ -265,6 +265,8 @@ impl Bed {
             },
             ..BedOptions::default()
         };
+        // All tests come from one address.
+        options.accounts.refusals.capacity = 1_000_000;
         Self::with(TestDatabase::migrated(), &options)
     }
 

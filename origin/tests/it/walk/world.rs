@@ -237,7 +237,8 @@ impl<'a> Org<'a> {
         let product = json!({ "code": name, "name": name });
         let features = json!({ "name": name, "features": { "export": true } });
         let project = json!({ "name": name });
-        let key = json!({ "name": name, "scopes": ["products:read"] });
+        // Who changes a key must have its scopes.
+        let key = json!({ "name": name, "scopes": ["api_keys:write"] });
         let invitation = json!({ "email": format!("{name}@x.test"), "role": "GUEST" });
         match target {
             T::Nothing => String::new(),
