@@ -208,6 +208,8 @@ impl From<Fault> for CliError {
 impl From<crate::db::Error> for CliError {
     fn from(error: crate::db::Error) -> Self {
         match error {
+            // A sentence of its own, for whoever asked.
+            crate::db::Error::Rejected(rejection) => Self::failed(rejection.detail),
             crate::db::Error::Untrusted(why) => Self::untrusted(DATABASE_URL, &why),
             error => Self::failed(error),
         }

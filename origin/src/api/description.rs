@@ -28,7 +28,7 @@ use super::{
 
 const ABOUT: &str = "Where vendors run their business: people, keys, products, licenses.\n\n\
     Lists come newest first, page by page: `next_cursor` of one page is `cursor` of the next. \
-    `ETag` and `If-Match` keep two people from undoing each other's changes. A POST that creates takes an \
+    `ETag` and `If-Match` keep two people from undoing each other's changes. A POST that creates, renews or transfers takes an \
     `Idempotency-Key`, and acts once however often it is sent; what was shown once is not shown again. \
     Problems are RFC 9457, and say in `detail` what to do. `RateLimit` says how many requests the \
     organization's plan has left. Every answer carries `X-Request-Id`.";
@@ -188,7 +188,7 @@ fn describe(operation: &Operation, types: &mut Schemas) -> openapi::path::Operat
 /// What can be done with what was just made: everything that is below its own path.
 fn link(maker: &Operation, operations: &[Operation], described: &mut openapi::path::Operation) {
     let made = described.responses.responses.get_mut("201");
-    let (true, Some(RefOr::T(response))) = (maker.creates, made) else {
+    let (true, Some(RefOr::T(response))) = (maker.status == 201, made) else {
         return;
     };
     let own = format!("{}/{{id}}", maker.path);
@@ -266,7 +266,7 @@ fn parameters(operation: &Operation, types: &mut Schemas) -> Vec<openapi::path::
         let parameter = parameter.required(Required::False).schema(Some(schema));
         parameter.description(Some(meaning)).build()
     };
-    if operation.creates {
+    if operation.once {
         let key = ObjectBuilder::new()
             .schema_type(JsonType::String)
             .pattern(Some("^[!-~]{1,255}$"));
@@ -314,7 +314,7 @@ fn success(operation: &Operation, types: &mut Schemas) -> openapi::Response {
         };
         response = response.content(media_type, content);
     }
-    if operation.creates {
+    if operation.once {
         let header = HeaderBuilder::new().schema(Some(text_schema()));
         let header = header.description(Some("`true` when an earlier request had made it."));
         response = response.header("Idempotency-Replayed", header.build());
@@ -353,7 +353,7 @@ pub(super) fn problems(operation: &Operation) -> Vec<(u16, Vec<ProblemCode>)> {
     );
     also(operation.path.contains('{'), &[P::NotFound]);
     also(
-        operation.creates,
+        operation.once,
         &[P::Conflict, P::IdempotencyInFlight, P::IdempotencyKeyReused],
     );
     also(operation.conditional, &[P::PreconditionFailed]);
@@ -429,7 +429,8 @@ mod tests {
                 "{}",
                 operation.path
             );
-            let reads = operation.verb == Verb::Get;
+            // A key does not belong into an address.
+            let reads = operation.verb == Verb::Get || operation.id == "look_up_license";
             if let Access::Needs(permission) = operation.access {
                 assert_eq!(
                     reads,

@@ -21,6 +21,8 @@ use utoipa::{
 pub(super) const NAME_CHARS: usize = 200;
 /// Longest description.
 pub(super) const DESCRIPTION_CHARS: usize = 2000;
+/// Longest name of a feature.
+const FEATURE_NAME_CHARS: usize = 128;
 /// How deep an object of the caller's own may go.
 const DEPTH: usize = 8;
 
@@ -80,6 +82,25 @@ pub(super) fn check_object(
         ));
     }
     Ok(())
+}
+
+/// Feature values by name, of a set or of one license.
+pub(super) fn check_features(
+    field: &str,
+    features: &Map<String, Value>,
+    max_bytes: usize,
+) -> Result<(), BodyError> {
+    let sound = |name: &String| {
+        (1..=FEATURE_NAME_CHARS).contains(&name.chars().count())
+            && !name.chars().any(|c| c.is_control() || c.is_whitespace())
+    };
+    if !features.keys().all(sound) {
+        return Err(BodyError::field(
+            field,
+            "must have names of 1 to 128 characters without spaces",
+        ));
+    }
+    check_object(field, features, max_bytes)
 }
 
 fn depth(value: &Value) -> usize {

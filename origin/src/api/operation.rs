@@ -103,7 +103,7 @@ pub(crate) struct Operation {
     pub(super) status: u16,
     pub(super) output: Output,
     /// Takes an `Idempotency-Key`.
-    pub(super) creates: bool,
+    pub(super) once: bool,
     /// Takes an `If-Match`.
     pub(super) conditional: bool,
     pub(super) deprecation: Option<Deprecation>,
@@ -151,7 +151,7 @@ impl Operation {
             input: None,
             status: 204,
             output: Output::Nothing,
-            creates: false,
+            once: false,
             conditional: false,
             deprecation: None,
             problems: Vec::new(),
@@ -200,7 +200,13 @@ impl Operation {
 
     /// Makes something, once per `Idempotency-Key`, and answers 201 with this body.
     pub(super) fn creates<T: ToSchema>(mut self) -> Self {
-        (self.status, self.output, self.creates) = (201, Output::One(Type::of::<T>()), true);
+        (self.status, self.output, self.once) = (201, Output::One(Type::of::<T>()), true);
+        self
+    }
+
+    /// Takes an `Idempotency-Key`, as what would act again if it were sent again.
+    pub(super) const fn once(mut self) -> Self {
+        self.once = true;
         self
     }
 

@@ -56,10 +56,11 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::new(Delete, ONE, ProductsWrite, |call| Box::pin(delete(call)))
             .named("delete_product", "Delete a product")
             .detail(
-                "It can be restored, and keeps its code. Licenses that cover it stay as they are.",
+                "It can be restored, and keeps its code. Refused while a policy that is not deleted covers it; licenses that cover it go on as before.",
             )
             .about::<ProductId>()
-            .conditional(),
+            .conditional()
+            .or(ProblemCode::Conflict),
         Operation::new(
             Post,
             "/api/v1/products/{id}/restore",
@@ -254,6 +255,12 @@ async fn change(
             let mut after = before.clone();
             if !change(&mut after)? {
                 return Ok::<_, Error>(before);
+            }
+            if after.deleted_at.is_some() && products::is_sold(tx, id).await? {
+                return Err(Rejection::conflict(
+                    "A policy covers this product. Take it off the policy, or delete that, first.",
+                )
+                .into());
             }
             after.version += 1;
             after.updated_at = call.now;

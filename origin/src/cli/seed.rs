@@ -62,7 +62,7 @@ impl Seed {
         let (organization, issued) = tenant
             .run_tx("seed", |tx| {
                 Box::pin(async move {
-                    demo::fill_catalogue(tx).await?;
+                    demo::fill_catalogue(tx, ORIGIN, now).await?;
                     let organization = db::organizations::find(tx).await?;
                     let issued = issue(tx, demo::POLICY, terms, ORIGIN, now).await?;
                     Ok((organization, issued))

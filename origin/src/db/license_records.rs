@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use licet_shared::{
-    documents::Tier,
+    documents::{FeatureOverrides, Tier},
     id::{FeatureSetId, LicenseId, PolicyId},
     time::Timestamp,
 };
@@ -35,7 +35,14 @@ pub(crate) struct LicenseRecord {
     pub(crate) tier: Tier,
     pub(crate) feature_set: FeatureSetId,
     pub(crate) products: Vec<String>,
+    /// Values of its own, in place of the feature set's.
+    pub(crate) features: FeatureOverrides,
     pub(crate) max_activations: i32,
+    /// The number was chosen for this license, and is not its policy's.
+    pub(crate) own_max_activations: bool,
+    /// What the policy gives licenses that are issued now.
+    pub(crate) policy_max_activations: i32,
+    pub(crate) policy_duration_s: Option<i64>,
     pub(crate) live_activations: i64,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) metadata: Map<String, Value>,
@@ -46,6 +53,7 @@ pub(crate) struct LicenseRecord {
 
 fn record(row: &Row) -> Result<LicenseRecord, Error> {
     let Json(metadata) = row.try_get(11)?;
+    let Json(features) = row.try_get(15)?;
     Ok(LicenseRecord {
         id: LicenseId::from_uuid(row.try_get(0)?),
         status: LicenseStatus::from_column(row.try_get(1)?)?,
@@ -55,7 +63,11 @@ fn record(row: &Row) -> Result<LicenseRecord, Error> {
         tier: grants::tier(row.try_get(5)?)?,
         feature_set: FeatureSetId::from_uuid(row.try_get(6)?),
         products: row.try_get(7)?,
+        features,
         max_activations: row.try_get(8)?,
+        own_max_activations: row.try_get(16)?,
+        policy_max_activations: row.try_get(17)?,
+        policy_duration_s: row.try_get(18)?,
         live_activations: row.try_get(9)?,
         expires_at: row
             .try_get::<_, Option<SystemTime>>(10)?
@@ -77,7 +89,8 @@ const FIND_ALL: &str =
          l.max_activations,
          (SELECT count(*) FROM licet.activations a WHERE a.org_id = l.org_id
               AND a.license_id = l.id AND a.deactivated_at IS NULL),
-         l.expires_at, l.metadata, l.version, l.created_at, l.updated_at
+         l.expires_at, l.metadata, l.version, l.created_at, l.updated_at,
+         l.features, l.own_max_activations, p.max_activations, p.license_duration_s
      FROM unnest($2::uuid[]) AS wanted (id)
      JOIN licet.licenses l ON l.org_id = $1 AND l.id = wanted.id
      JOIN licet.policies p ON p.org_id = l.org_id AND p.id = l.policy_id
@@ -104,6 +117,23 @@ pub(crate) async fn find(tx: &Tx<'_>, id: LicenseId) -> Result<Option<LicenseRec
     Ok(find_all(tx, &[id]).await?.pop())
 }
 
+/// The license whose key has this hash.
+pub(crate) async fn find_by_key(
+    tx: &Tx<'_>,
+    key_hash: &[u8; 32],
+) -> Result<Option<LicenseRecord>, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT id FROM licet.licenses WHERE org_id = $1 AND key_hash = $2",
+            &[(&tx.org(), Type::UUID), (&key_hash.as_slice(), Type::BYTEA)],
+        )
+        .await?;
+    match row {
+        Some(row) => find(tx, LicenseId::from_uuid(row.try_get(0)?)).await,
+        None => Ok(None),
+    }
+}
+
 /// The same, locked. A statement of its own sees what those did who held the lock before.
 pub(crate) async fn lock(tx: &Tx<'_>, id: LicenseId) -> Result<Option<LicenseRecord>, Error> {
     match licenses::lock_status(tx, id).await? {
@@ -119,6 +149,7 @@ pub(crate) struct LicenseFilter<'a> {
     /// A code.
     pub(crate) product: Option<&'a str>,
     pub(crate) policy: Option<PolicyId>,
+    pub(crate) feature_set: Option<FeatureSetId>,
     pub(crate) expiring_before: Option<Timestamp>,
     /// Stands in the metadata or the policy's name, in any case.
     pub(crate) text: Option<&'a str>,
@@ -203,6 +234,7 @@ macro_rules! select {
             $tier,
             " AND ($6::uuid IS NULL OR l.policy_id = $6)
                  AND ($7::timestamptz IS NULL OR l.expires_at < $7)
+                 AND ($12::uuid IS NULL OR l.feature_set_id = $12)
              ORDER BY ",
             $id,
             " DESC ",
@@ -273,6 +305,7 @@ async fn select(
                 (&window.skip, Type::INT8),
                 (&window.look, Type::INT8),
                 (&window.take, Type::INT8),
+                (&filter.feature_set.map(RowId::uuid), Type::UUID),
             ],
         )
         .await?;
@@ -287,12 +320,16 @@ pub(crate) async fn count(tx: &Tx<'_>) -> Result<i64, Error> {
     Ok(row.ok_or(Error::Row("licenses"))?.try_get(0)?)
 }
 
-/// Writes the terms of a license as they now stand. A license that had ended, and whose end is not
-/// there yet, is in force again. The license must be locked.
+/// Writes the terms of a license as they now stand, but for the products. A license that had ended,
+/// and whose end is not there yet, is in force again. The license must be locked.
+///
+/// # Errors
+/// Violates `licenses_features_size` when its features are too much.
 pub(crate) async fn update(tx: &Tx<'_>, license: &LicenseRecord) -> Result<(), Error> {
     tx.execute(
         "UPDATE licet.licenses
          SET max_activations = $3, expires_at = $4, metadata = $5, version = $6, updated_at = $7,
+             features = $8, own_max_activations = $9, policy_id = $10, feature_set_id = $11,
              status = CASE WHEN status = 'EXPIRED' AND ($4 IS NULL OR $4 > $7) THEN 'ACTIVE'
                            ELSE status END,
              status_since = CASE WHEN (status = 'EXPIRED' OR status = 'ACTIVE' AND expires_at <= $7)
@@ -306,6 +343,10 @@ pub(crate) async fn update(tx: &Tx<'_>, license: &LicenseRecord) -> Result<(), E
             (&Json(&license.metadata), Type::JSONB),
             (&license.version, Type::INT4),
             (&system_time(license.updated_at), Type::TIMESTAMPTZ),
+            (&Json(&license.features), Type::JSONB),
+            (&license.own_max_activations, Type::BOOL),
+            (&license.policy.uuid(), Type::UUID),
+            (&license.feature_set.uuid(), Type::UUID),
         ],
     )
     .await?;

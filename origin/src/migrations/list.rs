@@ -49,6 +49,7 @@ migrations! {
     8 "0008_closing" "closing";
     9 "0009_list_indexes" "list_indexes";
     10 "0010_background" "background";
+    11 "0011_license_terms" "license_terms";
 }
 
 #[cfg(test)]

@@ -231,6 +231,7 @@ fn values(name: &str, schema: &Value, known: &BTreeMap<String, String>) -> Vec<S
             "license.".into(),
             "nothing.".into(),
         ],
+        "fingerprint_hash" => vec!["nothing".into()],
         "code" | "product" => vec!["app-00".into(), "app-03".into(), "nothing".into()],
         _ => known.get(name).map_or_else(
             || vec!["Enterprise%200".into(), "nowhere".into()],
@@ -389,6 +390,10 @@ async fn every_read_finds_its_rows_by_an_index_of_its_organization() {
         .await
         .json(200);
     check("an API key", log.take(), MOST_VISITED);
+    let body = json!({ "license_key": text("license_key") });
+    let found = bed.post(&caller, "/api/v1/licenses/lookup", &body).await;
+    found.json(200);
+    check("a license by its key", log.take(), MOST_VISITED);
     let session = login["refresh_token"].as_str().unwrap();
     bed.renew(session).await.json(200);
     check("a session's renewal", log.take(), MOST_VISITED);

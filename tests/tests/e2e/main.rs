@@ -19,6 +19,7 @@ mod lifecycle;
 mod logs;
 mod openapi;
 mod outage;
+mod overrides;
 mod races;
 mod readme;
 mod refusals;

@@ -18,6 +18,8 @@ pub enum Target {
     DeletedPolicy,
     License,
     SuspendedLicense,
+    /// The key of a license.
+    LicenseKey,
     Activation,
     Project,
     ArchivedProject,
@@ -228,6 +230,16 @@ pub const TABLE: &[Row] = &[
         "renew_license",
         T::License,
         |_| json!({ "expires_at": "2100-01-01T00:00:00Z" }),
+    ),
+    with(
+        "transfer_license",
+        T::License,
+        |it| json!({ "policy_id": it.id("pol") }),
+    ),
+    with(
+        "look_up_license",
+        T::LicenseKey,
+        |it| json!({ "license_key": it.target }),
     ),
     row("list_activations", T::Nothing),
     row("list_activations_of_license", T::License),

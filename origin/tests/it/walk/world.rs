@@ -269,6 +269,7 @@ impl<'a> Org<'a> {
                 )
                 .await
             }
+            T::LicenseKey => self.license_key().await,
             T::Activation => self.activation(&name).await,
             T::Project => self.made("/api/v1/projects", &project).await,
             T::ArchivedProject => {
@@ -318,15 +319,18 @@ impl<'a> Org<'a> {
         json!({ "policy_id": self.ids["pol"] })
     }
 
-    async fn activation(&self, fingerprint: &str) -> String {
+    async fn license_key(&self) -> String {
         let path = "/api/v1/licenses";
         let issued = self
             .bed
             .post(&self.owner.caller, path, &self.license())
             .await;
-        let issued = issued.json(201);
-        let key = issued["key"].as_str().unwrap();
-        let answer = self.bed.activate(key, fingerprint).await;
+        issued.json(201)["key"].as_str().unwrap().into()
+    }
+
+    async fn activation(&self, fingerprint: &str) -> String {
+        let key = self.license_key().await;
+        let answer = self.bed.activate(&key, fingerprint).await;
         answer.activation_id.unwrap().to_string()
     }
 }
