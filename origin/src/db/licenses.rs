@@ -131,15 +131,14 @@ pub(crate) async fn set_products(
     cover(tx, &[id.uuid()], policy).await
 }
 
-/// Locks a license and tells its status: expired from its end on, whatever its row says.
+/// Locks a license and tells its status.
 pub(crate) async fn lock_status(
     tx: &Tx<'_>,
     id: LicenseId,
 ) -> Result<Option<LicenseStatus>, Error> {
     let row = tx
         .query_opt(
-            "SELECT CASE WHEN status = 'ACTIVE' AND expires_at <= now() THEN 'EXPIRED' ELSE status END
-             FROM licet.licenses WHERE org_id = $1 AND id = $2 FOR NO KEY UPDATE",
+            "SELECT status FROM licet.licenses WHERE org_id = $1 AND id = $2 FOR NO KEY UPDATE",
             &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
         )
         .await?;
