@@ -1,6 +1,7 @@
 //! What each operation of the account API is called with. Another operation needs a row here: the
 //! walk fails without it.
 
+use licet_origin::accounts::permissions::Role;
 use serde_json::{Value, json};
 
 use super::world::{Given, PASSWORD};
@@ -42,6 +43,8 @@ pub struct Row {
     pub body: Option<fn(&Given<'_>) -> Value>,
     /// What the operator does so that the walk can go on.
     pub then: Option<&'static str>,
+    /// The role that somebody gets by it: a key must have its permissions as well.
+    pub gives: Option<Role>,
 }
 
 const fn row(operation: &'static str, target: Target) -> Row {
@@ -50,6 +53,7 @@ const fn row(operation: &'static str, target: Target) -> Row {
         target,
         body: None,
         then: None,
+        gives: None,
     }
 }
 
@@ -59,6 +63,15 @@ const fn with(operation: &'static str, target: Target, body: fn(&Given<'_>) -> V
         target,
         body: Some(body),
         then: None,
+        gives: None,
+    }
+}
+
+/// One by which somebody gets a role.
+const fn giving(role: Role, row: Row) -> Row {
+    Row {
+        gives: Some(role),
+        ..row
     }
 }
 
@@ -119,12 +132,15 @@ pub const TABLE: &[Row] = &[
         |it| json!({ "name": "Another", "license_id": it.id("lic") }),
     ),
     row("remove_user", T::User),
-    row("restore_user", T::RemovedUser),
+    giving(Role::Member, row("restore_user", T::RemovedUser)),
     row("list_invitations", T::Nothing),
-    with(
-        "create_invitation",
-        T::Nothing,
-        |it| json!({ "email": format!("{}@x.test", it.name), "role": "GUEST" }),
+    giving(
+        Role::Guest,
+        with(
+            "create_invitation",
+            T::Nothing,
+            |it| json!({ "email": format!("{}@x.test", it.name), "role": "GUEST" }),
+        ),
     ),
     row("revoke_invitation", T::Invitation),
     row("list_api_keys", T::Nothing),
