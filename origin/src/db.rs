@@ -12,6 +12,7 @@ pub(crate) mod feature_sets;
 pub(crate) mod grants;
 pub(crate) mod idempotency;
 pub(crate) mod invitations;
+mod kept;
 pub(crate) mod license_records;
 pub(crate) mod licenses;
 pub(crate) mod organizations;

@@ -49,6 +49,7 @@ impl Error {
     /// Whether the same transaction may well succeed when begun again.
     pub(super) fn is_conflict(&self) -> bool {
         matches!(self, Self::Changed)
+            || self.is_stale_statement()
             || self.state().is_some_and(|state| {
                 [
                     SqlState::T_R_SERIALIZATION_FAILURE,
@@ -56,6 +57,18 @@ impl Error {
                 ]
                 .contains(state)
             })
+    }
+
+    /// Whether a prepared statement is not what it was: the server forgot it, or a migration has
+    /// changed its result.
+    pub(super) fn is_stale_statement(&self) -> bool {
+        self.state().is_some_and(|state| {
+            [
+                SqlState::INVALID_SQL_STATEMENT_NAME,
+                SqlState::FEATURE_NOT_SUPPORTED,
+            ]
+            .contains(state)
+        })
     }
 
     /// Whether the connection is gone, as when the server was restarted.

@@ -4,7 +4,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 
-use super::{Error, directory::Directory};
+use super::{
+    Error,
+    directory::Directory,
+    kept::{self, Kept},
+};
 use crate::{
     metrics::Metrics,
     postgres::{Server, tls_refusal},
@@ -41,6 +45,7 @@ pub struct Database {
     pub(super) directory: Arc<Directory>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) session: Arc<[Setting]>,
+    pub(super) kept: Arc<Kept>,
 }
 
 impl fmt::Debug for Database {
@@ -90,6 +95,7 @@ impl Database {
             directory: Arc::new(Directory::new()),
             metrics,
             session: session.into(),
+            kept: Arc::new(Kept::new(settings.pool_size)),
         })
     }
 
@@ -152,7 +158,9 @@ fn options(session: &[Setting], given: &str) -> String {
         .iter()
         .map(|(name, value)| format!("-c {name}={value}"))
         .collect();
-    format!("{} {given}", ours.join(" ")).trim_end().to_owned()
+    format!("{} -c {} {given}", ours.join(" "), kept::MARK)
+        .trim_end()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -172,6 +180,8 @@ mod tests {
             "jit",
         ];
         assert_eq!(names, rest);
-        assert!(options(&session, given).ends_with(&format!("-c jit=off {given}")));
+        assert!(
+            options(&session, given).ends_with(&format!("-c jit=off -c licet.direct=on {given}"))
+        );
     }
 }

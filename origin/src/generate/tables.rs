@@ -500,7 +500,7 @@ pub(super) const TABLES: &[Table] = &[
         rows | {
             let mut head = None;
             chain(made, |link| {
-                head = Some((link.seq, link.prev_hash, link.hash))
+                head = Some((link.seq, link.prev_hash, link.hash));
             });
             if let Some((seq, prev_hash, hash)) = head {
                 rows.row()

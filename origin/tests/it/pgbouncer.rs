@@ -158,8 +158,12 @@ async fn prepare(database: TestDatabase, url: &str) -> Scene {
 async fn kill_now_and_then(scene: Arc<Scene>) {
     let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE usename = 'licet_app' ORDER BY random() LIMIT 1";
-    while !scene.done.load(Ordering::Relaxed) {
+    // Not for ever: on a busy machine nobody would come to an end.
+    for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(300)).await;
+        if scene.done.load(Ordering::Relaxed) {
+            break;
+        }
         scene.bed.database.admin(sql);
     }
 }

@@ -36,9 +36,11 @@ async fn by_tls_it_is_no_more() {
 }
 
 async fn count(database: TestDatabase, proxy: Proxy, url: String) {
-    let seeded = database.seed("alpha", 5);
+    let seeded = database.seed("alpha", 9);
     let options = BedOptions {
         database: DatabaseSettings {
+            // So that the next request waits until statements are prepared after the one before.
+            pool_size: 1,
             pool_wait: Duration::from_secs(10),
             ..DatabaseSettings::default()
         },
@@ -56,6 +58,22 @@ async fn count(database: TestDatabase, proxy: Proxy, url: String) {
         .answer()
         .license_token
         .unwrap();
+    // Until every statement is kept, or was seen once.
+    for turn in ["w1", "w2", "w3"] {
+        let given_back = bed.activate(&seeded.key, turn).await.license_token.unwrap();
+        for call in [
+            activation(&seeded.key, turn).once(turn),
+            activation(&seeded.key, turn).once(turn),
+            Call::post(REFRESH, &json!({ "token": token })),
+            list(),
+            keys(),
+        ] {
+            assert_eq!(bed.call(call).await.status.as_u16(), 200);
+        }
+        // The list is another one then.
+        bed.deactivate(&given_back).await;
+        bed.call(keys()).await;
+    }
     proxy.take();
 
     let mut trips = Vec::new();

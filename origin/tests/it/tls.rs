@@ -241,6 +241,13 @@ fn commands_say_what_is_wrong_and_end_as_for_other_configuration() {
         .env("PGSSLROOTCERT", &ca)
         .succeed();
 
+    // The CAs of the machine, which are whatever it is told that they are.
+    database
+        .command(&["audit", "verify", "--org", "alpha"])
+        .env("LICET_DATABASE_URL", &named(&app, "sslmode=verify-full"))
+        .env("SSL_CERT_FILE", &ca)
+        .succeed();
+
     let stranger = tls.files.open("stranger.pem", &Authority::new("x").pem);
     let bad = format!("sslmode=verify-full&sslrootcert={stranger}");
     for (args, variable, url) in [

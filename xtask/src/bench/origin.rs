@@ -50,8 +50,10 @@ impl Default for Size {
 /// # Errors
 /// When a part can't be started, or gives a wrong answer.
 pub fn run(size: Size) -> Result<()> {
-    let origin = commands::build::origin(true)?;
-    paths::use_origin(origin);
+    // Another build, to compare with.
+    if std::env::var_os("LICET_ORIGIN_BIN").is_none() {
+        paths::use_origin(commands::build::origin(true)?);
+    }
     long_step("compile the load generator (release)", "a minute", || {
         let mut command = paths::cargo();
         command.args(["build", "--package", "licet-bench", "--release"]);

@@ -12,9 +12,8 @@ use super::load::{Burst, burst};
 use super::reads;
 use super::service::{ANOTHER, Service, activation, refresh, tokens};
 
-/// Organizations whose licenses are activated and looked up, each with one script of its own:
-/// `pgbench` takes 128.
-const ORGS: usize = 100;
+/// Organizations whose licenses are activated and looked up, each with one script of its own.
+pub(super) const ORGS: usize = 40;
 /// Licenses of the one organization that is measured by itself.
 const OF_ONE: usize = 20;
 
@@ -150,7 +149,9 @@ fn transactions(log: &str) -> Result<Vec<Transaction>> {
                 open = None;
             }
         } else if let Some(open) = &mut open {
-            if let Some(sql) = said.strip_prefix("LOG:  execute <unnamed>: ") {
+            // `<unnamed>`, or the name of a statement that is kept.
+            let executed = said.strip_prefix("LOG:  execute ");
+            if let Some((_, sql)) = executed.and_then(|said| said.split_once(": ")) {
                 open.push(Statement {
                     sql: sql.trim().to_owned(),
                     arguments: Vec::new(),

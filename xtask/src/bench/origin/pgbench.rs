@@ -40,14 +40,14 @@ impl Scripts {
     }
 }
 
-/// Runs the scripts at random on so many connections: each statement is parsed and planned each
-/// time, as the origin has it.
+/// Runs the scripts at random on so many connections.
 pub(super) fn pgbench(
     data: &Data,
     role: Role<'_>,
     scripts: &Scripts,
     connections: usize,
     seconds: f64,
+    kept: bool,
 ) -> Result<Ran> {
     let program = data.cluster.program("pgbench");
     let program = if program.is_file() {
@@ -58,7 +58,14 @@ pub(super) fn pgbench(
     let mut command = Command::new(program);
     command.env("PGPASSWORD", role.password);
     command.env("PGOPTIONS", OPTIONS);
-    command.args(["--no-vacuum", "--protocol=extended", "--jobs=1"]);
+    command.args(["--no-vacuum", "--jobs=1"]);
+    // Prepared once, as the origin keeps what finds one row or writes; or planned each time, as
+    // it has lists.
+    command.arg(if kept {
+        "--protocol=prepared"
+    } else {
+        "--protocol=extended"
+    });
     command.args([
         "--host=127.0.0.1",
         "--port",

@@ -50,10 +50,10 @@ fn compare(data: &Data, dir: &Path, captured: &Captured, password: &str) -> Resu
         .map(|(_, script)| script.clone())
         .collect();
     let mut costs = Vec::new();
-    for (what, texts) in [
-        ("every read of the account API", &reads),
-        ("lookup (a token is renewed)", &captured.refreshes),
-        ("activation", &captured.activations),
+    for (what, texts, kept) in [
+        ("every read of the account API", &reads, false),
+        ("lookup (a token is renewed)", &captured.refreshes, true),
+        ("activation", &captured.activations, true),
     ] {
         let scripts = Scripts::write(dir, "rls", texts)?;
         let mut cost = Cost {
@@ -62,8 +62,8 @@ fn compare(data: &Data, dir: &Path, captured: &Captured, password: &str) -> Resu
             unbound: Vec::new(),
         };
         for round in 0..=ROUNDS {
-            let first = pgbench(data, bound, &scripts, 1, SECONDS)?.rate;
-            let second = pgbench(data, unbound, &scripts, 1, SECONDS)?.rate;
+            let first = pgbench(data, bound, &scripts, 1, SECONDS, kept)?.rate;
+            let second = pgbench(data, unbound, &scripts, 1, SECONDS, kept)?.rate;
             // The first round warms the caches.
             if round > 0 {
                 cost.bound.push(first);

@@ -28,7 +28,7 @@ impl Service {
     }
 
     pub(super) fn start_with(data: &Data, dir: &Path, more: &[(&str, &str)]) -> Result<Self> {
-        let unlimited = "FREE=1000000,PRO=1000000,ENTERPRISE=1000000";
+        let unlimited = "FREE=60000,PRO=60000,ENTERPRISE=60000";
         let settings = [("LICET_RATE_LIMITS", unlimited), ("LICET_LOG", "warn")];
         let origin = Origin::start(OriginConfig {
             port: None,

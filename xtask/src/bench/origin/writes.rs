@@ -83,7 +83,7 @@ pub(super) fn measure(
     };
     let sql = |scripts| {
         Box::new(move |seconds| {
-            let ran = pgbench(data, bound, scripts, CONNECTIONS, seconds)?;
+            let ran = pgbench(data, bound, scripts, CONNECTIONS, seconds, true)?;
             Ok(Sample {
                 rate: ran.rate,
                 p50_ms: ran.mean_ms,
@@ -97,7 +97,7 @@ pub(super) fn measure(
     let address = service.address.as_str();
     let races = vec![
         (
-            "activations, over 100 organizations",
+            "activations, over 40 organizations",
             vec![
                 ("origin", http(address, origin, &many, key, token)),
                 ("pgbench", sql(&activations)),
@@ -111,7 +111,7 @@ pub(super) fn measure(
             ],
         ),
         (
-            "lookups, over 100 organizations",
+            "lookups, over 40 organizations",
             vec![
                 ("origin", http(address, origin, &renewals, key, token)),
                 ("pgbench", sql(&refreshes)),
