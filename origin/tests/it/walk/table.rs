@@ -68,11 +68,9 @@ const fn with(operation: &'static str, target: Target, body: fn(&Given<'_>) -> V
 }
 
 /// One by which somebody gets a role.
-const fn giving(role: Role, row: Row) -> Row {
-    Row {
-        gives: Some(role),
-        ..row
-    }
+const fn giving(role: Role, mut row: Row) -> Row {
+    row.gives = Some(role);
+    row
 }
 
 /// One after which nobody gets in any more.
