@@ -109,7 +109,7 @@ pub const TABLES: &[Table] = &[
         kind: "license",
         name: "licenses",
         columns: "id:lic policy_id:pol feature_set_id:fs status status_since max_activations \
-                  expires_at metadata version created_at updated_at",
+                  own_max_activations expires_at features metadata version created_at updated_at",
         order: "id",
     },
     Table {

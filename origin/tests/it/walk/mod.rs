@@ -266,10 +266,13 @@ async fn whoever_may_is_served() {
                     served(&bed, (&operation, row), &aim, &shown, role.as_str()).await;
                 }
                 let aim = org.aim(&operation, row, &org.owner).await;
-                // A key gives no role that may do more than its scopes.
-                let machine = match operation.id.as_str() {
-                    "create_invitation" | "restore_user" => org.machine(Permission::ALL).await,
-                    _ => org.allowed(permission).clone(),
+                let machine = match row.gives {
+                    None => org.allowed(permission).clone(),
+                    Some(role) => {
+                        let handed_on = Permission::ALL.iter().filter(|it| role.may(**it));
+                        let scopes: Vec<_> = handed_on.copied().chain([permission]).collect();
+                        org.machine(&scopes).await
+                    }
                 };
                 let shown = vec![bearer(&machine)];
                 served(&bed, (&operation, row), &aim, &shown, "a key").await;

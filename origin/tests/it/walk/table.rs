@@ -1,6 +1,7 @@
 //! What each operation of the account API is called with. Another operation needs a row here: the
 //! walk fails without it.
 
+use licet_origin::accounts::permissions::Role;
 use serde_json::{Value, json};
 
 use super::world::{Given, PASSWORD};
@@ -45,6 +46,8 @@ pub struct Row {
     pub body: Option<fn(&Given<'_>) -> Value>,
     /// What the operator does so that the walk can go on.
     pub then: Option<&'static str>,
+    /// The role that somebody gets by it: a key must have its permissions as well.
+    pub gives: Option<Role>,
 }
 
 const fn row(operation: &'static str, target: Target) -> Row {
@@ -53,6 +56,7 @@ const fn row(operation: &'static str, target: Target) -> Row {
         target,
         body: None,
         then: None,
+        gives: None,
     }
 }
 
@@ -62,7 +66,14 @@ const fn with(operation: &'static str, target: Target, body: fn(&Given<'_>) -> V
         target,
         body: Some(body),
         then: None,
+        gives: None,
     }
+}
+
+/// One by which somebody gets a role.
+const fn giving(role: Role, mut row: Row) -> Row {
+    row.gives = Some(role);
+    row
 }
 
 /// One after which nobody gets in any more.
@@ -122,13 +133,16 @@ pub const TABLE: &[Row] = &[
         |it| json!({ "name": "Another", "license_id": it.id("lic") }),
     ),
     row("remove_user", T::User),
-    row("restore_user", T::RemovedUser),
+    giving(Role::Member, row("restore_user", T::RemovedUser)),
     with("erase_user", T::User, |it| json!({ "confirm": it.target })),
     row("list_invitations", T::Nothing),
-    with(
-        "create_invitation",
-        T::Nothing,
-        |it| json!({ "email": format!("{}@x.test", it.name), "role": "GUEST" }),
+    giving(
+        Role::Guest,
+        with(
+            "create_invitation",
+            T::Nothing,
+            |it| json!({ "email": format!("{}@x.test", it.name), "role": "GUEST" }),
+        ),
     ),
     row("revoke_invitation", T::Invitation),
     row("list_api_keys", T::Nothing),
