@@ -270,7 +270,7 @@ const OF_TIER: &str = select!(
      CROSS JOIN LATERAL (SELECT * FROM licet.licenses l WHERE l.org_id = $1 AND l.policy_id = q.id",
     "l.id",
     "true",
-    "LIMIT $9 + $10) l ORDER BY l.id DESC OFFSET $9 LIMIT $10) c"
+    "LIMIT $9::int8 + $10::int8) l ORDER BY l.id DESC OFFSET $9 LIMIT $10) c"
 );
 
 async fn select(
