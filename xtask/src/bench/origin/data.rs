@@ -164,7 +164,8 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
         let path = entry?.path();
-        if path.is_file() {
+        // Not what only tells people of them.
+        if path.is_file() && path.extension().is_none_or(|extension| extension != "md") {
             files.push(path);
         }
     }

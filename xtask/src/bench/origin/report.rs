@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 
 use super::data::Data;
-use super::reads::Read;
+use super::reads::{REQUESTS, Read};
 use super::rls::Cost;
 use super::service::Memory;
 use super::writes::{Race, Sample};
@@ -43,8 +43,8 @@ fn conditions(data: &Data) -> Result<String> {
 
 fn races(races: &[Race]) -> String {
     let mut text = String::from(
-        "| what | by | per second | origin to it | p50 ms | p99 ms | CPU µs of the service | of the load |\n\
-         |---|---|---|---|---|---|---|---|\n",
+        "| what | by | per second | origin to it | goal | p50 ms | p99 ms | CPU µs of the service | of the load |\n\
+         |---|---|---|---|---|---|---|---|---|\n",
     );
     for race in races {
         let origin = race.peers.first().map_or(&[][..], |(_, samples)| samples);
@@ -60,10 +60,11 @@ fn races(races: &[Race]) -> String {
             };
             writeln!(
                 text,
-                "| {} | {peer} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {peer} | {} | {} | {} | {} | {} | {} | {} |",
                 race.what,
                 Spread::of(samples.iter().map(|sample| sample.rate)).show(0),
                 ratio.show(2),
+                goal(peer),
                 median(|sample| sample.p50_ms),
                 median(|sample| sample.p99_ms),
                 median(|sample| sample.cpu_us),
@@ -75,16 +76,25 @@ fn races(races: &[Race]) -> String {
     text
 }
 
+/// What the origin is meant to reach beside a peer.
+fn goal(peer: &str) -> &'static str {
+    match peer {
+        "pgbench" => "≥ 0.6",
+        "FastAPI" => "≥ 4",
+        _ => "–",
+    }
+}
+
 fn costs(costs: &[Cost]) -> String {
     let mut text = String::from(
-        "| statements | with RLS, per second | by a BYPASSRLS role | RLS takes so many times as long |\n\
-         |---|---|---|---|\n",
+        "| statements | with RLS, per second | by a BYPASSRLS role | RLS takes so many times as long | goal |\n\
+         |---|---|---|---|---|\n",
     );
     for cost in costs {
         let ratio = cost.bound.iter().zip(&cost.unbound).map(|(a, b)| b / a);
         writeln!(
             text,
-            "| {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | ≤ 1.10 |",
             cost.what,
             Spread::of(cost.bound.iter().copied()).show(0),
             Spread::of(cost.unbound.iter().copied()).show(0),
@@ -139,7 +149,7 @@ fn reads(reads: &[Read]) -> String {
     if let Some(worst) = worst {
         writeln!(
             text,
-            "\n{} reads were measured; the slowest median was {:.1} ms.",
+            "\n{} reads were measured, {REQUESTS} times each; the slowest median was {:.1} ms (goal: < 50).",
             reads.len(),
             worst.p50_ms
         )

@@ -22,14 +22,19 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// As it is deployed, but that no organization is throttled.
+    /// As it is deployed, but that no organization is throttled, and background work is off:
+    /// it would fall into one peer's turn and not another's.
     pub(super) fn start(data: &Data, dir: &Path) -> Result<Self> {
         Self::start_with(data, dir, &[])
     }
 
     pub(super) fn start_with(data: &Data, dir: &Path, more: &[(&str, &str)]) -> Result<Self> {
         let unlimited = "FREE=60000,PRO=60000,ENTERPRISE=60000";
-        let settings = [("LICET_RATE_LIMITS", unlimited), ("LICET_LOG", "warn")];
+        let settings = [
+            ("LICET_RATE_LIMITS", unlimited),
+            ("LICET_JOBS_INTERVAL_S", "0"),
+            ("LICET_LOG", "warn"),
+        ];
         let origin = Origin::start(OriginConfig {
             port: None,
             database_url: data.app_url(),
