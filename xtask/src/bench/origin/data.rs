@@ -123,7 +123,33 @@ impl Data {
         if licenses.is_empty() {
             bail!("there is no license to activate");
         }
+        self.make_room(&licenses)?;
         Ok(licenses)
+    }
+
+    /// Lifts the limits of these licenses: each is activated thousands of times.
+    fn make_room(&self, licenses: &[Value]) -> Result<()> {
+        let keys: Vec<String> = licenses
+            .iter()
+            .filter_map(|license| license["license_key"].as_str())
+            .map(|key| format!("'{}'", key.replace('-', "").to_uppercase()))
+            .collect();
+        let hashes: Vec<String> = keys
+            .iter()
+            .map(|key| format!("sha256({key}::bytea)"))
+            .collect();
+        let sql = format!(
+            "UPDATE licet.licenses l SET max_activations = 1000000 FROM licet.organizations o
+             WHERE o.tag = ANY (ARRAY(SELECT substr(k, 1, 8) FROM unnest(ARRAY[{}]) k))
+             AND l.org_id = o.org_id AND l.key_hash = ANY (ARRAY[{}]) RETURNING l.id",
+            keys.join(", "),
+            hashes.join(", ")
+        );
+        let changed = self.admin(&sql)?.len();
+        if changed != licenses.len() {
+            bail!("{changed} of {} licenses were found", licenses.len());
+        }
+        Ok(())
     }
 
     /// URL of the run's database for a role.
