@@ -89,7 +89,7 @@ fn measure(
         reads::measure(data, &service)
     })?;
     let rls = long_step("the cost of row-level security", "a minute", || {
-        rls::measure(data, dir, &captured)
+        rls::measure(data, dir, &captured, size.seconds / 2.0)
     })?;
     let races = writes::measure(data, dir, fastapi, &service, &captured, size)?;
     let memory = long_step("memory under 256 connections", "half a minute", || {

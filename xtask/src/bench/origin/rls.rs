@@ -12,7 +12,6 @@ use super::pgbench::{Role, Scripts, pgbench};
 use crate::net;
 
 const ROLE: &str = "licet_bench_bypass";
-const SECONDS: f64 = 2.0;
 /// Organizations of it: few, so that statements are run much more often than prepared.
 const ORGS: usize = 4;
 
@@ -23,19 +22,30 @@ pub(super) struct Cost {
     pub(super) unbound: Vec<f64>,
 }
 
-pub(super) fn measure(data: &Data, dir: &Path, captured: &Captured) -> Result<Vec<Cost>> {
+pub(super) fn measure(
+    data: &Data,
+    dir: &Path,
+    captured: &Captured,
+    seconds: f64,
+) -> Result<Vec<Cost>> {
     let password = net::random_password()?;
     data.admin(&format!(
         "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{ROLE}') THEN
              CREATE ROLE {ROLE} LOGIN BYPASSRLS IN ROLE licet_app; END IF; END $$"
     ))?;
     data.admin(&format!("ALTER ROLE {ROLE} PASSWORD '{password}'"))?;
-    let result = compare(data, dir, captured, &password);
+    let result = compare(data, dir, captured, &password, seconds);
     data.admin(&format!("DROP ROLE {ROLE}"))?;
     result
 }
 
-fn compare(data: &Data, dir: &Path, captured: &Captured, password: &str) -> Result<Vec<Cost>> {
+fn compare(
+    data: &Data,
+    dir: &Path,
+    captured: &Captured,
+    password: &str,
+    seconds: f64,
+) -> Result<Vec<Cost>> {
     let bound = Role {
         name: "licet_app",
         password: &data.app_password,
@@ -66,8 +76,8 @@ fn compare(data: &Data, dir: &Path, captured: &Captured, password: &str) -> Resu
             unbound: Vec::new(),
         };
         for round in 0..=ROUNDS {
-            let first = pgbench(data, bound, &scripts, 1, SECONDS, kept)?.rate;
-            let second = pgbench(data, unbound, &scripts, 1, SECONDS, kept)?.rate;
+            let first = pgbench(data, bound, &scripts, 1, seconds, kept)?.rate;
+            let second = pgbench(data, unbound, &scripts, 1, seconds, kept)?.rate;
             // The first round warms the caches.
             if round > 0 {
                 cost.bound.push(first);
