@@ -16,6 +16,8 @@ use super::service::{ANOTHER, Service, activation, refresh, tokens};
 pub(super) const ORGS: usize = 40;
 /// Licenses of the one organization that is measured by itself.
 const OF_ONE: usize = 20;
+/// The organization that they are of: not the biggest, whose status list would be full too soon.
+const ONE: u32 = 9;
 
 /// A statement with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +34,7 @@ pub(super) struct Captured {
     /// One license of each of many organizations, with a token each.
     pub(super) licenses: Vec<Value>,
     pub(super) tokens: Vec<String>,
-    /// Some licenses of the biggest organization.
+    /// Some licenses of one organization.
     pub(super) of_one: Vec<Value>,
     pub(super) activations: Vec<String>,
     pub(super) activations_of_one: Vec<String>,
@@ -47,7 +49,7 @@ pub(super) fn capture(data: &Data, dir: &Path) -> Result<Captured> {
     let service = Service::start_with(data, dir, &[("LICET_POOL_SIZE", "1")])?;
     let mut log = Log::new(data)?;
     let licenses = data.licenses(ORGS, None)?;
-    let of_one = data.licenses(OF_ONE, Some(0))?;
+    let of_one = data.licenses(OF_ONE, Some(ONE))?;
     let tokens = tokens(data, &service, &licenses)?;
     let mut one = |item| -> Result<Transaction> {
         log.take()?;
