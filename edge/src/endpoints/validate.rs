@@ -1,13 +1,15 @@
 //! `POST /api/v1/licenses/validate`: may this installation run this product?
 //!
-//! The hot path, top to bottom. With a token seen before and fresh documents nothing is awaited
-//! but the request's body.
+//! The hot path, top to bottom: [`at_once`], which nearly every request takes. With a token seen
+//! before and fresh documents nothing is awaited but the request's body, which the entry
+//! (`entry.js`) has read. Whatever is not as it should be takes the whole way, [`handle`].
 
 use std::rc::Rc;
 
 use licet_shared::{
-    api::ValidateRequest,
+    api::{self, ValidateRequest},
     decision::{Code, Context, LicenseToken, OriginState, Verdict, decide_verified},
+    id::RequestId,
     time::Timestamp,
 };
 
@@ -15,9 +17,28 @@ use crate::{
     clock,
     documents::Documents,
     http::{Answer, Fault, Incoming},
-    isolate::Scope,
+    isolate::{Arrival, Isolate, Scope},
     recognise::{Recognised, recognise},
 };
+
+/// The verdict as JSON on a request of which memory knows all there is to know; none where the
+/// whole way has to be taken.
+pub(crate) fn at_once(isolate: &Isolate, body: &[u8]) -> Option<String> {
+    let asked: ValidateRequest = api::parse(body).ok()?;
+    let Arrival { clock, request_id } = Arrival::now();
+    let now = clock.now();
+    let (token, documents, ageing) =
+        Documents::at_hand(isolate, &asked.token, asked.max_staleness_s, now)?;
+    if ageing.is_due(isolate) {
+        return None;
+    }
+    let verdict = decide(&token, &context(&asked), &documents, now);
+    if grace_may_apply(isolate, &token, &documents, verdict.code, now) {
+        return None;
+    }
+    let verdict = named(verdict, request_id);
+    serde_json::to_string(&verdict).ok()
+}
 
 /// Answers a verdict, also when it is a no.
 ///
@@ -28,13 +49,8 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
     let asked: ValidateRequest = request.json().await?;
     // The sender may have taken its time.
     scope.read_clock();
-    let context = Context {
-        product: &asked.product,
-        fingerprint: asked.fingerprint.as_deref(),
-        require: &asked.require,
-        max_staleness_s: asked.max_staleness_s,
-    };
-    let at_hand = Documents::at_hand(scope, &asked.token, asked.max_staleness_s);
+    let context = context(&asked);
+    let at_hand = at_hand(scope, &asked.token, asked.max_staleness_s);
     let (token, mut documents) = match at_hand {
         Some(both) => both,
         None => match gather(scope, &asked.token, asked.max_staleness_s).await? {
@@ -43,12 +59,27 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
         },
     };
     let verdict = decide(&token, &context, &documents, scope.now());
-    if !grace_may_apply(scope, &token, &documents, verdict.code) {
+    if !grace_may_apply(
+        &scope.isolate,
+        &token,
+        &documents,
+        verdict.code,
+        scope.now(),
+    ) {
         return conclude(scope, &documents, verdict);
     }
     documents.ask_the_origin(scope, &token).await;
     let verdict = decide(&token, &context, &documents, scope.now());
     conclude(scope, &documents, verdict)
+}
+
+fn context(asked: &ValidateRequest) -> Context<'_> {
+    Context {
+        product: &asked.product,
+        fingerprint: asked.fingerprint.as_deref(),
+        require: &asked.require,
+        max_staleness_s: asked.max_staleness_s,
+    }
 }
 
 fn decide<'a>(
@@ -58,6 +89,19 @@ fn decide<'a>(
     now: Timestamp,
 ) -> Verdict<'a> {
     documents.conclude(decide_verified(token, context, &documents.state(), now))
+}
+
+/// A token and its documents, when memory has all of it fresh. What is ageing is renewed after
+/// the response.
+pub(super) fn at_hand(
+    scope: &Rc<Scope>,
+    text: &str,
+    max_staleness_s: Option<u32>,
+) -> Option<(Rc<LicenseToken>, Documents)> {
+    let (token, documents, ageing) =
+        Documents::at_hand(&scope.isolate, text, max_staleness_s, scope.now())?;
+    ageing.renew_later(scope, &documents);
+    Some((token, documents))
 }
 
 /// A token and its documents, or why there are none.
@@ -86,19 +130,20 @@ pub(super) async fn gather(
 /// Whether the token has ended but its grace has not, and nobody knows yet whether the origin,
 /// which would refresh it, can be reached.
 pub(super) fn grace_may_apply(
-    scope: &Scope,
+    isolate: &Isolate,
     token: &LicenseToken,
     documents: &Documents,
     code: Code,
+    now: Timestamp,
 ) -> bool {
     let grace_end = token
         .times()
         .expires_at
         .plus(i64::from(token.claims().grace));
     code == Code::TokenExpired
-        && scope.now() < grace_end
+        && now < grace_end
         && documents.origin != OriginState::Unreachable
-        && !scope.isolate.origin.answered_recently(clock::now_ms())
+        && !isolate.origin.answered_recently(clock::now_ms())
 }
 
 /// The verdict as answer, unless it only says that something could not be had.
@@ -115,7 +160,14 @@ pub(super) fn conclude(
     Ok(answer(scope, verdict))
 }
 
-fn answer(scope: &Scope, mut verdict: Verdict<'_>) -> Answer {
-    verdict.request_id = Some(scope.request_id.to_string());
-    Answer::json(&verdict).cache_control("no-store")
+fn answer(scope: &Scope, verdict: Verdict<'_>) -> Answer {
+    Answer::json(&named(verdict, scope.request_id)).cache_control(CACHE_CONTROL)
+}
+
+/// Verdicts are for who asked, and for now.
+pub(crate) const CACHE_CONTROL: &str = "no-store";
+
+fn named(mut verdict: Verdict<'_>, request_id: RequestId) -> Verdict<'_> {
+    verdict.request_id = Some(request_id.to_string());
+    verdict
 }
