@@ -7,8 +7,8 @@ use js_sys::{Array, Function, Object, Reflect};
 use licet_shared::{
     decision::fingerprint_hash,
     documents::{
-        FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims, StatusReference,
-        TOKEN_VERSION, Tier, Ttl,
+        FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims,
+        StatusReference, TOKEN_VERSION, Tier, Ttl,
     },
     id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag},
     jws::{Kind, LocalSigner, Times, sign},
@@ -147,6 +147,11 @@ impl Org {
     }
 
     pub(crate) fn token(&self, life_s: i64) -> String {
+        self.token_with(life_s, FeatureOverrides::default())
+    }
+
+    /// The token of a license with feature values of its own.
+    pub(crate) fn token_with(&self, life_s: i64, own: FeatureOverrides) -> String {
         let claims = LicenseClaims {
             iss: self.issuer.clone(),
             aud: vec!["local_cli".into()],
@@ -159,6 +164,7 @@ impl Org {
             lexp: None,
             grace: 3_600,
             fs: Self::features_id(),
+            fo: own,
             status: Status {
                 status_list: StatusReference {
                     idx: Self::INDEX,

@@ -32,8 +32,9 @@ impl VerifiedTokens {
 
     /// Remembers a token.
     pub(crate) fn remember(&mut self, text: &str, token: Rc<LicenseToken>) {
-        // Claims are at most as long as the base64url text that carried them.
-        let bytes = 2 * text.len() + ENTRY_BYTES;
+        // Claims are at most as long as the base64url text that carried them; but for values that
+        // the license has of its own, which take more in memory than as text.
+        let bytes = 2 * text.len() + token.claims().fo.weight() + ENTRY_BYTES;
         self.0.insert(text.into(), token, bytes);
     }
 }

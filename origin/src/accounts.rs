@@ -3,6 +3,7 @@
 
 pub mod access;
 pub(crate) mod account;
+pub mod credentials;
 pub(crate) mod join;
 pub mod limits;
 pub(crate) mod login;

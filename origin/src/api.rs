@@ -3,9 +3,12 @@
 
 mod activations;
 mod api_keys;
+mod audit_events;
 mod auth;
 mod call;
+mod deprecation;
 mod description;
+mod export;
 mod feature_sets;
 mod fields;
 mod invitations;
@@ -23,12 +26,13 @@ mod users;
 mod versions;
 
 pub(crate) use call::{Call, OpenCall};
-pub(crate) use description::committed_description;
+pub(crate) use description::COMMITTED_DESCRIPTION;
 pub use description::description;
 pub(crate) use operation::{Access, Operation};
 pub(crate) use reply::Reply;
 pub(crate) use settings::Accounts;
 pub use settings::{AccountSettings, PlanQuotas};
+pub(crate) use versions::is_unchanged;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -50,6 +54,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         projects::operations(),
         licenses::operations(),
         activations::operations(),
+        audit_events::operations(),
+        export::operations(),
     ]
     .into_iter()
     .flatten()
@@ -58,13 +64,23 @@ pub(crate) fn operations() -> Vec<Operation> {
 
 /// The routes, with everything that comes before a handler in front of each.
 pub(crate) fn routes() -> Router<AppState> {
+    router(operations())
+}
+
+fn router(operations: Vec<Operation>) -> Router<AppState> {
     let mut paths: BTreeMap<&'static str, MethodRouter<AppState>> = BTreeMap::new();
-    for operation in operations() {
+    for operation in operations {
         let (path, filter) = (operation.path, operation.verb.filter());
         let operation = Arc::new(operation);
         let handler = move |State(state): State<AppState>, request: Request| {
             let operation = Arc::clone(&operation);
-            async move { call::serve(&state, &operation, request).await }
+            async move {
+                let mut response = call::serve(&state, &operation, request).await;
+                if let Some(deprecation) = &operation.deprecation {
+                    deprecation.announce(response.headers_mut());
+                }
+                response
+            }
         };
         let methods = paths.remove(path).unwrap_or_default();
         paths.insert(path, methods.on(filter, handler));

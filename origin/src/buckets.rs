@@ -85,6 +85,16 @@ impl<K: Hash + Eq> Buckets<K> {
         }
     }
 
+    /// Seconds until there is one to take; none if there is one now. Takes nothing.
+    pub fn wait(&self, key: &K, quota: Quota, now_ms: u64) -> Option<u32> {
+        let step = quota.refill_ms();
+        let depth = step * u64::from(quota.capacity);
+        let full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = full_at.peek(key)?.saturating_sub(now_ms);
+        let wait = (missing + step).checked_sub(depth)?;
+        (wait > 0).then(|| seconds(wait))
+    }
+
     /// Puts one back, as after a login that succeeded.
     pub fn give_back(&self, key: &K, quota: Quota) {
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,6 +144,20 @@ mod tests {
         // One key's want is not another's.
         assert!(buckets.take("b", QUOTA, NOW).allowed);
         assert_eq!(buckets.take("a", QUOTA, NOW + 1_000_000).remaining, 2);
+    }
+
+    #[test]
+    fn to_ask_takes_nothing() {
+        let buckets = buckets();
+        assert_eq!(buckets.wait(&"a", QUOTA, NOW), None);
+        for _ in 0..3 {
+            assert_eq!(buckets.wait(&"a", QUOTA, NOW), None);
+            assert!(buckets.take("a", QUOTA, NOW).allowed);
+        }
+        assert_eq!(buckets.wait(&"a", QUOTA, NOW), Some(10));
+        assert_eq!(buckets.wait(&"a", QUOTA, NOW + 9_001), Some(1));
+        assert_eq!(buckets.wait(&"a", QUOTA, NOW + 10_000), None);
+        assert_eq!(buckets.wait(&"b", QUOTA, NOW), None);
     }
 
     #[test]

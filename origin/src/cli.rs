@@ -1,6 +1,7 @@
 //! The command line. Messages for people go to stderr, results as JSON to stdout.
 
 mod audit;
+mod jobs;
 mod keygen;
 mod license;
 mod migrate;
@@ -10,7 +11,7 @@ mod republish;
 mod seed;
 mod serve;
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, process::ExitCode, sync::Arc};
 
 use clap::{
     Args, CommandFactory, Parser, Subcommand,
@@ -18,8 +19,11 @@ use clap::{
 };
 
 use crate::{
-    config::{ConfigError, Secret},
+    config::{self, ConfigError, Secret},
+    db::{self, SystemDatabase},
     fault::Fault,
+    metrics::Metrics,
+    postgres::Server,
 };
 
 /// Licet's origin: licenses, activations and signed documents over Postgres.
@@ -38,7 +42,8 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Serve edges until SIGTERM or SIGINT
     Serve(Box<serve::Serve>),
-    /// Make the demo organization unless it is there, and issue a new license in it
+    /// Make the demo organization unless it is there, and issue a new license in it; or fill an
+    /// empty database with many, to measure with
     Seed(seed::Seed),
     /// Issue and manage licenses
     License(license::License),
@@ -46,6 +51,8 @@ enum Command {
     Organization(organization::Organization),
     /// Check an organization's audit trail
     Audit(audit::Audit),
+    /// Do background work: licenses whose end has come, and what is outworn
+    Jobs(jobs::Jobs),
     /// Publish everything under higher versions: for use after the database was restored
     Republish(republish::Republish),
 }
@@ -61,6 +68,70 @@ struct DatabaseArgs {
         value_name = "URL"
     )]
     database_url: Option<Secret>,
+}
+
+const DATABASE_URL: &str = "LICET_DATABASE_URL";
+const ADMIN_DATABASE_URL: &str = "LICET_ADMIN_DATABASE_URL";
+
+impl DatabaseArgs {
+    fn server(&self) -> Result<Server, ConfigError> {
+        config::database(DATABASE_URL, self.database_url.as_ref())
+    }
+}
+
+/// The same for the role that migrates.
+fn admin_server(url: Option<&Secret>) -> Result<Server, ConfigError> {
+    let server = config::database(ADMIN_DATABASE_URL, url)?;
+    warn(ADMIN_DATABASE_URL, &server);
+    Ok(server)
+}
+
+/// Says to a person how little a connection is protected.
+fn warn(variable: &str, server: &Server) {
+    if let Some(warning) = server.warning() {
+        eprintln!("licet-origin: warning: {variable} has {warning}");
+    }
+}
+
+/// The database, for background work.
+#[derive(Debug, Args)]
+struct SystemDatabaseArgs {
+    /// Postgres URL, as the role licet_system, for background work
+    #[arg(
+        long,
+        env = "LICET_SYSTEM_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    system_database_url: Option<Secret>,
+}
+
+const SYSTEM_DATABASE_URL: &str = "LICET_SYSTEM_DATABASE_URL";
+
+impl SystemDatabaseArgs {
+    fn server(&self) -> Result<Server, ConfigError> {
+        config::database(SYSTEM_DATABASE_URL, self.system_database_url.as_ref())
+    }
+
+    /// The jobs, of a database that has been checked.
+    async fn jobs(
+        &self,
+        server: &Server,
+        metrics: Arc<Metrics>,
+    ) -> Result<crate::jobs::Jobs, CliError> {
+        let database =
+            SystemDatabase::new(server, Arc::clone(&metrics)).map_err(CliError::failed)?;
+        let checked = database.check().await.map_err(|error| match error {
+            db::Error::Untrusted(why) => CliError::untrusted(SYSTEM_DATABASE_URL, &why),
+            error => CliError::Failed(format!(
+                "the database of {SYSTEM_DATABASE_URL} can't be used: {error}"
+            )),
+        })?;
+        checked.map_err(|refusal| {
+            CliError::Failed(format!("refusing to do background work: {refusal}"))
+        })?;
+        Ok(crate::jobs::Jobs::new(database, metrics))
+    }
 }
 
 /// The master key.
@@ -88,6 +159,21 @@ enum CliError {
 impl CliError {
     fn failed(why: impl fmt::Display) -> Self {
         Self::Failed(why.to_string())
+    }
+
+    /// A server that does not show what the URL in `variable` asks for is the configuration's
+    /// matter: waiting won't mend it.
+    fn untrusted(variable: &'static str, why: &str) -> Self {
+        let why = format!("can't be used as its sslmode asks: {why}");
+        Self::Config(ConfigError::new(variable, why))
+    }
+
+    /// Of what was done as the role that migrates.
+    fn of_admin(error: crate::db::Error) -> Self {
+        match error {
+            crate::db::Error::Untrusted(why) => Self::untrusted(ADMIN_DATABASE_URL, &why),
+            error => Self::failed(error),
+        }
     }
 
     const fn exit_code(&self) -> u8 {
@@ -121,7 +207,12 @@ impl From<Fault> for CliError {
 
 impl From<crate::db::Error> for CliError {
     fn from(error: crate::db::Error) -> Self {
-        Self::failed(error)
+        match error {
+            // A sentence of its own, for whoever asked.
+            crate::db::Error::Rejected(rejection) => Self::failed(rejection.detail),
+            crate::db::Error::Untrusted(why) => Self::untrusted(DATABASE_URL, &why),
+            error => Self::failed(error),
+        }
     }
 }
 
@@ -151,6 +242,7 @@ pub fn run() -> ExitCode {
             Command::License(command) => command.run().await,
             Command::Organization(command) => command.run().await,
             Command::Audit(command) => command.run().await,
+            Command::Jobs(command) => command.run().await,
             Command::Republish(command) => command.run().await,
         }
     }))

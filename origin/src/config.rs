@@ -9,7 +9,10 @@ use licet_shared::jws::{LocalSigner, VerifyingKey};
 
 pub use accounts::{cors_origins, rate_limits, trusted_proxies};
 
-use crate::keys::MasterKey;
+use crate::{
+    keys::MasterKey,
+    postgres::{self, Server},
+};
 
 /// A variable that is missing or wrong, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,32 +76,14 @@ fn required<'a>(
     }
 }
 
-/// A Postgres URL.
+/// A Postgres URL, and what libpq's variables add to it.
 ///
 /// # Errors
 /// [`ConfigError`] that does not show the URL, which holds a password.
-pub fn database(
-    variable: &'static str,
-    value: Option<&Secret>,
-) -> Result<tokio_postgres::Config, ConfigError> {
-    const FORM: &str = "a URL such as postgres://licet_app:password@host:5432/database";
-    let text = required(variable, value, FORM)?;
-    let config: tokio_postgres::Config = text
-        .parse()
-        .map_err(|_| ConfigError::new(variable, format!("can't be read: it must be {FORM}")))?;
-    if config.get_hosts().is_empty() || config.get_user().is_none() {
-        return Err(ConfigError::new(
-            variable,
-            format!("names no host or no role: it must be {FORM}"),
-        ));
-    }
-    if config.get_ssl_mode() == tokio_postgres::config::SslMode::Require {
-        return Err(ConfigError::new(
-            variable,
-            "asks for sslmode=require, which this version can't do: use a local socket proxy or a private network",
-        ));
-    }
-    Ok(config)
+pub fn database(variable: &'static str, value: Option<&Secret>) -> Result<Server, ConfigError> {
+    let url = required(variable, value, postgres::FORM)?;
+    Server::read(url, |name| std::env::var(name).ok())
+        .map_err(|error| ConfigError::new(variable, error.to_string()))
 }
 
 /// The key that other keys are sealed under.

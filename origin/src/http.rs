@@ -32,7 +32,7 @@ pub fn app(state: AppState) -> Router {
     Router::new()
         .merge(crate::edge_api::routes())
         .merge(crate::api::routes())
-        .route("/openapi.json", get(crate::api::committed_description))
+        .merge(crate::pages::routes())
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(scrape::handle))

@@ -3,6 +3,6 @@
 mod ring;
 mod seal;
 
-pub(crate) use ring::new_org_key;
 pub use ring::{Keyring, Keyrings};
+pub(crate) use ring::{new_org_key, org_key};
 pub use seal::{MasterKey, SealError};

@@ -10,6 +10,7 @@ pub(crate) mod issue;
 pub(crate) mod refresh;
 pub(crate) mod republish;
 mod token;
+pub(crate) mod token_size;
 
 pub(crate) use token::verify_token;
 

@@ -49,6 +49,16 @@ struct CallLabels {
     calls: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabels {
+    job: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// From half a millisecond to about eight seconds, each twice the one before.
@@ -69,6 +79,8 @@ pub struct Metrics {
     answers: Family<AnswerLabels, Counter>,
     documents: Family<DocumentLabels, Counter>,
     password_seconds: Histogram,
+    job_rows: Family<JobLabels, Counter>,
+    job_runs: Family<OutcomeLabels, Counter>,
     pool_size: Gauge,
     pool_idle: Gauge,
     replay_memory: Family<CallLabels, Gauge>,
@@ -97,6 +109,8 @@ impl Metrics {
             answers: Family::default(),
             documents: Family::default(),
             password_seconds: durations(),
+            job_rows: Family::default(),
+            job_runs: Family::default(),
             pool_size: Gauge::default(),
             pool_idle: Gauge::default(),
             replay_memory: Family::default(),
@@ -149,6 +163,16 @@ impl Metrics {
         );
         registry.register("answers", "Answers by code", metrics.answers.clone());
         registry.register("documents", "Documents served", metrics.documents.clone());
+        registry.register(
+            "job_rows",
+            "Rows that background work changed or deleted",
+            metrics.job_rows.clone(),
+        );
+        registry.register(
+            "job_runs",
+            "Runs of background work",
+            metrics.job_runs.clone(),
+        );
         registry.register(
             "pool_connections",
             "Open connections",
@@ -217,6 +241,17 @@ impl Metrics {
 
     pub(crate) fn password_hashed(&self, time: Duration) {
         self.password_seconds.observe(time.as_secs_f64());
+    }
+
+    pub(crate) fn job_done(&self, job: &'static str, rows: u64) {
+        self.job_rows.get_or_create(&JobLabels { job }).inc_by(rows);
+    }
+
+    pub(crate) fn job_run_ended(&self, well: bool) {
+        let outcome = if well { "done" } else { "failed" };
+        self.job_runs
+            .get_or_create(&OutcomeLabels { outcome })
+            .inc();
     }
 
     pub(crate) fn answered(&self, operation: &'static str, code: &'static str) {

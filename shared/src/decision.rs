@@ -349,7 +349,11 @@ fn first_objection(
         .or_else(|| use_objection(token, context))
         .or_else(|| {
             let features = state.features?;
-            let granted = context.require.iter().all(|name| features.grants(name));
+            let own = &token.claims().fo;
+            let granted = context
+                .require
+                .iter()
+                .all(|name| features.grants(own, name));
             (!granted).then_some(Code::FeatureMissing)
         })
         .or_else(|| freshness_objection(token, context.max_staleness_s, state, evidence, now))

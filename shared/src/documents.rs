@@ -4,6 +4,7 @@
 mod claims;
 mod features;
 mod keys;
+mod overrides;
 mod status;
 
 pub use claims::{
@@ -12,6 +13,7 @@ pub use claims::{
 };
 pub use features::FeatureSet;
 pub use keys::{OrgKeys, PlatformKeys};
+pub use overrides::{FeatureOverrides, MAX_OVERRIDES, MAX_OVERRIDES_BYTES};
 pub use status::StatusDocument;
 
 use std::fmt;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// How far two honest clocks may lie apart, in seconds.
@@ -44,6 +44,17 @@ impl Timestamp {
     #[must_use]
     pub const fn plus(self, seconds: i64) -> Self {
         Self::from_unix(self.0.saturating_add(seconds))
+    }
+
+    /// As HTTP headers have it (RFC 9110 §5.6.7): `Sat, 21 Nov 2026 08:36:48 GMT`.
+    #[must_use]
+    pub fn http_date(self) -> String {
+        self.date().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    }
+
+    fn date(self) -> DateTime<Utc> {
+        // The range kept by `from_unix` is within chrono's.
+        DateTime::from_timestamp(self.0, 0).unwrap_or_default()
     }
 
     /// Seconds from `earlier` to this time; negative when `earlier` is later.
@@ -174,10 +185,16 @@ mod tests {
         // 7919 s is no part of a day, so all hours, minutes and seconds come up.
         for day in days {
             let time = Timestamp::from_unix(day * DAY_S + (day * 7_919).rem_euclid(DAY_S));
-            let date = DateTime::<chrono::Utc>::from_timestamp(time.unix(), 0).unwrap();
+            let date = DateTime::<Utc>::from_timestamp(time.unix(), 0).unwrap();
             let expected = date.format("%Y-%m-%dT%H:%M:%SZ").to_string();
             assert_eq!(time.to_string(), expected);
         }
+    }
+
+    #[test]
+    fn prints_http_dates() {
+        let time = Timestamp::from_unix(784_111_777);
+        assert_eq!(time.http_date(), "Sun, 06 Nov 1994 08:49:37 GMT");
     }
 
     #[test]

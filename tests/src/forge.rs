@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use licet_shared::documents::{
-    FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims, StatusReference,
-    TOKEN_VERSION, Tier, Ttl,
+    FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims,
+    StatusReference, TOKEN_VERSION, Tier, Ttl,
 };
 use licet_shared::id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag};
 use licet_shared::jws::{Kind, LocalSigner, Times, sign};
@@ -119,6 +119,7 @@ impl ForgedOrg {
             lexp: None,
             grace: 3600,
             fs: self.feature_set,
+            fo: FeatureOverrides::default(),
             status: Status {
                 status_list: StatusReference {
                     idx: index,

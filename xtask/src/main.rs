@@ -21,6 +21,9 @@ cargo xtask test [FILTER...]     every test, or those whose names contain a FILT
 cargo xtask lint                 formatting, clippy on both targets, dependencies
 cargo xtask build [edge|origin]  what is deployed
 cargo xtask bench edge           measure the Worker beside others
+cargo xtask bench origin         measure the origin beside others, over a million licenses
+    --orgs N --licenses N        over so many instead (10000, 1000000)
+    --seconds N                  of each burst of load (4)
 cargo xtask postgres             a database to try things on, until Ctrl-C
     --keep                       the one of `dev`, not a throw-away one
     --port N                     on this port
@@ -113,7 +116,19 @@ fn build(args: &mut lexopt::Parser) -> Result<()> {
 fn bench(args: &mut lexopt::Parser) -> Result<()> {
     match args.next()? {
         Some(Value(what)) if what == "edge" => no_more(args).and_then(|()| bench::edge::run()),
-        _ => bail!("say what to measure: cargo xtask bench edge"),
+        Some(Value(what)) if what == "origin" => {
+            let mut size = bench::origin::Size::default();
+            while let Some(arg) = args.next()? {
+                match arg {
+                    Long("orgs") => size.orgs = args.value()?.parse()?,
+                    Long("licenses") => size.licenses = args.value()?.parse()?,
+                    Long("seconds") => size.seconds = args.value()?.parse()?,
+                    other => return Err(other.unexpected().into()),
+                }
+            }
+            bench::origin::run(size)
+        }
+        _ => bail!("say what to measure: cargo xtask bench edge, or origin"),
     }
 }
 

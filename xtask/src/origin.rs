@@ -31,7 +31,7 @@ pub struct Keys {
 impl Keys {
     /// Makes fresh keys with the origin's own command.
     pub fn generate() -> Result<Self> {
-        Self::parse(&run_text(origin()?.args(["keygen", "--format", "json"]))?)
+        Self::parse(&run_text(command()?.args(["keygen", "--format", "json"]))?)
     }
 
     /// Those kept in `file`; made and written there (for its owner only) the first time.
@@ -39,7 +39,7 @@ impl Keys {
         if let Ok(text) = fs::read_to_string(file) {
             return Self::parse(&text).with_context(|| format!("cannot use {}", file.display()));
         }
-        let text = run_text(origin()?.args(["keygen", "--format", "json"]))?;
+        let text = run_text(command()?.args(["keygen", "--format", "json"]))?;
         let keys = Self::parse(&text)?;
         paths::write_private(file, &text)?;
         Ok(keys)
@@ -71,7 +71,7 @@ impl std::fmt::Debug for Keys {
 /// Brings the database behind `admin_url` to the current schema and sets the
 /// passwords of the two roles that log in.
 pub fn migrate(admin_url: &str, app_password: &str, system_password: &str) -> Result<()> {
-    let mut command = origin()?;
+    let mut command = self::command()?;
     command.arg("migrate");
     command.env("LICET_ADMIN_DATABASE_URL", admin_url);
     command.env("LICET_APP_PASSWORD", app_password);
@@ -88,7 +88,7 @@ pub fn seed(database_url: &str, keys: &Keys, args: &[&str]) -> Result<Value> {
 /// Runs an operator's command, such as `["license", "revoke", …]`, and hands
 /// back the JSON it prints (null when it prints none).
 pub fn operator(database_url: &str, keys: &Keys, args: &[&str]) -> Result<Value> {
-    let mut command = origin()?;
+    let mut command = self::command()?;
     command.args(args);
     command.env("LICET_DATABASE_URL", database_url);
     command.env("LICET_MASTER_KEY", &keys.master_key);
@@ -140,7 +140,7 @@ impl Origin {
     /// [`kill`](Self::kill) or while it runs.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
-        let mut command = origin()?;
+        let mut command = self::command()?;
         command.arg("serve");
         command.env("LICET_LISTEN", format!("127.0.0.1:{}", self.port));
         command.env("LICET_DATABASE_URL", &self.config.database_url);
@@ -197,7 +197,7 @@ impl Origin {
 }
 
 /// The built origin as a command, with none of our own `LICET_…` settings.
-fn origin() -> Result<Command> {
+pub(crate) fn command() -> Result<Command> {
     let binary = paths::origin_binary();
     if !paths::is_executable(&binary) {
         bail!(

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 
@@ -52,9 +53,19 @@ pub fn edge_build() -> PathBuf {
     }
 }
 
+static ORIGIN: OnceLock<PathBuf> = OnceLock::new();
+
+/// Has this process use this executable of the origin from now on. The first call counts.
+pub fn use_origin(file: PathBuf) {
+    ORIGIN.get_or_init(|| file);
+}
+
 /// The origin's executable, whether or not it has been built.
 /// `LICET_ORIGIN_BIN` names another than the debug build.
 pub fn origin_binary() -> PathBuf {
+    if let Some(file) = ORIGIN.get() {
+        return file.clone();
+    }
     match std::env::var_os("LICET_ORIGIN_BIN") {
         Some(file) => workspace().join(file),
         None => target().join("debug/licet-origin"),

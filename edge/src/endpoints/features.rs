@@ -2,8 +2,8 @@
 //!
 //! The answer is a verdict about the license by itself: neither product nor device is asked
 //! about, which is `validate`'s part. A no has no features. The tag names the feature set's
-//! revision, so a client that has it gets 304 for as long as the license stands: freshness and
-//! the token's times are not covered by it, hence it is weak.
+//! revision and the license's own values, so a client that has both gets 304 for as long as the
+//! license stands: freshness and the token's times are not covered by it, hence it is weak.
 
 use std::rc::Rc;
 
@@ -42,7 +42,7 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
         documents.ask_the_origin(scope, &token).await;
     }
     let verdict = decide(&token, &documents, scope.now());
-    let Some(tag) = tag(&verdict) else {
+    let Some(tag) = tag(&token, &verdict) else {
         return conclude(scope, &documents, verdict);
     };
     if known.is_some_and(|known| names(&known, &tag)) {
@@ -65,9 +65,12 @@ fn for_revalidation(answer: Answer, tag: String) -> Answer {
 }
 
 /// The tag of a verdict that shows features.
-fn tag(verdict: &Verdict<'_>) -> Option<String> {
+fn tag(token: &LicenseToken, verdict: &Verdict<'_>) -> Option<String> {
     let set = verdict.feature_set.filter(|_| verdict.valid)?;
-    Some(format!("W/\"{}.{}\"", set.id, set.revision))
+    Some(match token.claims().fo.digest() {
+        None => format!("W/\"{}.{}\"", set.id, set.revision),
+        Some(own) => format!("W/\"{}.{}.{own}\"", set.id, set.revision),
+    })
 }
 
 /// Whether an `If-None-Match` names the tag, compared weakly (RFC 9110 §13.1.2).

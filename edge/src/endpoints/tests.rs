@@ -45,6 +45,13 @@ fn with_bearer(token: &str) -> Incoming {
     post("/x", &[("authorization", &format!("Bearer {token}"))], "")
 }
 
+fn with_bearer_get(token: &str, known: Option<&str>) -> Incoming {
+    let bearer = format!("Bearer {token}");
+    let mut headers = vec![("authorization", bearer.as_str())];
+    headers.extend(known.map(|tag| ("if-none-match", tag)));
+    request("GET", "/x", &headers, None)
+}
+
 async fn verdict(world: &World, token: &str) -> Value {
     let body = json!({"token": token, "product": "local_cli", "fingerprint": DEVICE});
     let answer = validate::handle(&world.scope(), &post("/x", &[JSON], &body.to_string())).await;
@@ -477,6 +484,79 @@ async fn features_are_tagged_by_their_revision_while_the_license_stands() {
         (header(&no, "etag"), &read(&no)["features"]),
         (None, &Value::Null)
     );
+}
+
+#[wasm_bindgen_test]
+async fn a_licenses_own_features_are_its_own_alone() {
+    let org = Org::default();
+    let mut world = World::new(&org);
+    let own = |json: Value| serde_json::from_value(json).unwrap();
+    let licenses = [
+        (org.token(DAY_S), json!({"export.pdf": true})),
+        (
+            org.token_with(DAY_S, own(json!({"export.pdf": null, "seats": 9}))),
+            json!({"seats": 9}),
+        ),
+        (
+            org.token_with(DAY_S, own(json!({"export.pdf": "plain"}))),
+            json!({"export.pdf": "plain"}),
+        ),
+    ];
+    // From origin, memory and cache, and in turns: they share set, documents and isolate.
+    let mut tags = Vec::new();
+    for round in 0..3 {
+        for (token, features) in &licenses {
+            let told = verdict(&world, token).await;
+            assert_eq!(
+                (&told["code"], &told["features"]),
+                (&json!("VALID"), features)
+            );
+            let shown = features::handle(&world.scope(), &with_bearer_get(token, None)).await;
+            let shown = shown.unwrap();
+            assert_eq!(&read(&shown)["features"], features, "round {round}");
+            tags.push(header(&shown, "etag").unwrap());
+        }
+        if round == 1 {
+            world.settle().await;
+            world.restart();
+        }
+    }
+    assert_eq!(tags[..3], tags[3..6]);
+    assert_eq!(tags[..3], tags[6..]);
+    for (at, (token, _)) in licenses.iter().enumerate() {
+        for (of, tag) in tags[..3].iter().enumerate() {
+            let request = with_bearer_get(token, Some(tag));
+            let answer = features::handle(&world.scope(), &request).await.unwrap();
+            let expected = if at == of { 304 } else { 200 };
+            assert_eq!(answer.status, expected, "{at} {tag}");
+        }
+    }
+}
+
+#[wasm_bindgen_test]
+async fn what_is_required_is_asked_of_set_and_license_together() {
+    let org = Org::default();
+    let world = World::new(&org);
+    let own = |json: Value| serde_json::from_value(json).unwrap();
+    let (plain, less, more) = (
+        org.token(DAY_S),
+        org.token_with(DAY_S, own(json!({"export.pdf": false}))),
+        org.token_with(DAY_S, own(json!({"beta": {"since": 1}}))),
+    );
+    for (token, required, code) in [
+        (&plain, "export.pdf", "VALID"),
+        (&plain, "beta", "FEATURE_MISSING"),
+        (&less, "export.pdf", "FEATURE_MISSING"),
+        (&more, "export.pdf", "VALID"),
+        (&more, "beta", "VALID"),
+    ] {
+        let body = json!({
+            "token": token, "product": "local_cli", "fingerprint": DEVICE, "require": [required],
+        });
+        let request = post("/x", &[JSON], &body.to_string());
+        let answer = validate::handle(&world.scope(), &request).await.unwrap();
+        assert_eq!(read(&answer)["code"], code, "{required}");
+    }
 }
 
 #[wasm_bindgen_test]

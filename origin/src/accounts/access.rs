@@ -51,11 +51,26 @@ pub(crate) fn mint(
     })
 }
 
-/// The claims of a token that is ours and in its time; none for any other text. Whether its
-/// session is still alive, only the database knows.
-pub(crate) fn verify(keyrings: &Keyrings, text: &str, now: Timestamp) -> Option<AccessClaims> {
-    let untrusted = Untrusted::<AccessClaims>::parse(text, now).ok()?;
-    let token = untrusted.verify(keyrings.platform_key()).ok()?;
+/// Why a token is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It was not made here.
+    MadeUp,
+    /// It was, and is not in its time.
+    OutOfTime,
+}
+
+/// The claims of a token that is ours and in its time. Whether its session is still alive, only
+/// the database knows.
+pub(crate) fn verify(
+    keyrings: &Keyrings,
+    text: &str,
+    now: Timestamp,
+) -> Result<AccessClaims, Refused> {
+    let untrusted = Untrusted::<AccessClaims>::parse(text, now).map_err(|_| Refused::MadeUp)?;
+    let token = untrusted
+        .verify(keyrings.platform_key())
+        .map_err(|_| Refused::MadeUp)?;
     let times = token.times();
     let in_time = times.issued_at <= now.plus(CLOCK_SKEW_S)
         && times.expires_at > now
@@ -64,8 +79,10 @@ pub(crate) fn verify(keyrings: &Keyrings, text: &str, now: Timestamp) -> Option<
             .not_before
             .is_none_or(|start| start <= now.plus(CLOCK_SKEW_S));
     let claims = token.into_claims();
-    let ours = claims.iss == keyrings.issuer() && claims.aud == AUDIENCE;
-    (in_time && ours).then_some(claims)
+    if claims.iss != keyrings.issuer() || claims.aud != AUDIENCE {
+        return Err(Refused::MadeUp);
+    }
+    in_time.then_some(claims).ok_or(Refused::OutOfTime)
 }
 
 #[cfg(test)]
@@ -98,12 +115,15 @@ mod tests {
         let now = Timestamp::from_unix(1_795_250_208);
         let ours = keyrings(1, "https://a.test");
         let text = token(&ours, now).text;
-        assert!(verify(&ours, &text, now).is_some());
-        assert!(verify(&ours, &text, now.plus(LIFE_S - 1)).is_some());
-        assert!(verify(&ours, &text, now.plus(LIFE_S)).is_none());
-        assert!(verify(&ours, &text, now.plus(-CLOCK_SKEW_S - 1)).is_none());
-        assert!(verify(&keyrings(2, "https://a.test"), &text, now).is_none());
-        assert!(verify(&keyrings(1, "https://b.test"), &text, now).is_none());
+        assert!(verify(&ours, &text, now).is_ok());
+        assert!(verify(&ours, &text, now.plus(LIFE_S - 1)).is_ok());
+        let refused = |keyrings: &Keyrings, now| verify(keyrings, &text, now).unwrap_err();
+        for out in [now.plus(LIFE_S), now.plus(-CLOCK_SKEW_S - 1)] {
+            assert_eq!(refused(&ours, out), Refused::OutOfTime);
+        }
+        for other in [keyrings(2, "https://a.test"), keyrings(1, "https://b.test")] {
+            assert_eq!(refused(&other, now), Refused::MadeUp);
+        }
     }
 
     #[test]

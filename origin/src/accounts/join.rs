@@ -8,14 +8,17 @@ use serde_json::json;
 
 use super::{
     login::Tokens,
-    permissions::Role,
+    passwords,
+    permissions::{Permission, Role},
     principal::Claimant,
     secrets::OrgSecret,
     sessions::{self, Session},
 };
 use crate::{
     db::{
-        Database, Error, Tx, audit, invitations, organizations,
+        Database, Error, Tx, api_keys, audit,
+        invitations::{self, Invitation},
+        organizations,
         users::{self, NewUser},
     },
     http::HandlerError,
@@ -125,6 +128,7 @@ pub(crate) async fn accept_invitation(
     database: &Database,
     keyrings: &Keyrings,
     token: &OrgSecret,
+    password: &str,
     newcomer: Newcomer<'_>,
     request_id: &str,
     now: Timestamp,
@@ -146,6 +150,10 @@ pub(crate) async fn accept_invitation(
             let invitation = invitations::lock_by_token(tx, &hash).await?;
             let invitation = invitation.filter(|invitation| invitation.is_open(now));
             let invitation = invitation.ok_or_else(Rejection::not_found)?;
+            if !may_still_invite(tx, &invitation).await? {
+                return Err(Rejection::not_found().into());
+            }
+            passwords::check(password, &invitation.email)?;
             users::check_quota(tx, &profile).await?;
             let newcomer = Newcomer {
                 email: &invitation.email,
@@ -166,4 +174,29 @@ pub(crate) async fn accept_invitation(
         })
     });
     Ok(Tokens::of(keyrings, tenant.org(), session.await?, now)?)
+}
+
+/// Whether whoever made an invitation could still make it: what a person prepared who has been
+/// removed or demoted since, or somebody with a key that was revoked, must not bring them back.
+async fn may_still_invite(tx: &Tx<'_>, invitation: &Invitation) -> Result<bool, Error> {
+    if let Ok(id) = invitation.invited_by.parse() {
+        let person = users::find(tx, id).await?;
+        return Ok(person.is_some_and(|person| {
+            person.disabled_at.is_none()
+                && person.role >= invitation.role
+                && person.role.may(Permission::UsersWrite)
+        }));
+    }
+    let Ok(id) = invitation.invited_by.parse() else {
+        return Ok(false);
+    };
+    let key = api_keys::find(tx, id).await?;
+    Ok(key.is_some_and(|key| {
+        key.revoked_at.is_none()
+            && key.scopes.contains(&Permission::UsersWrite)
+            && invitation
+                .role
+                .permissions()
+                .all(|it| key.scopes.contains(&it))
+    }))
 }

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{
     access::{self, AccessToken},
+    credentials::Visitor,
     passwords::PasswordPool,
     principal::Claimant,
     sessions::{self, RefreshToken, Renewal, Session},
@@ -132,22 +133,47 @@ fn ended() -> Rejection {
 }
 
 /// The organization that a refresh token says it is of.
-async fn tenant_of(database: &Database, token: &RefreshToken) -> Result<Tenant, HandlerError> {
-    let tenant = database.tenant_by_tag(&Claimant, token.tag()).await?;
-    Ok(tenant.ok_or_else(ended)?)
+async fn tenant_of(
+    database: &Database,
+    visitor: &Visitor<'_>,
+    token: &RefreshToken,
+) -> Result<Option<Tenant>, Error> {
+    // Without a look into the database the tag can't have been made up.
+    if database.remembers(token.tag()) {
+        return database.tenant_by_tag(&Claimant, token.tag()).await;
+    }
+    let look_up = visitor.look_up(token.fingerprint())?;
+    let tenant = database.tenant_by_tag(&Claimant, token.tag()).await;
+    match &tenant {
+        Ok(None) => look_up.refused(),
+        Ok(Some(_)) | Err(_) => look_up.give_back(),
+    }
+    tenant
 }
 
 /// Spends a refresh token for new tokens. One that was spent before ends its session.
 pub(crate) async fn renew(
     database: &Database,
     keyrings: &Keyrings,
+    visitor: Visitor<'_>,
     token: &str,
     request_id: &str,
     now: Timestamp,
 ) -> Result<Tokens, HandlerError> {
-    let token = RefreshToken::parse(token).ok_or_else(ended)?;
-    let tenant = tenant_of(database, &token).await?;
+    let made_up = || match visitor.made_up() {
+        Ok(()) => ended(),
+        Err(too_many) => too_many,
+    };
+    let token = RefreshToken::parse(token).ok_or_else(made_up)?;
+    let tenant = tenant_of(database, &visitor, &token).await?;
+    let tenant = tenant.ok_or_else(ended)?;
     let master = keyrings.master();
+    // Before the session's row is locked: what is made up is not worth that.
+    if !token.is_ours(master, tenant.org()) {
+        return Err(made_up().into());
+    }
+    let fingerprint = token.fingerprint();
+    visitor.check_ours(&fingerprint)?;
     let renewal = tenant.run_tx("renew_session", |tx| {
         let token = &token;
         Box::pin(async move {
@@ -166,7 +192,10 @@ pub(crate) async fn renew(
     });
     match renewal.await? {
         Renewal::Renewed(session) => Ok(Tokens::of(keyrings, tenant.org(), session, now)?),
-        Renewal::Refused | Renewal::Reused { .. } => Err(ended().into()),
+        Renewal::Refused | Renewal::Reused { .. } => {
+            visitor.outworn(fingerprint);
+            Err(ended().into())
+        }
     }
 }
 

@@ -3,7 +3,13 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr, Schema,
+        schema::{ObjectBuilder, Type},
+    },
+};
 
 /// What a person is in their organization. Each may do all that those before it may.
 #[derive(
@@ -41,6 +47,12 @@ impl Role {
     pub fn may(self, permission: Permission) -> bool {
         self >= permission.least_role()
     }
+
+    /// All that the table gives it.
+    pub fn permissions(self) -> impl Iterator<Item = Permission> {
+        let all = Permission::ALL.iter().copied();
+        all.filter(move |it| self.may(*it))
+    }
 }
 
 impl FromStr for Role {
@@ -70,7 +82,7 @@ macro_rules! permissions {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $role:ident;)*) => {
         /// What may be done. Its name is also the scope that an API key needs for it.
         #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
         )]
         pub enum Permission {
             $($(#[doc = $doc])* #[serde(rename = $text)] $name,)*
@@ -148,6 +160,21 @@ permissions! {
     ProjectsWrite = "projects:write", Member;
 }
 
+// By hand: a derived one does not see the names behind the macro.
+impl PartialSchema for Permission {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some(
+                "What may be done: a permission, and the scope of an API key.",
+            ))
+            .enum_values(Some(Self::ALL.iter().map(|it| it.as_str())))
+            .into()
+    }
+}
+
+impl ToSchema for Permission {}
+
 impl FromStr for Permission {
     type Err = UnknownName;
 
@@ -182,6 +209,21 @@ mod tests {
             assert!(Role::Owner.may(*permission));
             assert_eq!(permission.as_str().parse(), Ok(*permission));
         }
+    }
+
+    #[test]
+    fn the_description_names_permissions_as_they_are_sent() {
+        let described = serde_json::to_value(Permission::schema()).unwrap();
+        assert_eq!(
+            described["enum"],
+            serde_json::to_value(Permission::ALL).unwrap()
+        );
+        let described = serde_json::to_value(Role::schema()).unwrap();
+        let mut roles = described["enum"].as_array().unwrap().clone();
+        roles.sort_by_key(ToString::to_string);
+        let mut sent: Vec<_> = Role::ALL.map(|it| serde_json::to_value(it).unwrap()).into();
+        sent.sort_by_key(ToString::to_string);
+        assert_eq!(roles, sent);
     }
 
     #[test]

@@ -5,9 +5,11 @@ use licet_shared::{
     id::{ApiKeyId, EventId, OrgId, UserId},
     time::Timestamp,
 };
+use sha2::{Digest, Sha256};
 
 use super::{
-    access,
+    access::{self, Refused},
+    credentials::Visitor,
     permissions::{Permission, Role},
     secrets::{OrgSecret, SecretKind},
 };
@@ -80,26 +82,38 @@ impl Authenticated for Claimant {}
 ///
 /// Asks the database each time: a session that has ended, a person who was disabled or given
 /// another role, and a revoked key count from the next call on.
+///
+/// # Errors
+/// [`Error`], also when too much was refused that came from the visitor's address.
 pub(crate) async fn authenticate(
     database: &Database,
     keyrings: &Keyrings,
+    visitor: Visitor<'_>,
     bearer: &str,
     now: Timestamp,
 ) -> Result<Option<Principal>, Error> {
     if bearer.starts_with(SecretKind::ApiKey.prefix()) {
-        match OrgSecret::parse(SecretKind::ApiKey, bearer) {
-            Some(key) => machine(database, &key, now).await,
-            None => Ok(None),
-        }
-    } else {
-        match access::verify(keyrings, bearer, now) {
-            Some(claims) => {
-                let tenant = database.tenant_to_be(&Claimant, claims.org);
-                person(tenant, claims.sub, claims.sid, now).await
-            }
-            None => Ok(None),
-        }
+        return match OrgSecret::parse(SecretKind::ApiKey, bearer) {
+            Some(key) => machine(database, &visitor, &key, now).await,
+            None => Ok(visitor.made_up().map(|()| None)?),
+        };
     }
+    let claims = access::verify(keyrings, bearer, now);
+    if claims == Err(Refused::MadeUp) {
+        return Ok(visitor.made_up().map(|()| None)?);
+    }
+    let fingerprint = Sha256::digest(bearer.as_bytes()).into();
+    visitor.check_ours(&fingerprint)?;
+    let Ok(claims) = claims else {
+        visitor.outworn(fingerprint);
+        return Ok(None);
+    };
+    let tenant = database.tenant_to_be(&Claimant, claims.org);
+    let found = person(tenant, claims.sub, claims.sid, now).await?;
+    if found.is_none() {
+        visitor.outworn(fingerprint);
+    }
+    Ok(found)
 }
 
 async fn person(
@@ -128,6 +142,22 @@ async fn person(
 }
 
 async fn machine(
+    database: &Database,
+    visitor: &Visitor<'_>,
+    key: &OrgSecret,
+    now: Timestamp,
+) -> Result<Option<Principal>, Error> {
+    let look_up = visitor.look_up(key.hash())?;
+    let found = find_machine(database, key, now).await;
+    match &found {
+        Ok(Some(_)) => look_up.found(),
+        Ok(None) => look_up.refused(),
+        Err(_) => look_up.give_back(),
+    }
+    found
+}
+
+async fn find_machine(
     database: &Database,
     key: &OrgSecret,
     now: Timestamp,

@@ -60,7 +60,7 @@ impl OrgSecret {
     }
 
     /// One with a body of our own, of symbols that stand in no need of escaping.
-    pub(super) fn with_body(kind: SecretKind, tag: OrgTag, body: &str) -> Self {
+    pub(crate) fn with_body(kind: SecretKind, tag: OrgTag, body: &str) -> Self {
         let mut text = format!("{}{tag}{body}", kind.prefix());
         text.push_str(&check(&text));
         Self { text, tag }

@@ -12,7 +12,10 @@ use licet_shared::{
 };
 use subtle::ConstantTimeEq;
 
-use super::secrets::{OrgSecret, SecretKind};
+use super::{
+    credentials::Fingerprint,
+    secrets::{OrgSecret, SecretKind},
+};
 use crate::{
     db::{Error, Tx, sessions},
     fault::Fault,
@@ -84,7 +87,7 @@ impl RefreshToken {
     }
 
     /// Whether it was made here, ever.
-    fn is_ours(&self, master: &MasterKey, org: OrgId) -> bool {
+    pub(crate) fn is_ours(&self, master: &MasterKey, org: OrgId) -> bool {
         let ours = Self::derive(
             master,
             org,
@@ -97,6 +100,11 @@ impl RefreshToken {
             .as_bytes()
             .ct_eq(ours.secret.reveal().as_bytes())
             .into()
+    }
+
+    /// What it is counted by.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.secret.hash()
     }
 
     pub(crate) const fn tag(&self) -> OrgTag {

@@ -29,24 +29,26 @@ const PATH: &str = "/api/v1/activations";
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        Operation::new(Get, PATH, ActivationsRead, |call| Box::pin(list(call)))
-            .named("list_activations", "List activations")
-            .lists::<ActivationView>()
-            .param::<LicenseId>("license", "Only those of this license.")
-            .param::<bool>("live", "Only those in force, or only those given back."),
-        Operation::new(
-            Get,
-            "/api/v1/licenses/{id}/activations",
-            ActivationsRead,
-            |call| Box::pin(list_of_license(call)),
-        )
-        .named(
-            "list_activations_of_license",
-            "List a license's activations",
-        )
-        .about::<LicenseId>()
-        .lists::<ActivationView>()
-        .param::<bool>("live", "Only those in force, or only those given back."),
+        filters(
+            Operation::new(Get, PATH, ActivationsRead, |call| Box::pin(list(call)))
+                .named("list_activations", "List activations")
+                .lists::<ActivationView>()
+                .param::<LicenseId>("license", "Only those of this license."),
+        ),
+        filters(
+            Operation::new(
+                Get,
+                "/api/v1/licenses/{id}/activations",
+                ActivationsRead,
+                |call| Box::pin(list_of_license(call)),
+            )
+            .named(
+                "list_activations_of_license",
+                "List a license's activations",
+            )
+            .about::<LicenseId>()
+            .lists::<ActivationView>(),
+        ),
         Operation::new(Get, "/api/v1/activations/{id}", ActivationsRead, |call| {
             Box::pin(read(call))
         })
@@ -64,6 +66,15 @@ pub(super) fn operations() -> Vec<Operation> {
         .about::<ActivationId>()
         .gives::<ActivationView>(),
     ]
+}
+
+fn filters(operation: Operation) -> Operation {
+    operation
+        .param::<bool>("live", "Only those in force, or only those given back.")
+        .param::<String>(
+            "fingerprint_hash",
+            "Only those on the device whose fingerprint has this hash, as activations show it.",
+        )
 }
 
 /// A license on a device.
@@ -101,17 +112,17 @@ impl From<ActivationRecord> for ActivationView {
     }
 }
 
-fn live(call: &Call) -> Result<Option<bool>, HandlerError> {
-    Ok(call.parsed::<Flag>("live")?.map(|Flag(live)| live))
+fn filter(call: &Call, license: Option<LicenseId>) -> Result<ActivationFilter<'_>, HandlerError> {
+    Ok(ActivationFilter {
+        license,
+        live: call.parsed::<Flag>("live")?.map(|Flag(live)| live),
+        fingerprint_hash: call.param("fingerprint_hash"),
+    })
 }
 
 async fn list(call: Call) -> Result<Reply, HandlerError> {
     let page = call.page()?;
-    let filter = ActivationFilter {
-        license: call.parsed("license")?,
-        live: live(&call)?,
-    };
-    let filter = &filter;
+    let filter = &filter(&call, call.parsed("license")?)?;
     let rows = call.tenant().run_tx("list_activations", |tx| {
         Box::pin(activation_records::list(
             tx,
@@ -126,11 +137,7 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
 async fn list_of_license(call: Call) -> Result<Reply, HandlerError> {
     let page = call.page()?;
     let id: LicenseId = call.id()?;
-    let filter = ActivationFilter {
-        license: Some(id),
-        live: live(&call)?,
-    };
-    let filter = &filter;
+    let filter = &filter(&call, Some(id))?;
     let rows = call.tenant().run_tx("list_activations", |tx| {
         Box::pin(async move {
             let license = license_records::find(tx, id).await?;

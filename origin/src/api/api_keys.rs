@@ -18,6 +18,7 @@ use super::{
 use crate::{
     accounts::{
         permissions::Permission::{self, ApiKeysRead, ApiKeysWrite},
+        principal::Actor,
         secrets::{OrgSecret, SecretKind},
     },
     db::{
@@ -116,7 +117,7 @@ struct ApiKeyWithSecret {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewKey {
-    #[schema(min_length = 1, max_length = 200, example = "Shop")]
+    #[schema(value_type = fields::Name, example = "Shop")]
     name: String,
     #[schema(min_items = 1, max_items = 64)]
     scopes: Vec<Permission>,
@@ -137,7 +138,7 @@ impl Body for NewKey {
 #[serde(deny_unknown_fields)]
 struct KeyChange {
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<fields::Name>)]
     name: Option<String>,
     /// In place of those it has.
     #[serde(default)]
@@ -203,6 +204,7 @@ impl Creation for Create<'_> {
 
     fn make<'a>(&'a self, tx: &'a Tx<'_>) -> Work<'a, (ApiKeyId, ApiKeyWithSecret)> {
         Box::pin(async move {
+            check_life(tx, self.call, self.new.expires_at).await?;
             let id = ApiKeyId::generate()?;
             let tag = organizations::profile(tx).await?.tag;
             let secret = OrgSecret::generate(SecretKind::ApiKey, tag)?;
@@ -279,6 +281,22 @@ fn check_end(call: &Call, end: Option<Timestamp>) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// A key gives no longer life than it has, be it to itself: else its end would be none.
+async fn check_life(tx: &Tx<'_>, call: &Call, end: Option<Timestamp>) -> Result<(), Error> {
+    let Actor::Machine { key, .. } = call.actor() else {
+        return Ok(());
+    };
+    let own = api_keys::find(tx, *key).await?;
+    match own.and_then(|own| own.expires_at) {
+        Some(own) if end.is_none_or(|end| end > own) => {
+            let detail =
+                format!("A key gives no end later than its own: expires_at must be at most {own}.");
+            Err(Rejection::new(ProblemCode::Forbidden, detail).into())
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn update(call: Call) -> Result<Reply, HandlerError> {
     let id: ApiKeyId = call.id()?;
     let mut wanted: KeyChange = call.json()?;
@@ -313,6 +331,9 @@ async fn change(
     check_grant(call, &after.scopes)?;
     if before.revoked_at.is_some() {
         return Err(Rejection::conflict("This key is revoked. Make another.").into());
+    }
+    if after.expires_at != before.expires_at {
+        check_life(tx, call, after.expires_at).await?;
     }
     if (&after.name, &after.scopes, after.expires_at)
         == (&before.name, &before.scopes, before.expires_at)

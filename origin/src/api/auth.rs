@@ -129,11 +129,11 @@ pub(super) fn normal(email: &str) -> String {
 struct SignUp {
     #[serde(deserialize_with = "fields::object")]
     organization: NewOrganization,
-    #[schema(max_length = 254, example = "ada@example.com")]
+    #[schema(value_type = fields::Email, example = "ada@example.com")]
     email: String,
     #[schema(value_type = String, min_length = 8, max_length = 128, format = Password)]
     password: Password,
-    #[schema(min_length = 1, max_length = 200, example = "Ada Lovelace")]
+    #[schema(value_type = fields::Name, example = "Ada Lovelace")]
     name: String,
 }
 
@@ -141,7 +141,7 @@ struct SignUp {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewOrganization {
-    #[schema(min_length = 1, max_length = 200, example = "Example Ltd")]
+    #[schema(value_type = fields::Name, example = "Example Ltd")]
     name: String,
     /// Its name in logins; unique among all.
     #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", example = "example")]
@@ -206,12 +206,13 @@ async fn signup(call: OpenCall) -> Result<Reply, HandlerError> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct LogIn {
-    #[schema(max_length = 254)]
+    #[schema(value_type = fields::Email)]
     email: String,
-    #[schema(value_type = String, format = Password)]
+    #[schema(value_type = String, min_length = 1, max_length = 128, format = Password)]
     password: Password,
     /// The organization's slug.
     #[serde(default)]
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
     organization: Option<String>,
 }
 
@@ -267,10 +268,13 @@ impl Body for Refresh {
 
 async fn refresh(call: OpenCall) -> Result<Reply, HandlerError> {
     let body: Refresh = call.json()?;
+    let credentials = &call.accounts().credentials;
+    let visitor = credentials.visitor(call.address(), clock::unix_ms());
     let (database, keyrings) = (call.database(), call.keyrings());
     let tokens = login::renew(
         database,
         keyrings,
+        visitor,
         &body.refresh_token,
         call.request_id(),
         call.now,
@@ -280,7 +284,9 @@ async fn refresh(call: OpenCall) -> Result<Reply, HandlerError> {
 }
 
 /// Only people have what this is about.
-fn person(call: &super::Call) -> Result<(UserId, licet_shared::id::EventId), HandlerError> {
+pub(super) fn person(
+    call: &super::Call,
+) -> Result<(UserId, licet_shared::id::EventId), HandlerError> {
     match call.actor() {
         crate::accounts::principal::Actor::Person { user, session, .. } => Ok((*user, *session)),
         crate::accounts::principal::Actor::Machine { .. } => Err(Rejection::not_found().into()),

@@ -1,6 +1,6 @@
 //! A call on its way to its handler: who calls, how often, may they, and what do they send.
 
-use std::{net::IpAddr, ops::Deref, str::FromStr};
+use std::{net::IpAddr, ops::Deref, str::FromStr, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
@@ -19,6 +19,7 @@ use crate::{
     http::{AppState, HandlerError, RequestFacts, body, client_address},
     keys::Keyrings,
     licensing::Origin,
+    metrics::Metrics,
     rejection::Rejection,
 };
 
@@ -102,6 +103,10 @@ impl Sent {
 
     pub(crate) fn keyrings(&self) -> &Keyrings {
         self.state.keyrings()
+    }
+
+    pub(crate) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(self.state.metrics())
     }
 
     pub(crate) const fn address(&self) -> IpAddr {
@@ -242,7 +247,9 @@ pub(super) async fn serve(state: &AppState, operation: &Operation, request: Requ
 
 fn finish(parts: &Parts, answered: Result<super::Reply, HandlerError>) -> Response {
     match answered {
-        Ok(reply) if versions::is_unchanged(parts, reply.etag()) => reply.not_modified(),
+        Ok(reply) if versions::is_unchanged(&parts.method, &parts.headers, reply.etag()) => {
+            reply.not_modified()
+        }
         Ok(reply) => reply.into_response(),
         Err(error) => error.into_response(),
     }
@@ -257,7 +264,11 @@ async fn identify(
     let bearer = principal::bearer(&parts.headers).ok_or_else(|| {
         unauthorized("Send an access token or an API key: Authorization: Bearer <token>.")
     })?;
-    let found = principal::authenticate(state.database(), state.keyrings(), bearer, now).await?;
+    let accounts = state.accounts();
+    let address = client_address(parts, accounts.trusted_proxies());
+    let visitor = accounts.credentials.visitor(address, clock::unix_ms());
+    let (database, keyrings) = (state.database(), state.keyrings());
+    let found = principal::authenticate(database, keyrings, visitor, bearer, now).await?;
     // Whether it ever was in force is not told.
     found.ok_or_else(|| {
         unauthorized("This token or key is not in force, or no longer. Log in, refresh the session, or use another key.")
@@ -301,6 +312,9 @@ async fn receive(
         .iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
+    if operation.conditional {
+        versions::check_if_match(&parts.headers)?;
+    }
     let query = read_query(operation, parts.uri.query().unwrap_or_default())?;
     let body = if operation.input.is_some() {
         body::read(body, &parts.headers).await?

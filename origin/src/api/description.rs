@@ -3,18 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use axum::{
-    http::header,
-    response::{IntoResponse, Response},
-};
 use licet_shared::problem::{self, Problem, ProblemCode};
 use utoipa::{
     ToSchema,
     openapi::{
-        self, ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, License, OpenApi,
-        OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required, ResponseBuilder, Schema,
+        self, ComponentsBuilder, ContentBuilder, Deprecated, HttpMethod, InfoBuilder, License,
+        OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required, ResponseBuilder,
+        Schema,
         extensions::ExtensionsBuilder,
         header::HeaderBuilder,
+        link::LinkBuilder,
         path::{OperationBuilder, ParameterBuilder, ParameterIn},
         request_body::RequestBodyBuilder,
         schema::{ArrayBuilder, ObjectBuilder, Type as JsonType},
@@ -30,7 +28,7 @@ use super::{
 
 const ABOUT: &str = "Where vendors run their business: people, keys, products, licenses.\n\n\
     Lists come newest first, page by page: `next_cursor` of one page is `cursor` of the next. \
-    `ETag` and `If-Match` keep two people from undoing each other's changes. A POST that creates takes an \
+    `ETag` and `If-Match` keep two people from undoing each other's changes. A POST that creates, renews or transfers takes an \
     `Idempotency-Key`, and acts once however often it is sent; what was shown once is not shown again. \
     Problems are RFC 9457, and say in `detail` what to do. `RateLimit` says how many requests the \
     organization's plan has left. Every answer carries `X-Request-Id`.";
@@ -38,15 +36,18 @@ const ABOUT: &str = "Where vendors run their business: people, keys, products, l
 /// The description as the code has it.
 #[must_use]
 pub fn description() -> OpenApi {
+    describe_all(&operations())
+}
+
+pub(super) fn describe_all(operations: &[Operation]) -> OpenApi {
     let mut types = Vec::new();
     add::<Problem>(&mut types);
     let mut paths = PathsBuilder::new();
-    for operation in operations() {
-        let (path, method) = (operation.path, method(operation.verb));
-        paths = paths.path(
-            path,
-            PathItem::new(method, describe(&operation, &mut types)),
-        );
+    for operation in operations {
+        let mut described = describe(operation, &mut types);
+        link(operation, operations, &mut described);
+        let item = PathItem::new(method(operation.verb), described);
+        paths = paths.path(operation.path, item);
     }
     let bearer = |format: &str, description: &str| {
         let scheme = HttpBuilder::new()
@@ -83,14 +84,16 @@ pub fn description() -> OpenApi {
 }
 
 /// The description as it is committed, which a test keeps the same.
-pub(crate) async fn committed_description() -> Response {
-    const TEXT: &str = include_str!("../../openapi.json");
-    let headers = [
-        (header::CONTENT_TYPE, "application/json"),
-        (header::CACHE_CONTROL, "public, max-age=3600"),
-    ];
-    (headers, TEXT).into_response()
-}
+pub(crate) const COMMITTED_DESCRIPTION: &str = include_str!("../../openapi.json");
+
+/// Headers of operations that will go.
+const GOING: [(&str, &str); 2] = [
+    (
+        "Deprecation",
+        "Since when it should not be used (RFC 9745).",
+    ),
+    ("Sunset", "From when on it may be gone (RFC 8594)."),
+];
 
 type Schemas = Vec<(String, RefOr<Schema>)>;
 
@@ -124,9 +127,14 @@ fn describe(operation: &Operation, types: &mut Schemas) -> openapi::path::Operat
             permission.least_role().as_str()
         ),
     };
-    let text = [operation.detail, &needs]
-        .into_iter()
-        .filter(|text| !text.is_empty());
+    let goes = operation.deprecation.map(|it| it.explanation());
+    let text = [
+        goes.as_deref().unwrap_or_default(),
+        operation.detail,
+        &needs,
+    ]
+    .into_iter()
+    .filter(|text| !text.is_empty());
     let description = text.collect::<Vec<_>>().join("\n\n");
     let tag = operation
         .path
@@ -144,6 +152,9 @@ fn describe(operation: &Operation, types: &mut Schemas) -> openapi::path::Operat
                 .add("x-licet-access", access(operation))
                 .build(),
         ));
+    if operation.deprecation.is_some() {
+        built = built.deprecated(Some(Deprecated::True));
+    }
     for requirement in security(operation.access) {
         built = built.security(requirement);
     }
@@ -157,11 +168,42 @@ fn describe(operation: &Operation, types: &mut Schemas) -> openapi::path::Operat
         let body = RequestBodyBuilder::new().content("application/json", content);
         built = built.request_body(Some(body.required(Some(Required::True)).build()));
     }
-    built = built.response(operation.status.to_string(), success(operation, types));
+    let mut responses = vec![(operation.status, success(operation, types))];
     for (status, codes) in problems(operation) {
-        built = built.response(status.to_string(), refusal(&codes));
+        responses.push((status, refusal(&codes)));
+    }
+    for (status, mut response) in responses {
+        if operation.deprecation.is_some() {
+            for (name, meaning) in GOING {
+                let header = HeaderBuilder::new().schema(Some(text_schema()));
+                let header = header.description(Some(meaning)).build();
+                response.headers.insert(name.into(), header.into());
+            }
+        }
+        built = built.response(status.to_string(), response);
     }
     built.build()
+}
+
+/// What can be done with what was just made: everything that is below its own path.
+fn link(maker: &Operation, operations: &[Operation], described: &mut openapi::path::Operation) {
+    let made = described.responses.responses.get_mut("201");
+    let (true, Some(RefOr::T(response))) = (maker.status == 201, made) else {
+        return;
+    };
+    let own = format!("{}/{{id}}", maker.path);
+    for operation in operations.iter().filter(|it| it.path.starts_with(&own)) {
+        // Others of its parameters are not known from the answer.
+        if operation.path.matches('{').count() > 1 {
+            continue;
+        }
+        let link = LinkBuilder::new()
+            .operation_id(operation.id)
+            .parameter("id", "$response.body#/id");
+        response
+            .links
+            .insert(operation.id.into(), link.build().into());
+    }
 }
 
 /// For tests and tools: `open`, `person` or the permission's name.
@@ -182,7 +224,7 @@ fn security(access: Access) -> Vec<SecurityRequirement> {
     }
 }
 
-fn text() -> RefOr<Schema> {
+fn text_schema() -> RefOr<Schema> {
     ObjectBuilder::new().schema_type(JsonType::String).into()
 }
 
@@ -196,7 +238,7 @@ fn parameters(operation: &Operation, types: &mut Schemas) -> Vec<openapi::path::
     for (position, name) in segments.enumerate() {
         let schema = match operation.about {
             Some(about) if position == 0 => add_type(about, types).into(),
-            _ => text(),
+            _ => text_schema(),
         };
         let parameter = ParameterBuilder::new()
             .name(name)
@@ -224,7 +266,7 @@ fn parameters(operation: &Operation, types: &mut Schemas) -> Vec<openapi::path::
         let parameter = parameter.required(Required::False).schema(Some(schema));
         parameter.description(Some(meaning)).build()
     };
-    if operation.creates {
+    if operation.once {
         let key = ObjectBuilder::new()
             .schema_type(JsonType::String)
             .pattern(Some("^[!-~]{1,255}$"));
@@ -238,7 +280,11 @@ fn parameters(operation: &Operation, types: &mut Schemas) -> Vec<openapi::path::
         parameters.push(header(
             "If-Match",
             "The `ETag` of the version that is meant.",
-            text(),
+            ObjectBuilder::new()
+                .schema_type(JsonType::String)
+                .pattern(Some(super::versions::IF_MATCH_PATTERN))
+                .examples(["\"3\""])
+                .into(),
         ));
     }
     parameters
@@ -249,19 +295,27 @@ fn success(operation: &Operation, types: &mut Schemas) -> openapi::Response {
         Output::Nothing => None,
         Output::One(of) => Some(RefOr::from(add_type(of, types))),
         Output::Page(of) => Some(page(add_type(of, types))),
+        Output::Lines(of) => Some(RefOr::from(add_type(of, types))),
     };
     let (description, schema) = match body {
         None => ("Done.", None),
         Some(schema) if operation.status == 201 => ("Made.", Some(schema)),
+        Some(schema) if matches!(operation.output, Output::Lines(_)) => {
+            ("Lines, each of them such.", Some(schema))
+        }
         Some(schema) => ("As it stands.", Some(schema)),
     };
     let mut response = ResponseBuilder::new().description(description);
     if let Some(schema) = schema {
         let content = ContentBuilder::new().schema(Some(schema)).build();
-        response = response.content("application/json", content);
+        let media_type = match operation.output {
+            Output::Lines(_) => "application/x-ndjson",
+            _ => "application/json",
+        };
+        response = response.content(media_type, content);
     }
-    if operation.creates {
-        let header = HeaderBuilder::new().schema(Some(text()));
+    if operation.once {
+        let header = HeaderBuilder::new().schema(Some(text_schema()));
         let header = header.description(Some("`true` when an earlier request had made it."));
         response = response.header("Idempotency-Replayed", header.build());
     }
@@ -299,7 +353,7 @@ pub(super) fn problems(operation: &Operation) -> Vec<(u16, Vec<ProblemCode>)> {
     );
     also(operation.path.contains('{'), &[P::NotFound]);
     also(
-        operation.creates,
+        operation.once,
         &[P::Conflict, P::IdempotencyInFlight, P::IdempotencyKeyReused],
     );
     also(operation.conditional, &[P::PreconditionFailed]);
@@ -329,7 +383,10 @@ pub(super) fn problems(operation: &Operation) -> Vec<(u16, Vec<ProblemCode>)> {
 fn refusal(codes: &[ProblemCode]) -> openapi::Response {
     let names: Vec<_> = codes
         .iter()
-        .map(|code| format!("`{}`: {}.", code.as_str(), code.title()))
+        .map(|code| {
+            let (name, page, title) = (code.as_str(), code.page(), code.title());
+            format!("[`{name}`](/problems/{page}): {title}.")
+        })
         .collect();
     let schema = Ref::from_schema_name(Problem::name());
     let content = ContentBuilder::new().schema(Some(schema)).build();
@@ -372,11 +429,13 @@ mod tests {
                 "{}",
                 operation.path
             );
-            let reads = operation.verb == Verb::Get;
+            // A key does not belong into an address.
+            let reads = operation.verb == Verb::Get || operation.id == "look_up_license";
             if let Access::Needs(permission) = operation.access {
                 assert_eq!(
                     reads,
-                    permission.as_str().ends_with(":read"),
+                    permission.as_str().ends_with(":read")
+                        || permission.as_str().ends_with(":export"),
                     "{}",
                     operation.id
                 );

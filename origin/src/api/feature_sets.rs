@@ -31,9 +31,8 @@ use crate::{
 
 const PATH: &str = "/api/v1/feature-sets";
 const ONE: &str = "/api/v1/feature-sets/{id}";
-/// Most features of a set, and longest name of one in characters.
+/// Most features of a set.
 const FEATURES: usize = 1000;
-const FEATURE_NAME_CHARS: usize = 128;
 /// As JSON. The table's limit is twice that, as it writes some values at greater length.
 const FEATURES_BYTES: usize = 32 * 1024;
 
@@ -198,11 +197,11 @@ struct RevisionView {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewFeatureSet {
-    #[schema(min_length = 1, max_length = 200, example = "Pro")]
+    #[schema(value_type = fields::Name, example = "Pro")]
     name: String,
     /// Feature name to value: a boolean, an integer, a number, a string or other JSON, but not
     /// null. The values of revision 1.
-    #[schema(value_type = BTreeMap<String, Value>)]
+    #[schema(value_type = fields::Features)]
     features: Map<String, Value>,
 }
 
@@ -218,11 +217,11 @@ impl Body for NewFeatureSet {
 #[serde(deny_unknown_fields)]
 struct FeatureSetChange {
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<fields::Name>)]
     name: Option<String>,
     /// All values of the new revision, not only those that differ.
     #[serde(default)]
-    #[schema(value_type = Option<BTreeMap<String, Value>>)]
+    #[schema(value_type = Option<fields::Features>)]
     features: Option<Map<String, Value>>,
 }
 
@@ -240,20 +239,10 @@ fn check_features(features: &Map<String, Value>) -> Result<(), BodyError> {
     if features.len() > FEATURES {
         return Err(BodyError::field(FIELD, "must be at most 1000"));
     }
-    for (name, value) in features {
-        let sound = (1..=FEATURE_NAME_CHARS).contains(&name.chars().count())
-            && !name.chars().any(|c| c.is_control() || c.is_whitespace());
-        if !sound {
-            return Err(BodyError::field(
-                FIELD,
-                "must have names of 1 to 128 characters without spaces",
-            ));
-        }
-        if value.is_null() {
-            return Err(BodyError::field(FIELD, "must not have null as a value"));
-        }
+    if features.values().any(Value::is_null) {
+        return Err(BodyError::field(FIELD, "must not have null as a value"));
     }
-    fields::check_object(FIELD, features, FEATURES_BYTES)
+    fields::check_features(FIELD, features, FEATURES_BYTES)
 }
 
 fn name_taken(error: Error) -> Error {

@@ -1,4 +1,5 @@
-//! Checks that bodies share. Lengths are in characters, as the tables count them.
+//! Checks that bodies share, and how the description tells of them. Lengths are in characters, as
+//! the tables count them.
 
 use std::{fmt, marker::PhantomData};
 
@@ -8,11 +9,20 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::{Map, Value};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr, Schema,
+        schema::{ObjectBuilder, SchemaType, Type},
+    },
+};
 
 /// Longest name.
 pub(super) const NAME_CHARS: usize = 200;
 /// Longest description.
 pub(super) const DESCRIPTION_CHARS: usize = 2000;
+/// Longest name of a feature.
+const FEATURE_NAME_CHARS: usize = 128;
 /// How deep an object of the caller's own may go.
 const DEPTH: usize = 8;
 
@@ -74,6 +84,25 @@ pub(super) fn check_object(
     Ok(())
 }
 
+/// Feature values by name, of a set or of one license.
+pub(super) fn check_features(
+    field: &str,
+    features: &Map<String, Value>,
+    max_bytes: usize,
+) -> Result<(), BodyError> {
+    let sound = |name: &String| {
+        (1..=FEATURE_NAME_CHARS).contains(&name.chars().count())
+            && !name.chars().any(|c| c.is_control() || c.is_whitespace())
+    };
+    if !features.keys().all(sound) {
+        return Err(BodyError::field(
+            field,
+            "must have names of 1 to 128 characters without spaces",
+        ));
+    }
+    check_object(field, features, max_bytes)
+}
+
 fn depth(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
@@ -89,6 +118,72 @@ pub(super) fn sent<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
+
+/// What [`check_name`] takes.
+pub(super) struct Name;
+
+impl PartialSchema for Name {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("Something to see, on one line."))
+            .min_length(Some(1))
+            .max_length(Some(NAME_CHARS))
+            .pattern(Some(
+                r"^[^\x00-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F][^\x00-\x1F\x7F-\x9F]*$",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for Name {}
+
+/// What an e-mail address must look like.
+pub(super) struct Email;
+
+impl PartialSchema for Email {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("An e-mail address."))
+            .max_length(Some(254))
+            .pattern(Some(
+                r"^[^\s@\x00-\x1F\x7F-\x9F]+@[^\s@\x00-\x1F\x7F-\x9F]+$",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for Email {}
+
+/// What a feature set may consist of.
+pub(super) struct Features;
+
+impl PartialSchema for Features {
+    fn schema() -> RefOr<Schema> {
+        let name = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(r"^[^\s\x00-\x1F\x7F-\x9F]{1,128}$"));
+        let value = ObjectBuilder::new().schema_type(SchemaType::from_iter([
+            Type::Boolean,
+            Type::Number,
+            Type::String,
+            Type::Array,
+            Type::Object,
+        ]));
+        ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .description(Some(
+                "Feature name to value. At most 32 KiB as JSON and 8 levels deep.",
+            ))
+            .max_properties(Some(1000))
+            .property_names(Some(name))
+            .additional_properties(Some(value))
+            .into()
+    }
+}
+
+impl ToSchema for Features {}
 
 /// An object and nothing else: serde would take an array for one, its fields by position.
 pub(super) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(

@@ -52,7 +52,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .param::<bool>("closed", "Also those that were accepted, revoked or have ended."),
         Operation::new(Post, PATH, UsersWrite, |call| Box::pin(create(call)))
             .named("create_invitation", "Invite a person")
-            .detail("The token is shown this once: hand it to the person. It is good for seven days, and takes the place of an earlier invitation to the same e-mail.")
+            .detail("The token is shown this once: hand it to the person. It is good for seven days, for as long as whoever made it may give the role, and takes the place of an earlier invitation to the same e-mail.")
             .takes::<NewInvitation>()
             .creates::<InvitationWithToken>()
             .or(ProblemCode::QuotaExceeded),
@@ -114,7 +114,7 @@ struct InvitationWithToken {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewInvitation {
-    #[schema(max_length = 254, example = "grace@example.com")]
+    #[schema(value_type = fields::Email, example = "grace@example.com")]
     email: String,
     role: Role,
 }
@@ -213,7 +213,7 @@ async fn create(call: Call) -> Result<Reply, HandlerError> {
         Actor::Person { role, .. } => *role,
         Actor::Machine { .. } => UsersWrite.least_role(),
     };
-    check_grant(rank, body.role)?;
+    check_grant(call.actor(), rank, body.role)?;
     let creation = Create {
         call: &call,
         email: normal(&body.email),
@@ -248,7 +248,7 @@ async fn revoke(call: Call) -> Result<Reply, HandlerError> {
 struct Acceptance {
     #[schema(max_length = 256)]
     token: String,
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(value_type = fields::Name)]
     name: String,
     #[schema(value_type = String, min_length = 8, max_length = 128, format = Password)]
     password: Password,
@@ -281,6 +281,7 @@ async fn accept(call: OpenCall) -> Result<Reply, HandlerError> {
         database,
         keyrings,
         &token,
+        body.password.reveal(),
         newcomer,
         call.request_id(),
         call.now,

@@ -2,19 +2,21 @@
 
 mod bodies;
 mod issuing;
+mod lookup;
+mod terms;
 
 use licet_shared::{
     documents::Tier,
-    id::{LicenseId, PolicyId},
+    id::{FeatureSetId, LicenseId, PolicyId},
     problem::ProblemCode,
     time::Timestamp,
 };
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::bodies::{
-    End, IssuedBatch, IssuedLicense, LicenseChange, LicenseView, NewBatch, NewLicense, Renewal,
-    TermsView,
+    IssuedBatch, IssuedLicense, LicenseChange, LicenseView, Lookup, NewBatch, NewLicense, Renewal,
+    Transfer,
 };
 use super::{
     Call, Operation, Reply,
@@ -23,7 +25,7 @@ use super::{
 use crate::{
     accounts::permissions::Permission::{LicensesRead, LicensesWrite},
     db::{
-        Error, audit,
+        Error,
         license_records::{self, LicenseFilter, LicenseRecord},
         licenses::LicenseStatus,
     },
@@ -43,11 +45,14 @@ pub(super) fn operations() -> Vec<Operation> {
             .param::<LicenseStatus>("status", "Only those in this status.")
             .param::<Tier>("tier", "Only those of this tier.")
             .param::<String>("product", "Only those that cover the product with this code.")
-            .param::<PolicyId>("policy", "Only those issued under this policy.")
+            .param::<PolicyId>("policy", "Only those under this policy.")
+            .param::<FeatureSetId>("feature_set", "Only those of this feature set.")
             .param::<Timestamp>("expiring_before", "Only those that end before this time.")
             .param::<String>(
                 "text",
-                "Only those with this in their metadata as JSON or in their policy's name, in any case.",
+                "Only those with this in their metadata as JSON or in their policy's name, in any case. \
+                 Looks through 10,000 licenses at a time: a page may hold fewer than `limit`, or \
+                 none, and still name a next one.",
             ),
         Operation::new(Post, PATH, LicensesWrite, |call| Box::pin(issuing::one(call)))
             .named("issue_license", "Issue a license")
@@ -69,11 +74,12 @@ pub(super) fn operations() -> Vec<Operation> {
             .named("read_license", "Read a license")
             .about::<LicenseId>()
             .gives::<LicenseView>(),
-        Operation::new(Patch, ONE, LicensesWrite, |call| Box::pin(update(call)))
+        Operation::new(Patch, ONE, LicensesWrite, |call| Box::pin(terms::update(call)))
             .named("update_license", "Change a license's terms")
             .detail(
-                "Devices hear of another end when they refresh. With fewer activations than there \
-                 are devices, these stay and no other comes in. A revoked license has no terms.",
+                "Devices hear of another end and of other features when they refresh. With fewer \
+                 activations than there are devices, these stay and no other comes in. A revoked \
+                 license has no terms.",
             )
             .about::<LicenseId>()
             .takes::<LicenseChange>()
@@ -81,17 +87,49 @@ pub(super) fn operations() -> Vec<Operation> {
             .conditional()
             .or(ProblemCode::Conflict),
         Operation::new(Post, "/api/v1/licenses/{id}/renew", LicensesWrite, |call| {
-            Box::pin(renew(call))
+            Box::pin(terms::renew(call))
         })
         .named("renew_license", "Give a license a later end")
-        .detail("One that had ended is in force again; one that is suspended stays so.")
+        .detail(
+            "By the policy's duration if nothing is said: from the license's end, or from now if \
+             that has passed. One that had ended is in force again; one that is suspended stays so.",
+        )
         .about::<LicenseId>()
         .takes::<Renewal>()
         .gives::<LicenseView>()
+        .once()
         .conditional()
         .or(ProblemCode::Conflict),
     ];
     operations.extend([
+        Operation::new(
+            Post,
+            "/api/v1/licenses/{id}/transfer",
+            LicensesWrite,
+            |call| Box::pin(terms::transfer(call)),
+        )
+        .named("transfer_license", "Put a license under another policy")
+        .detail(
+            "Tier, feature set, products, lifetimes and fingerprint rule follow the policy, and the \
+             number of activations unless it is the license's own; its own features, its end and \
+             metadata stay. Refused where there are more devices than the policy allows, unless \
+             `over_limit` is true. Devices hear of it when they refresh.",
+        )
+        .about::<LicenseId>()
+        .takes::<Transfer>()
+        .gives::<LicenseView>()
+        .once()
+        .conditional()
+        .or(ProblemCode::Conflict),
+        Operation::new(Post, "/api/v1/licenses/lookup", LicensesRead, |call| {
+            Box::pin(lookup::lookup(call))
+        })
+        .named("look_up_license", "Find a license by its key")
+        .detail("The key stands in the body, for addresses are logged and shared.")
+        .takes::<Lookup>()
+        .gives::<LicenseView>()
+        .or(ProblemCode::NotFound)
+        .or(ProblemCode::LicenseKeyMalformed),
         Operation::new(
             Post,
             "/api/v1/licenses/{id}/suspend",
@@ -150,6 +188,7 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
         tier: word::<Tier>(&call, "tier")?,
         product: call.param("product"),
         policy: call.parsed("policy")?,
+        feature_set: call.parsed("feature_set")?,
         expiring_before: call.parsed("expiring_before")?,
         text: call.param("text"),
     };
@@ -161,7 +200,13 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
             page.fetch(),
         ))
     });
-    page.reply(rows.await?, |license| license.id, LicenseView::from)
+    let listed = rows.await?;
+    page.reply_until(
+        listed.licenses,
+        listed.looked_until,
+        |license| license.id,
+        LicenseView::from,
+    )
 }
 
 async fn read(call: Call) -> Result<Reply, HandlerError> {
@@ -184,86 +229,8 @@ fn revoked() -> Rejection {
     Rejection::conflict("The license is revoked, which is for good. Issue another.")
 }
 
-/// Changes a license's terms under its lock, if it is the version that the caller means.
-async fn change(
-    call: &Call,
-    action: &'static str,
-    change: impl Fn(&mut LicenseRecord) -> Result<(), Rejection> + Send + Sync,
-) -> Result<LicenseRecord, HandlerError> {
-    let id: LicenseId = call.id()?;
-    let if_match = call.if_match();
-    let (if_match, change) = (&if_match, &change);
-    let changed = call.tenant().run_tx("change_license_terms", |tx| {
-        Box::pin(async move {
-            let before = license_records::lock(tx, id)
-                .await?
-                .ok_or_else(Rejection::not_found)?;
-            if_match.check(before.version)?;
-            if before.status == LicenseStatus::Revoked {
-                return Err(revoked().into());
-            }
-            let mut after = before.clone();
-            change(&mut after)?;
-            if after == before {
-                return Ok::<_, Error>(before);
-            }
-            after.version += 1;
-            after.updated_at = call.now;
-            license_records::update(tx, &after).await?;
-            // What a vendor keeps there may name people, whom the trail can't forget.
-            let other: &[&str] = if after.metadata == before.metadata {
-                &[]
-            } else {
-                &["metadata"]
-            };
-            let event = audit::Event::new(call.origin(), action)
-                .details(json!({ "changed_too": other }))
-                .before(&TermsView::from(&before))
-                .after(&TermsView::from(&after));
-            audit::write(tx, &id, &event).await?;
-            let found = license_records::find(tx, id).await?;
-            found.ok_or(Error::Row("licenses"))
-        })
-    });
-    Ok(changed.await?)
-}
-
-async fn update(call: Call) -> Result<Reply, HandlerError> {
-    let wanted: LicenseChange = call.json()?;
-    if let End::New(Some(end)) = wanted.expires_at {
-        bodies::in_future(end, call.now)?;
-    }
-    let apply = |license: &mut LicenseRecord| {
-        if let Some(max) = wanted.max_activations {
-            license.max_activations = max;
-        }
-        if let End::New(end) = wanted.expires_at {
-            license.expires_at = end;
-        }
-        if let Some(metadata) = &wanted.metadata {
-            license.metadata.clone_from(metadata);
-        }
-        Ok(())
-    };
-    show(change(&call, "license.updated", apply).await?)
-}
-
-async fn renew(call: Call) -> Result<Reply, HandlerError> {
-    let Renewal { expires_at } = call.json()?;
-    bodies::in_future(expires_at, call.now)?;
-    let apply = |license: &mut LicenseRecord| match license.expires_at {
-        None => Err(Rejection::conflict(
-            "The license has no end, so there is nothing to renew.",
-        )),
-        Some(end) if expires_at < end => Err(Rejection::conflict(format!(
-            "The license runs until {end} already. Change it to have it end earlier."
-        ))),
-        Some(_) => {
-            license.expires_at = Some(expires_at);
-            Ok(())
-        }
-    };
-    show(change(&call, "license.renewed", apply).await?)
+fn ended() -> Rejection {
+    Rejection::conflict("The license has ended. Renew it first.")
 }
 
 async fn change_status(call: Call, what: Change) -> Result<Reply, HandlerError> {
@@ -276,14 +243,15 @@ async fn change_status(call: Call, what: Change) -> Result<Reply, HandlerError> 
                 .await?
                 .ok_or_else(Rejection::not_found)?;
             if_match.check(before.version)?;
+            // Also where its row does not say so yet.
+            if before.status == LicenseStatus::Expired && what != Change::Revoke {
+                return Err(ended().into());
+            }
             match change_status::change(tx, id, what, call.origin()).await? {
                 Changed::Done => {}
                 Changed::NotFound => return Err(Rejection::not_found().into()),
                 Changed::Impossible(LicenseStatus::Revoked) => return Err(revoked().into()),
-                Changed::Impossible(status) => {
-                    let detail = format!("The license is {}. Renew it first.", status.as_str());
-                    return Err(Rejection::conflict(detail).into());
-                }
+                Changed::Impossible(_) => return Err(ended().into()),
             }
             let found = license_records::find(tx, id).await?;
             found.ok_or(Error::Row("licenses"))

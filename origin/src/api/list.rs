@@ -46,16 +46,37 @@ impl Page {
     /// The same, of rows whose order is not that of an id.
     pub(crate) fn reply_by<R, T: Serialize>(
         self,
+        rows: Vec<R>,
+        key: impl Fn(&R) -> Uuid,
+        show: impl Fn(R) -> T,
+    ) -> Result<Reply, HandlerError> {
+        self.show(rows, None, key, show)
+    }
+
+    /// The same, where the search stopped before the page was full.
+    pub(crate) fn reply_until<R, T: Serialize, I: RowId>(
+        self,
+        rows: Vec<R>,
+        stopped: Option<Uuid>,
+        id: impl Fn(&R) -> I,
+        show: impl Fn(R) -> T,
+    ) -> Result<Reply, HandlerError> {
+        self.show(rows, stopped, |row| id(row).uuid(), show)
+    }
+
+    fn show<R, T: Serialize>(
+        self,
         mut rows: Vec<R>,
+        stopped: Option<Uuid>,
         key: impl Fn(&R) -> Uuid,
         show: impl Fn(R) -> T,
     ) -> Result<Reply, HandlerError> {
         let limit = usize::from(self.limit);
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let last = rows.last().filter(|_| more).map(|row| cursor(key(row)));
+        let last = rows.last().filter(|_| more).map(&key);
         Reply::ok(&Listed {
-            next_cursor: last,
+            next_cursor: last.or(stopped).map(cursor),
             data: rows.into_iter().map(show).collect::<Vec<_>>(),
         })
     }
@@ -100,6 +121,14 @@ fn read(text: &str) -> Option<Uuid> {
         [FORM, id @ ..] => Uuid::from_slice(id).ok(),
         _ => None,
     }
+}
+
+/// The form that the description gives it. Callers need not know what is in it.
+pub(super) fn cursor_schema() -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^A[Q-Za-f][A-Za-z0-9_-]{20}[AEIMQUYcgkosw048]$"))
+        .into()
 }
 
 pub(super) fn limit_schema() -> RefOr<Schema> {

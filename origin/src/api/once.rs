@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a request that creates something and is sent again acts once.
+//! `Idempotency-Key`: a request that creates something, or would act again, and is sent again acts once.
 //!
 //! The key's row is written in the transaction that creates, and holds the ids of what was made.
 //! A repeated request is answered from them as things now stand. Secrets that are shown once are

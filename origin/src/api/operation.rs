@@ -9,7 +9,7 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use super::{Call, OpenCall, Reply};
+use super::{Call, OpenCall, Reply, deprecation::Deprecation};
 use crate::{accounts::permissions::Permission, http::HandlerError};
 
 /// A handler at work.
@@ -83,6 +83,8 @@ pub(super) enum Output {
     Nothing,
     One(Type),
     Page(Type),
+    /// As long as it takes, a line each.
+    Lines(Type),
 }
 
 /// One operation.
@@ -101,9 +103,10 @@ pub(crate) struct Operation {
     pub(super) status: u16,
     pub(super) output: Output,
     /// Takes an `Idempotency-Key`.
-    pub(super) creates: bool,
+    pub(super) once: bool,
     /// Takes an `If-Match`.
     pub(super) conditional: bool,
+    pub(super) deprecation: Option<Deprecation>,
     /// Codes beyond those that follow from the rest.
     pub(super) problems: Vec<licet_shared::problem::ProblemCode>,
 }
@@ -148,8 +151,9 @@ impl Operation {
             input: None,
             status: 204,
             output: Output::Nothing,
-            creates: false,
+            once: false,
             conditional: false,
+            deprecation: None,
             problems: Vec::new(),
         }
     }
@@ -196,7 +200,13 @@ impl Operation {
 
     /// Makes something, once per `Idempotency-Key`, and answers 201 with this body.
     pub(super) fn creates<T: ToSchema>(mut self) -> Self {
-        (self.status, self.output, self.creates) = (201, Output::One(Type::of::<T>()), true);
+        (self.status, self.output, self.once) = (201, Output::One(Type::of::<T>()), true);
+        self
+    }
+
+    /// Takes an `Idempotency-Key`, as what would act again if it were sent again.
+    pub(super) const fn once(mut self) -> Self {
+        self.once = true;
         self
     }
 
@@ -214,15 +224,30 @@ impl Operation {
             meaning: "How many at most, 1 to 100; 50 if absent.",
             schema: super::list::limit_schema,
         });
-        self.param::<String>(
-            "cursor",
-            "Where to go on: the `next_cursor` of the page before.",
-        )
+        self.params.push(Param {
+            name: "cursor",
+            meaning: "Where to go on: the `next_cursor` of the page before.",
+            schema: super::list::cursor_schema,
+        });
+        self
+    }
+
+    /// Answers 200 with lines of these.
+    pub(super) fn lines<T: ToSchema>(mut self) -> Self {
+        (self.status, self.output) = (200, Output::Lines(Type::of::<T>()));
+        self
     }
 
     /// Honours `If-Match`.
     pub(super) const fn conditional(mut self) -> Self {
         self.conditional = true;
+        self
+    }
+
+    /// Will go: every answer says so.
+    #[cfg_attr(not(test), expect(dead_code, reason = "nothing is deprecated yet"))]
+    pub(super) const fn deprecated(mut self, deprecation: Deprecation) -> Self {
+        self.deprecation = Some(deprecation);
         self
     }
 

@@ -86,7 +86,7 @@ fn view(id: OrgId, profile: Profile) -> OrganizationView {
 #[serde(deny_unknown_fields)]
 struct OrganizationChange {
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<fields::Name>)]
     name: Option<String>,
     /// In place of the settings there are; at most 8 KiB as JSON and 8 levels deep.
     #[serde(default)]

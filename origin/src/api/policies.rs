@@ -19,7 +19,7 @@ use super::{
 use crate::{
     accounts::permissions::Permission::{PoliciesRead, PoliciesWrite},
     db::{
-        Error, Tx, Work, audit, feature_sets,
+        Error, Tx, Work, audit, catalogue, feature_sets,
         policies::{self, FingerprintRule, Policy, PolicyFilter},
     },
     http::HandlerError,
@@ -29,7 +29,7 @@ use crate::{
 
 const PATH: &str = "/api/v1/policies";
 const ONE: &str = "/api/v1/policies/{id}";
-const PRODUCTS: usize = 100;
+const PRODUCTS: usize = catalogue::MAX_PRODUCTS;
 /// 400 days.
 const LONGEST_S: i32 = 34_560_000;
 
@@ -39,6 +39,8 @@ pub(super) fn operations() -> Vec<Operation> {
             .named("list_policies", "List policies")
             .lists::<PolicyView>()
             .param::<Tier>("tier", "Only those of this tier.")
+            .param::<FeatureSetId>("feature_set", "Only those of this feature set.")
+            .param::<String>("product", "Only those that cover the product with this code.")
             .param::<String>("text", "Only those with this in their name, in any case.")
             .param::<bool>("deleted", "The deleted ones instead of the others."),
         Operation::new(Post, PATH, PoliciesWrite, |call| Box::pin(create(call)))
@@ -62,7 +64,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .or(ProblemCode::Conflict),
         Operation::new(Delete, ONE, PoliciesWrite, |call| Box::pin(delete(call)))
             .named("delete_policy", "Delete a policy")
-            .detail("It can be restored, and keeps its name. Licenses under it stay as they are.")
+            .detail("It can be restored, and keeps its name. Licenses under it go on as before, and none is issued under it.")
             .about::<PolicyId>()
             .conditional(),
         Operation::new(
@@ -72,7 +74,7 @@ pub(super) fn operations() -> Vec<Operation> {
             |call| Box::pin(restore(call)),
         )
         .named("restore_policy", "Restore a deleted policy")
-        .detail("Refused while its feature set is deleted.")
+        .detail("Refused while its feature set or one of its products is deleted.")
         .about::<PolicyId>()
         .gives::<PolicyView>()
         .conditional()
@@ -157,12 +159,12 @@ const fn bound() -> FingerprintRule {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewPolicy {
-    #[schema(min_length = 1, max_length = 200, example = "Pro, yearly")]
+    #[schema(value_type = fields::Name, example = "Pro, yearly")]
     name: String,
     tier: Tier,
     feature_set_id: FeatureSetId,
     /// What a license issued under it covers.
-    #[schema(min_items = 1, max_items = 100)]
+    #[schema(min_items = 1, max_items = 64)]
     product_ids: Vec<ProductId>,
     #[schema(minimum = 1, maximum = 1_000_000)]
     max_activations: i32,
@@ -201,7 +203,7 @@ impl Body for NewPolicy {
 #[serde(deny_unknown_fields)]
 struct PolicyChange {
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<fields::Name>)]
     name: Option<String>,
     #[serde(default)]
     tier: Option<Tier>,
@@ -209,7 +211,7 @@ struct PolicyChange {
     feature_set_id: Option<FeatureSetId>,
     /// All of them, not only those that differ.
     #[serde(default)]
-    #[schema(min_items = 1, max_items = 100)]
+    #[schema(min_items = 1, max_items = 64)]
     product_ids: Option<Vec<ProductId>>,
     #[serde(default)]
     #[schema(minimum = 1, maximum = 1_000_000)]
@@ -259,7 +261,7 @@ fn check(sound: bool, field: &str, what: &str) -> Result<(), BodyError> {
 
 fn check_products(ids: &[ProductId]) -> Result<(), BodyError> {
     let sound = (1..=PRODUCTS).contains(&ids.len());
-    check(sound, "product_ids", "must be 1 to 100")
+    check(sound, "product_ids", "must be 1 to 64")
 }
 
 fn check_activations(number: i32) -> Result<(), BodyError> {
@@ -320,6 +322,8 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
     }
     let filter = PolicyFilter {
         tier,
+        feature_set: call.parsed("feature_set")?,
+        product: call.param("product"),
         text: call.param("text"),
         deleted: call
             .parsed::<Flag>("deleted")?
@@ -429,6 +433,12 @@ async fn change(
             if restored && !feature_sets::hold(tx, after.feature_set).await? {
                 return Err(Rejection::conflict(
                     "The policy's feature set is deleted. Restore that first.",
+                )
+                .into());
+            }
+            if restored && !policies::hold_products(tx, &after.products).await? {
+                return Err(Rejection::conflict(
+                    "One of the policy's products is deleted. Restore that first.",
                 )
                 .into());
             }

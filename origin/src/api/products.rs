@@ -56,10 +56,11 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::new(Delete, ONE, ProductsWrite, |call| Box::pin(delete(call)))
             .named("delete_product", "Delete a product")
             .detail(
-                "It can be restored, and keeps its code. Licenses that cover it stay as they are.",
+                "It can be restored, and keeps its code. Refused while a policy that is not deleted covers it; licenses that cover it go on as before.",
             )
             .about::<ProductId>()
-            .conditional(),
+            .conditional()
+            .or(ProblemCode::Conflict),
         Operation::new(
             Post,
             "/api/v1/products/{id}/restore",
@@ -119,7 +120,7 @@ struct NewProduct {
     /// What licenses and products call it. Never changes.
     #[schema(pattern = "^[a-z0-9][a-z0-9_.-]{0,63}$", example = "local_cli")]
     code: String,
-    #[schema(min_length = 1, max_length = 200, example = "Local CLI")]
+    #[schema(value_type = fields::Name, example = "Local CLI")]
     name: String,
     #[serde(default)]
     #[schema(max_length = 2000)]
@@ -139,7 +140,7 @@ impl Body for NewProduct {
 #[serde(deny_unknown_fields)]
 struct ProductChange {
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<fields::Name>)]
     name: Option<String>,
     #[serde(default)]
     #[schema(max_length = 2000)]
@@ -254,6 +255,12 @@ async fn change(
             let mut after = before.clone();
             if !change(&mut after)? {
                 return Ok::<_, Error>(before);
+            }
+            if after.deleted_at.is_some() && products::is_sold(tx, id).await? {
+                return Err(Rejection::conflict(
+                    "A policy covers this product. Take it off the policy, or delete that, first.",
+                )
+                .into());
             }
             after.version += 1;
             after.updated_at = call.now;

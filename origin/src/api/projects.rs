@@ -142,7 +142,7 @@ impl From<Project> for ProjectView {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewProject {
-    #[schema(min_length = 1, max_length = 200, example = "Website")]
+    #[schema(value_type = fields::Name, example = "Website")]
     name: String,
     #[serde(default)]
     #[schema(max_length = 2000)]
@@ -165,7 +165,7 @@ impl Body for NewProject {
 #[serde(deny_unknown_fields)]
 struct ProjectChange {
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<fields::Name>)]
     name: Option<String>,
     #[serde(default)]
     #[schema(max_length = 2000)]

@@ -11,17 +11,24 @@ use serde::Serialize;
 
 use crate::{fault::Fault, http::HandlerError};
 
+/// What an answer holds.
+enum Content {
+    Nothing,
+    Json(Vec<u8>),
+    Lines(Body),
+}
+
 /// An answer when all is well.
 pub(crate) struct Reply {
     status: StatusCode,
-    body: Option<Vec<u8>>,
+    body: Content,
     headers: Vec<(HeaderName, HeaderValue)>,
     etag: Option<String>,
     changing: bool,
 }
 
 impl Reply {
-    fn new(status: StatusCode, body: Option<Vec<u8>>) -> Self {
+    const fn new(status: StatusCode, body: Content) -> Self {
         Self {
             status,
             body,
@@ -34,7 +41,7 @@ impl Reply {
     fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, HandlerError> {
         let json = serde_json::to_vec(body)
             .map_err(|error| Fault::internal("writing an answer", error))?;
-        Ok(Self::new(status, Some(json)))
+        Ok(Self::new(status, Content::Json(json)))
     }
 
     /// 200 with a body.
@@ -49,7 +56,15 @@ impl Reply {
 
     /// 204.
     pub(crate) fn no_content() -> Self {
-        Self::new(StatusCode::NO_CONTENT, None)
+        Self::new(StatusCode::NO_CONTENT, Content::Nothing)
+    }
+
+    /// 200 with lines of JSON, for a file of this name.
+    pub(crate) fn lines(body: Body, file: &str) -> Self {
+        Self::new(StatusCode::OK, Content::Lines(body)).header(
+            header::CONTENT_DISPOSITION,
+            &format!("attachment; filename=\"{file}.ndjson\""),
+        )
     }
 
     /// With the version that `If-Match` may name.
@@ -94,7 +109,7 @@ impl Reply {
     pub(super) fn not_modified(self) -> Response {
         Self {
             status: StatusCode::NOT_MODIFIED,
-            body: None,
+            body: Content::Nothing,
             ..self
         }
         .into_response()
@@ -110,15 +125,16 @@ impl IntoResponse for Reply {
             etag,
             changing: _,
         } = self;
-        let has_body = body.is_some();
-        let mut response = Response::new(body.map_or_else(Body::empty, Body::from));
+        let (body, media_type) = match body {
+            Content::Nothing => (Body::empty(), None),
+            Content::Json(json) => (Body::from(json), Some("application/json")),
+            Content::Lines(lines) => (lines, Some("application/x-ndjson")),
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = status;
         let all = response.headers_mut();
-        if has_body {
-            all.insert(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/json"),
-            );
+        if let Some(media_type) = media_type {
+            all.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         }
         // It is one caller's: nothing on the way may keep it.
         all.insert(

@@ -1,11 +1,17 @@
 //! What the account API is configured by, and what its calls share.
 
-use std::{net::IpAddr, num::NonZeroUsize, sync::Arc};
+use std::{
+    collections::HashSet,
+    net::IpAddr,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use licet_shared::id::OrgId;
 
 use crate::{
     accounts::{
+        credentials::{self, CredentialLimits},
         limits::{self, LoginLimits},
         passwords::PasswordPool,
         principal::Principal,
@@ -54,6 +60,8 @@ pub struct AccountSettings {
     pub trusted_proxies: Vec<IpAddr>,
     /// New organizations and accepted invitations from one address.
     pub newcomers: Quota,
+    /// Refused tokens and keys from one address.
+    pub refusals: Quota,
     /// Passwords that are hashed at once, each on 19 MiB.
     pub password_threads: usize,
     /// Passwords that wait for their turn; more are refused.
@@ -67,9 +75,41 @@ impl Default for AccountSettings {
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             newcomers: limits::NEWCOMERS,
+            refusals: credentials::REFUSALS,
             password_threads: 2,
             passwords_waiting: 32,
         }
+    }
+}
+
+/// Which organizations are exporting: one export at a time for each, so that none takes them all.
+#[derive(Clone, Default)]
+pub(crate) struct Exports(Arc<Mutex<HashSet<OrgId>>>);
+
+/// An export under way. Over when it is dropped.
+pub(crate) struct ExportTurn {
+    exports: Exports,
+    org: OrgId,
+}
+
+impl Exports {
+    /// Begins one; none when the organization has one under way.
+    pub(crate) fn begin(&self, org: OrgId) -> Option<ExportTurn> {
+        let is_first = self.lock().insert(org);
+        is_first.then(|| ExportTurn {
+            exports: self.clone(),
+            org,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<OrgId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for ExportTurn {
+    fn drop(&mut self) {
+        self.exports.lock().remove(&self.org);
     }
 }
 
@@ -77,6 +117,8 @@ impl Default for AccountSettings {
 pub(crate) struct Accounts {
     pub(crate) passwords: PasswordPool,
     pub(crate) logins: LoginLimits,
+    pub(crate) exports: Exports,
+    pub(crate) credentials: CredentialLimits,
     requests: Buckets<OrgId>,
     settings: AccountSettings,
 }
@@ -90,6 +132,8 @@ impl Accounts {
                 metrics,
             ),
             logins: LoginLimits::new(settings.newcomers),
+            exports: Exports::default(),
+            credentials: CredentialLimits::new(settings.refusals),
             requests: Buckets::new(COUNTED),
             settings,
         }

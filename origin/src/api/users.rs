@@ -18,13 +18,13 @@ use super::{
 use crate::{
     accounts::{
         permissions::{
-            Permission::{UsersRead, UsersWrite},
+            Permission::{self, UsersErase, UsersRead, UsersWrite},
             Role,
         },
         principal::Actor,
     },
     db::{
-        Error, Tx, audit, organizations,
+        Error, Tx, audit, invitations, organizations,
         sessions::{self, Why},
         users::{self, User, UserFilter},
     },
@@ -51,7 +51,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .gives::<UserView>(),
         Operation::new(Patch, ONE, UsersWrite, |call| Box::pin(update(call)))
             .named("update_user", "Change a person's name, role or license, or disable them")
-            .detail("Nobody gives a role above their own, or changes a person above themselves. One OWNER must stay. Whoever is disabled is logged out.")
+            .detail("Nobody gives a role above their own, or changes a person above themselves; an API key gives no role that may do more than its scopes. One OWNER must stay. Whoever is disabled is logged out.")
             .about::<UserId>()
             .takes::<UserChange>()
             .gives::<UserView>()
@@ -63,6 +63,14 @@ pub(super) fn operations() -> Vec<Operation> {
             .about::<UserId>()
             .conditional()
             .or(ProblemCode::Conflict),
+        Operation::new(Post, "/api/v1/users/{id}/erase", UsersErase, |call| {
+            Box::pin(erase(call))
+        })
+        .named("erase_user", "Erase what is stored about a person, for good")
+        .detail("Removes them if they were not yet. E-mail, name, password and invitations are deleted, and what names them in the audit trail, whose chain holds. Their id stays, and names nobody. Erasing somebody again changes nothing. One OWNER must stay.")
+        .about::<UserId>()
+        .takes::<Erasure>()
+        .or(ProblemCode::Conflict),
         Operation::new(Post, RESTORE, UsersWrite, |call| Box::pin(restore(call)))
             .named("restore_user", "Bring a removed person back")
             .detail("With the role and password they had. Not if the e-mail has joined anew meanwhile, or the person was erased.")
@@ -114,7 +122,7 @@ impl From<User> for UserView {
 #[serde(deny_unknown_fields)]
 struct UserChange {
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<fields::Name>)]
     name: Option<String>,
     #[serde(default)]
     role: Option<Role>,
@@ -166,30 +174,32 @@ fn show(user: User) -> Result<Reply, HandlerError> {
     Ok(Reply::ok(&UserView::from(user))?.version(version))
 }
 
-/// A role that the caller may give.
-pub(super) fn check_grant(rank: Role, granted: Role) -> Result<(), Rejection> {
-    if granted <= rank {
-        Ok(())
-    } else {
-        Err(Rejection::new(
-            ProblemCode::Forbidden,
-            "Nobody gives a role above their own.",
-        ))
+/// A role that the caller may give. Whoever gets it may do all that it allows, so a machine gives
+/// none that allows more than its scopes: else `users:write` alone would be worth every other.
+pub(super) fn check_grant(actor: &Actor, rank: Role, granted: Role) -> Result<(), Rejection> {
+    let forbidden = |detail: &'static str| Err(Rejection::new(ProblemCode::Forbidden, detail));
+    if granted > rank {
+        return forbidden("Nobody gives a role above their own.");
     }
+    let machine = matches!(actor, Actor::Machine { .. });
+    if machine && !granted.permissions().all(|it| actor.may(it)) {
+        return forbidden("A key gives no role that may do more than its own scopes.");
+    }
+    Ok(())
 }
 
 /// The caller's rank as it is now: it may have been lowered since the call came. A machine ranks
 /// as the least role that may do what it does.
-async fn rank(tx: &Tx<'_>, call: &Call) -> Result<Role, Error> {
+async fn rank(tx: &Tx<'_>, call: &Call, permission: Permission) -> Result<Role, Error> {
     match call.actor() {
-        Actor::Machine { .. } => Ok(UsersWrite.least_role()),
+        Actor::Machine { .. } => Ok(permission.least_role()),
         Actor::Person { user, .. } => {
             let role = users::find(tx, *user)
                 .await?
                 .filter(|user| user.disabled_at.is_none());
             let role = role
                 .map(|user| user.role)
-                .filter(|role| role.may(UsersWrite));
+                .filter(|role| role.may(permission));
             let gone =
                 || Rejection::new(ProblemCode::Forbidden, "Your role has just been changed.");
             Ok(role.ok_or_else(gone)?)
@@ -201,7 +211,7 @@ async fn rank(tx: &Tx<'_>, call: &Call) -> Result<Role, Error> {
 /// locked before the person, in one order for all.
 async fn lock(tx: &Tx<'_>, call: &Call, id: UserId) -> Result<(User, Role, bool), Error> {
     let owners = users::lock_owners(tx).await?;
-    let rank = rank(tx, call).await?;
+    let rank = rank(tx, call, UsersWrite).await?;
     let user = users::lock(tx, id)
         .await?
         .ok_or_else(Rejection::not_found)?;
@@ -235,8 +245,11 @@ async fn change(tx: &Tx<'_>, call: &Call, id: UserId, wanted: &UserChange) -> Re
     let (before, rank, last) = lock(tx, call, id).await?;
     let mut after = before.clone();
     after.name = wanted.name.clone().unwrap_or(after.name);
-    if let Some(role) = wanted.role.filter(|role| *role != before.role) {
-        check_grant(rank, role)?;
+    if let Some(role) = wanted.role {
+        // Less than the caller may change already needs no leave.
+        if role > before.role {
+            check_grant(call.actor(), rank, role)?;
+        }
         after.role = role;
     }
     after.disabled_at = match wanted.disabled {
@@ -262,7 +275,7 @@ async fn change(tx: &Tx<'_>, call: &Call, id: UserId, wanted: &UserChange) -> Re
     after.updated_at = call.now;
     users::update(tx, &after, call.now).await.map_err(|error| {
         error.on_constraint("users_license_fkey", || {
-            Rejection::field("license_id", "is no license of this organization")
+            Rejection::new(ProblemCode::NotFound, "No license has this license_id.")
         })
     })?;
     if after.disabled_at.is_some() {
@@ -310,20 +323,74 @@ async fn remove(call: Call) -> Result<Reply, HandlerError> {
     Ok(Reply::no_content())
 }
 
+/// What can't be undone is said twice.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Erasure {
+    /// The id of the person, as in the path.
+    #[schema(max_length = 64, example = "usr_01jd3t6q8zf5k9v7m2x4c6b8n0")]
+    confirm: String,
+}
+
+impl Body for Erasure {
+    fn check(&self) -> Result<(), BodyError> {
+        Ok(())
+    }
+}
+
+async fn erase(call: Call) -> Result<Reply, HandlerError> {
+    let id: UserId = call.id()?;
+    let Erasure { confirm } = call.json()?;
+    if confirm != id.to_string() {
+        return Err(
+            Rejection::field("confirm", "must be the id of the person, as in the path").into(),
+        );
+    }
+    let call = &call;
+    call.tenant()
+        .run_tx("erase_user", |tx| Box::pin(erase_all(tx, call, id)))
+        .await?;
+    Ok(Reply::no_content())
+}
+
+async fn erase_all(tx: &Tx<'_>, call: &Call, id: UserId) -> Result<(), Error> {
+    let owners = users::lock_owners(tx).await?;
+    rank(tx, call, UsersErase).await?;
+    let person = users::lock_remains(tx, id)
+        .await?
+        .ok_or_else(Rejection::not_found)?;
+    if person.erased {
+        return Ok(());
+    }
+    if owners == [id] {
+        return Err(last_owner().into());
+    }
+    if !person.removed {
+        users::remove(tx, id, call.now).await?;
+        sessions::end_all(tx, id, None, Why::Removed, call.now).await?;
+    }
+    let invitations = invitations::forget(tx, &person.email).await?;
+    users::erase(tx, id).await?;
+    let events = audit::forget(tx, id).await?;
+    let event = audit::Event::new(call.origin(), "user.erased")
+        .details(json!({ "invitations": invitations, "events": events }));
+    audit::write(tx, &id, &event).await
+}
+
 async fn restore(call: Call) -> Result<Reply, HandlerError> {
     let id: UserId = call.id()?;
     let call = &call;
     let restored = call.tenant().run_tx("restore_user", |tx| {
         Box::pin(async move {
             let profile = organizations::lock_profile(tx).await?;
-            let rank = rank(tx, call).await?;
+            let rank = rank(tx, call, UsersWrite).await?;
             let Some(mut user) = users::lock_removed(tx, id).await? else {
                 // Done already, as when it is asked for twice.
                 return Ok(users::find(tx, id)
                     .await?
                     .ok_or_else(Rejection::not_found)?);
             };
-            check_grant(rank, user.role)?;
+            check_grant(call.actor(), rank, user.role)?;
             users::check_quota(tx, &profile).await?;
             if !users::restore(tx, &user, call.now).await? {
                 return Err(Rejection::conflict(

@@ -1,6 +1,6 @@
 //! `ETag`, `If-Match` and `If-None-Match` (RFC 9110 §13.1): a version is the row's own counter.
 
-use axum::http::{HeaderMap, HeaderName, Method, header, request::Parts};
+use axum::http::{HeaderMap, HeaderName, Method, header};
 use licet_shared::problem::ProblemCode;
 
 use super::call::Sent;
@@ -43,13 +43,38 @@ fn if_match(headers: &HeaderMap) -> IfMatch {
     }
 }
 
+/// Refuses what is no list of tags: it can name no version, so the caller is mistaken, and is told
+/// in what.
+pub(super) fn check_if_match(headers: &HeaderMap) -> Result<(), Rejection> {
+    let quoted = |tag: &str| {
+        let inner = tag
+            .strip_prefix("W/")
+            .unwrap_or(tag)
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'));
+        inner.is_some_and(|inner| inner.bytes().all(|b| b.is_ascii_graphic() && b != b'"'))
+    };
+    let tags = tags(headers, &header::IF_MATCH).unwrap_or_default();
+    if tags.iter().all(|tag| tag == "*" || quoted(tag)) {
+        Ok(())
+    } else {
+        Err(Rejection::new(
+            ProblemCode::PreconditionFailed,
+            "If-Match: must be the ETag as it was sent, with its quotes, or *",
+        ))
+    }
+}
+
+/// How the description tells of it: as tags look here. Lists of them are taken as well.
+pub(super) const IF_MATCH_PATTERN: &str = r#"^(\*|"[0-9]{1,10}")$"#;
+
 /// Whether a read need not be answered: the caller has this version.
-pub(super) fn is_unchanged(parts: &Parts, etag: Option<&str>) -> bool {
-    let read = parts.method == Method::GET || parts.method == Method::HEAD;
+pub(crate) fn is_unchanged(method: &Method, asked: &HeaderMap, etag: Option<&str>) -> bool {
+    let read = method == Method::GET || method == Method::HEAD;
     let (true, Some(etag)) = (read, etag) else {
         return false;
     };
-    let known = tags(&parts.headers, &header::IF_NONE_MATCH).unwrap_or_default();
+    let known = tags(asked, &header::IF_NONE_MATCH).unwrap_or_default();
     known
         .iter()
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
@@ -76,6 +101,17 @@ mod tests {
 
     fn headers(value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(header::IF_MATCH, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn what_is_no_tag_is_told_from_another_version() {
+        for good in ["*", "\"1\"", "W/\"1\"", "\"1\", \"x\"", "\"\""] {
+            assert_eq!(check_if_match(&headers(good)), Ok(()), "{good}");
+        }
+        for bad in ["", "1", "\"1", "\"a b\"", "\"1\" \"2\"", "\"1\","] {
+            assert!(check_if_match(&headers(bad)).is_err(), "{bad}");
+        }
+        assert_eq!(check_if_match(&HeaderMap::new()), Ok(()));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{CliError, DatabaseArgs, operator::Operator, print_json};
 use crate::db::{
     Tenant,
-    audit::{self, Personal, Stored, link},
+    audit::{self, Personal, Stored, anchor, link},
 };
 
 const PAGE: i64 = 1000;
@@ -178,9 +178,4 @@ impl Walk<'_> {
         }
         None
     }
-}
-
-fn anchor(seq: i64, hash: &[u8; 32]) -> String {
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{seq}:{hex}")
 }

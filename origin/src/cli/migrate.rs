@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use super::{CliError, print_json};
+use super::{ADMIN_DATABASE_URL, CliError, admin_server, print_json};
 use crate::{
-    config::{self, ConfigError, Secret},
-    migrations::{Migrator, Passwords},
+    config::{ConfigError, Secret},
+    migrations::{MigrateError, Migrator, Passwords},
 };
 
 /// Options of `migrate`.
@@ -45,10 +45,14 @@ pub(super) struct Migrate {
 
 impl Migrate {
     pub(super) async fn run(&self) -> Result<(), CliError> {
-        let config =
-            config::database("LICET_ADMIN_DATABASE_URL", self.admin_database_url.as_ref())?;
+        let server = admin_server(self.admin_database_url.as_ref())?;
         let passwords = self.passwords()?;
-        let mut migrator = Migrator::connect(&config).await.map_err(CliError::failed)?;
+        let mut migrator = Migrator::connect(&server)
+            .await
+            .map_err(|error| match error {
+                MigrateError::Untrusted(why) => CliError::untrusted(ADMIN_DATABASE_URL, &why),
+                error => CliError::failed(error),
+            })?;
         if !self.status {
             let (verb, done) = match self.down {
                 Some(count) => ("took back", migrator.down(count).await),

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{CliError, DatabaseArgs};
+use super::{CliError, DATABASE_URL, DatabaseArgs, warn};
 use crate::{
-    config,
     db::{Database, DatabaseSettings, Tenant, sealed::Authenticated},
     licensing::Origin,
     metrics::Metrics,
@@ -26,12 +25,13 @@ impl Authenticated for Operator {}
 impl Operator {
     /// Connects, and refuses a role or a schema that the origin would not serve from.
     pub(super) async fn connect(args: &DatabaseArgs) -> Result<Self, CliError> {
-        let config = config::database("LICET_DATABASE_URL", args.database_url.as_ref())?;
+        let server = args.server()?;
+        warn(DATABASE_URL, &server);
         let settings = DatabaseSettings {
             pool_size: 1,
             ..DatabaseSettings::default()
         };
-        let database = Database::new(&config, &settings, Arc::new(Metrics::new()))
+        let database = Database::new(&server, &settings, Arc::new(Metrics::new()))
             .map_err(CliError::failed)?;
         database.check().await?.map_err(CliError::failed)?;
         Ok(Self { database })

@@ -4,15 +4,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    CliError, DatabaseArgs,
+    CliError, DatabaseArgs, admin_server,
     operator::{ORIGIN, Operator},
     print_json,
 };
-use crate::{
-    config::{self, Secret},
-    db::all_slugs,
-    licensing::republish::republish,
-};
+use crate::{config::Secret, db::all_slugs, licensing::republish::republish};
 
 /// Options of `republish`.
 #[derive(Debug, Args)]
@@ -68,8 +64,7 @@ impl Republish {
     }
 
     async fn every_slug(&self) -> Result<Vec<String>, CliError> {
-        let config =
-            config::database("LICET_ADMIN_DATABASE_URL", self.admin_database_url.as_ref())?;
-        Ok(all_slugs(&config).await?)
+        let server = admin_server(self.admin_database_url.as_ref())?;
+        all_slugs(&server).await.map_err(CliError::of_admin)
     }
 }

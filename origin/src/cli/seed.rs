@@ -1,4 +1,6 @@
-//! `seed`.
+//! `seed`: the demo organization, or with `--orgs` many.
+
+mod bulk;
 
 use clap::Args;
 use licet_shared::id::{OrgId, OrgTag};
@@ -30,15 +32,25 @@ pub(super) struct Seed {
     #[command(flatten)]
     master_key: MasterKeyArgs,
     /// The organization's slug
-    #[arg(long, default_value = "demo", value_name = "SLUG")]
+    #[arg(
+        long,
+        default_value = "demo",
+        value_name = "SLUG",
+        conflicts_with = "orgs"
+    )]
     org: String,
     /// Devices that the new license may be active on; the policy says 5
-    #[arg(long, value_name = "N", value_parser = max_activations())]
+    #[arg(long, value_name = "N", value_parser = max_activations(), conflicts_with = "orgs")]
     max_activations: Option<i32>,
+    #[command(flatten)]
+    bulk: bulk::Bulk,
 }
 
 impl Seed {
     pub(super) async fn run(&self) -> Result<(), CliError> {
+        if let Some(plan) = self.bulk.plan()? {
+            return self.bulk.run(plan, &self.master_key).await;
+        }
         let master = config::master_key(self.master_key.master_key.as_ref())?;
         let operator = Operator::connect(&self.database).await?;
         let tenant = self.org(&operator, &master).await?;
@@ -50,7 +62,7 @@ impl Seed {
         let (organization, issued) = tenant
             .run_tx("seed", |tx| {
                 Box::pin(async move {
-                    demo::fill_catalogue(tx).await?;
+                    demo::fill_catalogue(tx, ORIGIN, now).await?;
                     let organization = db::organizations::find(tx).await?;
                     let issued = issue(tx, demo::POLICY, terms, ORIGIN, now).await?;
                     Ok((organization, issued))

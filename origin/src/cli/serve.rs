@@ -7,20 +7,25 @@ use licet_shared::documents::Ttl;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    task::JoinHandle,
 };
 use tracing_subscriber::{
     Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use super::{CliError, DatabaseArgs, MasterKeyArgs};
+use super::{
+    CliError, DATABASE_URL, DatabaseArgs, MasterKeyArgs, SYSTEM_DATABASE_URL, SystemDatabaseArgs,
+};
 use crate::{
     api::AccountSettings,
     buckets::Quota,
     config::{self, ConfigError, Secret},
-    db::{Database, DatabaseSettings},
+    db::{Database, DatabaseSettings, Error},
     http::{AppState, EdgeAuthenticator, Limits, ReplayCapacity, StateSettings, app, serve},
+    jobs::Jobs,
     keys::Keyrings,
     metrics::Metrics,
+    postgres::Server,
 };
 
 fn at_least_one() -> RangedU64ValueParser<usize> {
@@ -68,6 +73,9 @@ pub(super) struct Serve {
     /// Most database connections
     #[arg(long, env = "LICET_POOL_SIZE", default_value = "16", value_name = "N", value_parser = at_least_one())]
     pool_size: usize,
+    /// Exports at once, each on a database connection beside these; more are refused with 503
+    #[arg(long, env = "LICET_EXPORTS", default_value = "2", value_name = "N", value_parser = at_least_one())]
+    exports: usize,
     /// Longest wait for a database connection, in milliseconds; then 503
     #[arg(
         long,
@@ -117,6 +125,11 @@ pub(super) struct Serve {
     replay_read_capacity: usize,
     #[command(flatten)]
     accounts: AccountArgs,
+    #[command(flatten)]
+    system_database: SystemDatabaseArgs,
+    /// Seconds between two runs of background work, of which one process at a time does it; 0 is never
+    #[arg(long, env = "LICET_JOBS_INTERVAL_S", default_value = "60", value_name = "S", value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    jobs_interval_s: u32,
     /// What is logged: a level (error, warn, info, debug), or target=level with commas between
     #[arg(long, env = "LICET_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
@@ -142,6 +155,9 @@ struct AccountArgs {
     /// New organizations and accepted invitations per hour from one address
     #[arg(long, env = "LICET_NEWCOMER_LIMIT", default_value = "20", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     newcomer_limit: u32,
+    /// Tokens and API keys that are refused, per minute from one address
+    #[arg(long, env = "LICET_REFUSED_LIMIT", default_value = "60", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    refused_limit: u32,
     /// Passwords hashed at once, each on 19 MiB of memory and a thread of its own
     #[arg(long, env = "LICET_PASSWORD_THREADS", default_value = "2", value_name = "N", value_parser = at_least_one())]
     password_threads: usize,
@@ -157,6 +173,10 @@ impl AccountArgs {
                 capacity: self.newcomer_limit,
                 window_s: 3600,
             },
+            refusals: Quota {
+                capacity: self.refused_limit,
+                window_s: 60,
+            },
             password_threads: self.password_threads,
             ..AccountSettings::default()
         })
@@ -171,8 +191,10 @@ impl Serve {
                 format!("is {:?}: it must be a level such as info", self.log),
             )
         })?;
-        let state = self.state()?;
+        let server = self.database.server()?;
+        let state = self.state(&server)?;
         self.check(&state.1).await?;
+        let jobs = self.jobs(state.0.metrics()).await?;
         let listener = TcpListener::bind(self.listen).await.map_err(|error| {
             CliError::Failed(format!(
                 "can't listen on {} (LICET_LISTEN): {error}",
@@ -180,6 +202,16 @@ impl Serve {
             ))
         })?;
         start_log(filter);
+        if let Some(warning) = server.warning() {
+            tracing::warn!("{DATABASE_URL} has {warning}");
+        }
+        let lost = state.1.lost_settings().await?;
+        if !lost.is_empty() {
+            tracing::warn!(
+                "a pooler ignores the settings of our connections: run {}, and let it connect anew",
+                lost.join("; ")
+            );
+        }
         let address = listener.local_addr().map_err(CliError::failed)?;
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
         let limits = Limits {
@@ -187,7 +219,12 @@ impl Serve {
             ..Limits::default()
         };
         let stop = stop_signal()?;
+        let work = self.start(jobs);
         let result = serve(listener, app(state.0), limits, stop).await;
+        // Wherever it is: every step is a transaction.
+        if let Some(work) = work {
+            work.abort();
+        }
         match &result {
             Ok(()) => tracing::info!("stopped"),
             Err(error) => tracing::warn!(%error, "stopped"),
@@ -195,8 +232,7 @@ impl Serve {
         result.map_err(CliError::failed)
     }
 
-    fn state(&self) -> Result<(AppState, Database), CliError> {
-        let config = config::database("LICET_DATABASE_URL", self.database.database_url.as_ref())?;
+    fn state(&self, server: &Server) -> Result<(AppState, Database), CliError> {
         let master = config::master_key(self.master_key.master_key.as_ref())?;
         let platform = config::platform_key(self.platform_key.as_ref())?;
         let edge_keys = config::edge_keys(self.edge_keys.as_ref().map(Secret::reveal))?;
@@ -205,11 +241,12 @@ impl Serve {
         let metrics = Arc::new(Metrics::new());
         let settings = DatabaseSettings {
             pool_size: self.pool_size,
+            snapshots: self.exports,
             pool_wait: Duration::from_millis(self.pool_wait_ms),
             statement_timeout: Duration::from_millis(self.statement_timeout_ms),
             lock_timeout: Duration::from_millis(self.lock_timeout_ms),
         };
-        let database = Database::new(&config, &settings, Arc::clone(&metrics))
+        let database = Database::new(server, &settings, Arc::clone(&metrics))
             .map_err(|why| ConfigError::new("LICET_POOL_SIZE", why))?;
         let settings = StateSettings {
             status_ttl: Ttl(self.status_ttl_s),
@@ -233,11 +270,46 @@ impl Serve {
         Ok((state, database))
     }
 
+    /// The jobs, unless they are off.
+    async fn jobs(&self, metrics: &Arc<Metrics>) -> Result<Option<(Jobs, Server)>, CliError> {
+        let url = self.system_database.system_database_url.as_ref();
+        if self.jobs_interval_s == 0 || url.is_none_or(|url| url.reveal().trim().is_empty()) {
+            return Ok(None);
+        }
+        let server = self.system_database.server()?;
+        let jobs = self
+            .system_database
+            .jobs(&server, Arc::clone(metrics))
+            .await?;
+        Ok(Some((jobs, server)))
+    }
+
+    fn start(&self, jobs: Option<(Jobs, Server)>) -> Option<JoinHandle<()>> {
+        let Some((jobs, server)) = jobs else {
+            let why = if self.jobs_interval_s == 0 {
+                "LICET_JOBS_INTERVAL_S is 0"
+            } else {
+                "LICET_SYSTEM_DATABASE_URL is not set"
+            };
+            tracing::warn!(
+                why,
+                "background work is off in this process: licet-origin jobs run does it"
+            );
+            return None;
+        };
+        if let Some(warning) = server.warning() {
+            tracing::warn!("{SYSTEM_DATABASE_URL} has {warning}");
+        }
+        let every = Duration::from_secs(self.jobs_interval_s.into());
+        Some(tokio::spawn(jobs.repeat(every)))
+    }
+
     async fn check(&self, database: &Database) -> Result<(), CliError> {
-        let checked = database.check().await.map_err(|error| {
-            CliError::Failed(format!(
-                "the database of LICET_DATABASE_URL can't be used: {error}"
-            ))
+        let checked = database.check().await.map_err(|error| match error {
+            Error::Untrusted(why) => CliError::untrusted(DATABASE_URL, &why),
+            error => CliError::Failed(format!(
+                "the database of {DATABASE_URL} can't be used: {error}"
+            )),
         })?;
         checked.map_err(|refusal| CliError::Failed(format!("refusing to serve: {refusal}")))
     }

@@ -67,16 +67,18 @@ pub(crate) async fn find(tx: &Tx<'_>, id: ActivationId) -> Result<Option<Activat
 }
 
 /// What a list of activations is filtered by.
-pub(crate) struct ActivationFilter {
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ActivationFilter<'a> {
     pub(crate) license: Option<LicenseId>,
     /// Those not given back, or those that are.
     pub(crate) live: Option<bool>,
+    pub(crate) fingerprint_hash: Option<&'a str>,
 }
 
 /// Activations, the newest first.
 pub(crate) async fn list(
     tx: &Tx<'_>,
-    filter: &ActivationFilter,
+    filter: &ActivationFilter<'_>,
     before: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<ActivationRecord>, Error> {
@@ -86,6 +88,7 @@ pub(crate) async fn list(
                 "WHERE org_id = $1 AND ($2::uuid IS NULL OR id < $2)
                      AND ($3::uuid IS NULL OR license_id = $3)
                      AND ($4::bool IS NULL OR (deactivated_at IS NULL) = $4)
+                     AND ($6::text IS NULL OR fingerprint_hash = $6)
                  ORDER BY id DESC LIMIT $5"
             ),
             &[
@@ -94,6 +97,7 @@ pub(crate) async fn list(
                 (&filter.license.map(RowId::uuid), Type::UUID),
                 (&filter.live, Type::BOOL),
                 (&limit, Type::INT8),
+                (&filter.fingerprint_hash, Type::TEXT),
             ],
         )
         .await?;

@@ -21,6 +21,10 @@ use crate::{
     random::{self, RowId},
 };
 
+/// What an organization may keep whatever it likes in: it may name people, whom the trail could
+/// not forget. Only that it was changed is written down.
+const FREE: [&str; 2] = ["metadata", "settings"];
+
 /// Something that was done, by whom, to what.
 pub(crate) struct Event<'a> {
     /// A person, an API key, an edge's `kid`, or an operator.
@@ -31,7 +35,8 @@ pub(crate) struct Event<'a> {
     /// Never a secret, and nothing that names a person. Ids, words and whole numbers alone:
     /// the database may write other numbers in another way, which would break the chain.
     pub(crate) details: Value,
-    /// How it was before and is after, as answers show it: without secrets or persons.
+    /// How it was before and is after, as answers show it: without secrets or persons. What an
+    /// organization keeps as it likes is left out when it is written down: see [`FREE`].
     pub(crate) before: Option<Value>,
     pub(crate) after: Option<Value>,
     /// What names a person, and whom.
@@ -73,6 +78,33 @@ impl<'a> Event<'a> {
     pub(crate) fn personal(mut self, user: UserId, content: Value) -> Self {
         self.personal = Some((user, content));
         self
+    }
+}
+
+/// What is written down of an event.
+struct Told {
+    details: Value,
+    before: Option<Value>,
+    after: Option<Value>,
+}
+
+impl Told {
+    fn of(event: &Event<'_>) -> Self {
+        let mut told = Self {
+            details: event.details.clone(),
+            before: event.before.clone(),
+            after: event.after.clone(),
+        };
+        let mut take = |field: &str| {
+            let take = |value: &mut Option<Value>| value.as_mut()?.as_object_mut()?.remove(field);
+            let (before, after) = (take(&mut told.before), take(&mut told.after));
+            before.is_some() && after.is_some() && before != after
+        };
+        let changed: Vec<&str> = FREE.into_iter().filter(|field| take(field)).collect();
+        if let (false, Some(details)) = (changed.is_empty(), told.details.as_object_mut()) {
+            details.insert("changed_too".into(), json!(changed));
+        }
+        told
     }
 }
 
@@ -148,10 +180,11 @@ pub(crate) async fn write(
     let id = EventId::generate()?.uuid();
     let at = clock::unix_us();
     let text = |value: &Value| value.to_string();
+    let told = Told::of(event);
     let (details, before, after) = (
-        text(&event.details),
-        event.before.as_ref().map(text),
-        event.after.as_ref().map(text),
+        text(&told.details),
+        told.before.as_ref().map(text),
+        told.after.as_ref().map(text),
     );
     let subject = subject.to_string();
     let salt = random::bytes::<32>()?;
@@ -181,10 +214,10 @@ pub(crate) async fn write(
         personal_hash: personal_hash.as_ref().map(<[u8; 32]>::as_slice),
     };
     match &event.personal {
-        None => insert(tx, &row, event).await,
+        None => insert(tx, &row, event, &told).await,
         Some((user, content)) => {
             let kept = keep_personal(tx, id, *user, &salt, content);
-            futures_util::future::try_join(insert(tx, &row, event), kept).await?;
+            futures_util::future::try_join(insert(tx, &row, event, &told), kept).await?;
             Ok(())
         }
     }
@@ -200,7 +233,12 @@ struct EventRow<'a> {
 }
 
 /// One statement, so that it waits for nothing but the lock. `int8send` is big-endian.
-async fn insert(tx: &Tx<'_>, row: &EventRow<'_>, event: &Event<'_>) -> Result<(), Error> {
+async fn insert(
+    tx: &Tx<'_>,
+    row: &EventRow<'_>,
+    event: &Event<'_>,
+    told: &Told,
+) -> Result<(), Error> {
     tx.execute(
         "WITH head AS (
              INSERT INTO licet.audit_heads AS h (org_id, seq, prev_hash, hash)
@@ -222,9 +260,9 @@ async fn insert(tx: &Tx<'_>, row: &EventRow<'_>, event: &Event<'_>) -> Result<()
             (&event.action, Type::TEXT),
             (&row.subject, Type::TEXT),
             (&event.request_id, Type::TEXT),
-            (&Json(&event.details), Type::JSONB),
-            (&event.before.as_ref().map(Json), Type::JSON),
-            (&event.after.as_ref().map(Json), Type::JSON),
+            (&Json(&told.details), Type::JSONB),
+            (&told.before.as_ref().map(Json), Type::JSON),
+            (&told.after.as_ref().map(Json), Type::JSON),
             (&row.personal_hash, Type::BYTEA),
         ],
     )
@@ -252,6 +290,15 @@ async fn keep_personal(
     )
     .await?;
     Ok(())
+}
+
+/// Deletes what names a person in all events. Hands back in how many.
+pub(crate) async fn forget(tx: &Tx<'_>, user: UserId) -> Result<u64, Error> {
+    tx.execute(
+        "DELETE FROM licet.audit_personal WHERE org_id = $1 AND user_id = $2",
+        &[(&tx.org(), Type::UUID), (&user.uuid(), Type::UUID)],
+    )
+    .await
 }
 
 /// An event as it is read back to be checked.
@@ -328,6 +375,16 @@ fn stored(row: &tokio_postgres::Row, org: &[u8]) -> Result<Stored, Error> {
         digest,
         personal,
     })
+}
+
+/// A hash as people and answers have it.
+pub(crate) fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The chain up to an event, in a few symbols to be kept elsewhere.
+pub(crate) fn anchor(seq: i64, hash: &[u8]) -> String {
+    format!("{seq}:{}", hex(hash))
 }
 
 /// Number and hash of the chain's end; none where it has not begun.

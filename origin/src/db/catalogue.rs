@@ -1,19 +1,34 @@
 //! `products`, `feature_sets`, `feature_set_revisions`, `policies`, `policy_products`.
 
-use licet_shared::id::{FeatureSetId, PolicyId, ProductId};
+use licet_shared::{
+    documents::Tier,
+    id::{FeatureSetId, PolicyId, ProductId},
+};
 use serde_json::{Map, Value};
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
-use super::{Error, Tx, organizations::version};
+use super::{Error, Tx, grants, organizations::version};
 use crate::{random::RowId, rejection::Rejection};
 
 /// What a license is issued under.
+#[derive(Clone, Debug)]
 pub(crate) struct Policy {
     pub(crate) id: PolicyId,
+    pub(crate) name: String,
+    pub(crate) tier: Tier,
     pub(crate) feature_set: FeatureSetId,
     pub(crate) max_activations: i32,
     pub(crate) license_duration_s: Option<i64>,
+    /// Codes of the products that its licenses cover, in ascending order.
+    pub(crate) products: Vec<String>,
+}
+
+/// How a policy is named.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PolicyName<'a> {
+    Id(PolicyId),
+    Name(&'a str),
 }
 
 /// A policy to be made. What is not said here is the table's default.
@@ -25,43 +40,80 @@ pub(crate) struct NewPolicy<'a> {
     pub(crate) max_activations: i32,
 }
 
-pub(crate) async fn policy_by_name(tx: &Tx<'_>, name: &str) -> Result<Option<Policy>, Error> {
+/// A policy to put licenses under; none where there is none. It stays as it is, with its products
+/// and its feature set, until the transaction ends.
+///
+/// # Errors
+/// A rejection when it is deleted, or one of its products is.
+pub(crate) async fn hold_policy(
+    tx: &Tx<'_>,
+    policy: PolicyName<'_>,
+) -> Result<Option<Policy>, Error> {
+    let (id, name) = match policy {
+        PolicyName::Id(id) => (Some(id.uuid()), None),
+        PolicyName::Name(name) => (None, Some(name)),
+    };
     let row = tx
         .query_opt(
-            "SELECT id, feature_set_id, max_activations, license_duration_s
-             FROM licet.policies WHERE org_id = $1 AND name = $2",
-            &[(&tx.org(), Type::UUID), (&name, Type::TEXT)],
+            "SELECT id, name, tier, feature_set_id, max_activations, license_duration_s,
+                 deleted_at IS NOT NULL
+             FROM licet.policies WHERE org_id = $1 AND (id = $2 OR name = $3) FOR SHARE",
+            &[
+                (&tx.org(), Type::UUID),
+                (&id, Type::UUID),
+                (&name, Type::TEXT),
+            ],
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
+    let id = PolicyId::from_uuid(row.try_get(0)?);
+    if row.try_get(6)? {
+        return Err(Rejection::conflict("The policy is deleted. Restore it first.").into());
+    }
     Ok(Some(Policy {
-        id: PolicyId::from_uuid(row.try_get(0)?),
-        feature_set: FeatureSetId::from_uuid(row.try_get(1)?),
-        max_activations: row.try_get(2)?,
-        license_duration_s: row.try_get(3)?,
+        id,
+        name: row.try_get(1)?,
+        tier: grants::tier(row.try_get(2)?)?,
+        feature_set: FeatureSetId::from_uuid(row.try_get(3)?),
+        max_activations: row.try_get(4)?,
+        license_duration_s: row.try_get(5)?,
+        products: sold_under(tx, id).await?,
     }))
 }
 
-/// A policy by its id, and whether it is deleted.
-pub(crate) async fn policy_by_id(
-    tx: &Tx<'_>,
-    id: PolicyId,
-) -> Result<Option<(Policy, bool)>, Error> {
-    let row = tx
-        .query_opt(
-            "SELECT feature_set_id, max_activations, license_duration_s, deleted_at IS NOT NULL
-             FROM licet.policies WHERE org_id = $1 AND id = $2",
+/// The products of a policy that is held. Asked for once it is: the statement that waited for
+/// somebody's change would show them as they were before.
+async fn sold_under(tx: &Tx<'_>, id: PolicyId) -> Result<Vec<String>, Error> {
+    let rows = tx
+        .query(
+            "SELECT d.code, d.deleted_at IS NOT NULL FROM licet.policy_products c
+             JOIN licet.products d ON d.org_id = c.org_id AND d.id = c.product_id
+             WHERE c.org_id = $1 AND c.policy_id = $2 ORDER BY d.code",
             &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
         )
         .await?;
-    let Some(row) = row else { return Ok(None) };
-    let policy = Policy {
-        id,
-        feature_set: FeatureSetId::from_uuid(row.try_get(0)?),
-        max_activations: row.try_get(1)?,
-        license_duration_s: row.try_get(2)?,
-    };
-    Ok(Some((policy, row.try_get(3)?)))
+    let mut codes = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let code: String = row.try_get(0)?;
+        if row.try_get(1)? {
+            return Err(Rejection::conflict(format!(
+                "The policy covers the product {code:?}, which is deleted. Restore that, or take it off the policy."
+            ))
+            .into());
+        }
+        codes.push(code);
+    }
+    check_count(i64::try_from(codes.len()).unwrap_or(i64::MAX))?;
+    Ok(codes)
+}
+
+pub(crate) async fn policy_by_name(tx: &Tx<'_>, name: &str) -> Result<Option<PolicyId>, Error> {
+    let sql = "SELECT id FROM licet.policies WHERE org_id = $1 AND name = $2";
+    let row = tx
+        .query_opt(sql, &[(&tx.org(), Type::UUID), (&name, Type::TEXT)])
+        .await?;
+    row.map(|row| Ok(PolicyId::from_uuid(row.try_get(0)?)))
+        .transpose()
 }
 
 pub(crate) async fn product_by_code(tx: &Tx<'_>, code: &str) -> Result<Option<ProductId>, Error> {
@@ -154,27 +206,32 @@ pub(crate) async fn insert_policy(tx: &Tx<'_>, policy: &NewPolicy<'_>) -> Result
 /// none beyond 8 KiB.
 pub(crate) const MAX_PRODUCTS: usize = 64;
 
-/// Has licenses of a policy cover a product from now on.
+/// Has licenses of a policy cover a product from now on; false when they do already.
 ///
 /// # Errors
 /// A rejection when they are more than [`MAX_PRODUCTS`].
-pub(crate) async fn cover(tx: &Tx<'_>, policy: PolicyId, product: ProductId) -> Result<(), Error> {
+pub(crate) async fn cover(
+    tx: &Tx<'_>,
+    policy: PolicyId,
+    product: ProductId,
+) -> Result<bool, Error> {
     // Counted under the policy's lock, after whoever held it before.
     tx.execute(
         "SELECT FROM licet.policies WHERE org_id = $1 AND id = $2 FOR NO KEY UPDATE",
         &[(&tx.org(), Type::UUID), (&policy.uuid(), Type::UUID)],
     )
     .await?;
-    tx.execute(
-        "INSERT INTO licet.policy_products (org_id, policy_id, product_id) VALUES ($1, $2, $3)
-         ON CONFLICT (org_id, policy_id, product_id) DO NOTHING",
-        &[
-            (&tx.org(), Type::UUID),
-            (&policy.uuid(), Type::UUID),
-            (&product.uuid(), Type::UUID),
-        ],
-    )
-    .await?;
+    let covered = tx
+        .execute(
+            "INSERT INTO licet.policy_products (org_id, policy_id, product_id) VALUES ($1, $2, $3)
+             ON CONFLICT (org_id, policy_id, product_id) DO NOTHING",
+            &[
+                (&tx.org(), Type::UUID),
+                (&policy.uuid(), Type::UUID),
+                (&product.uuid(), Type::UUID),
+            ],
+        )
+        .await?;
     let row = tx
         .query_opt(
             "SELECT count(*) FROM licet.policy_products WHERE org_id = $1 AND policy_id = $2",
@@ -182,11 +239,12 @@ pub(crate) async fn cover(tx: &Tx<'_>, policy: PolicyId, product: ProductId) -> 
         )
         .await?
         .ok_or(Error::Row("a count"))?;
-    check_count(row.try_get(0)?)
+    check_count(row.try_get(0)?)?;
+    Ok(covered == 1)
 }
 
 /// Whether so many products may be covered.
-pub(super) fn check_count(products: i64) -> Result<(), Error> {
+fn check_count(products: i64) -> Result<(), Error> {
     match usize::try_from(products) {
         Ok(count) if count <= MAX_PRODUCTS => Ok(()),
         _ => Err(Rejection::conflict(format!(

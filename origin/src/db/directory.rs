@@ -8,11 +8,11 @@ use std::{
 
 use licet_shared::id::{OrgId, OrgTag};
 use lru::LruCache;
-use tokio_postgres::{Config, NoTls, types::Type};
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{Database, Error};
-use crate::random::RowId;
+use crate::{postgres::Server, random::RowId};
 
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
@@ -41,6 +41,11 @@ impl Directory {
 }
 
 impl Database {
+    /// Whether a tag's organization is known without a question.
+    pub(crate) fn remembers(&self, tag: OrgTag) -> bool {
+        self.directory.known(tag).is_some()
+    }
+
     pub(super) async fn org_by_tag(&self, tag: OrgTag) -> Result<Option<OrgId>, Error> {
         if let Some(org) = self.directory.known(tag) {
             return Ok(Some(org));
@@ -69,8 +74,9 @@ impl Database {
 
 /// Every organization, for an operator with the migrating role's URL: the serving role can't list
 /// them.
-pub(crate) async fn all_slugs(admin: &Config) -> Result<Vec<String>, Error> {
-    let (client, connection) = admin.connect(NoTls).await?;
+pub(crate) async fn all_slugs(admin: &Server) -> Result<Vec<String>, Error> {
+    let connected = admin.connect("licet-origin republish").await;
+    let (client, connection) = connected.map_err(Error::of_connecting)?;
     let asked = async move {
         client.batch_execute("SET ROLE licet_owner").await?;
         let sql = "SELECT slug FROM licet.org_directory ORDER BY slug";

@@ -4,7 +4,7 @@ use std::{error::Error as _, fmt};
 
 use tokio_postgres::error::SqlState;
 
-use crate::{fault::Fault, rejection::Rejection};
+use crate::{fault::Fault, postgres::tls_refusal, rejection::Rejection};
 
 /// A transaction that did not come about.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ use crate::{fault::Fault, rejection::Rejection};
 pub enum Error {
     /// No connection became free in time, or none could be made.
     NoConnection(String),
+    /// The server did not show what `sslmode` asks for, or refused our certificate.
+    Untrusted(String),
     /// The server refused a statement, or the connection was lost.
     Statement(tokio_postgres::Error),
     /// A row did not hold what its table's constraints promise.
@@ -36,9 +38,18 @@ impl Error {
         }
     }
 
+    /// Of a connection that did not come about.
+    pub(crate) fn of_connecting(error: tokio_postgres::Error) -> Self {
+        match tls_refusal(&error) {
+            Some(why) => Self::Untrusted(why),
+            None => error.into(),
+        }
+    }
+
     /// Whether the same transaction may well succeed when begun again.
     pub(super) fn is_conflict(&self) -> bool {
         matches!(self, Self::Changed)
+            || self.is_stale_statement()
             || self.state().is_some_and(|state| {
                 [
                     SqlState::T_R_SERIALIZATION_FAILURE,
@@ -46,6 +57,18 @@ impl Error {
                 ]
                 .contains(state)
             })
+    }
+
+    /// Whether a prepared statement is not what it was: the server forgot it, or a migration has
+    /// changed its result.
+    pub(super) fn is_stale_statement(&self) -> bool {
+        self.state().is_some_and(|state| {
+            [
+                SqlState::INVALID_SQL_STATEMENT_NAME,
+                SqlState::FEATURE_NOT_SUPPORTED,
+            ]
+            .contains(state)
+        })
     }
 
     /// Whether the connection is gone, as when the server was restarted.
@@ -110,6 +133,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoConnection(why) => write!(f, "no connection: {why}"),
+            Self::Untrusted(why) => f.write_str(why),
             Self::Statement(error) => f.write_str(&describe(error)),
             Self::Row(what) => write!(f, "a row holds what it can't: {what}"),
             Self::Changed => f.write_str("rows changed under the transaction, again and again"),
@@ -145,7 +169,7 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
             Error::Other(fault) => fault,
-            Error::NoConnection(_) | Error::Changed | Error::KeyInFlight => {
+            Error::NoConnection(_) | Error::Untrusted(_) | Error::Changed | Error::KeyInFlight => {
                 Self::unavailable("the database", error)
             }
             Error::Statement(_)
@@ -174,6 +198,9 @@ pub fn describe(error: &tokio_postgres::Error) -> String {
             error.code().code(),
             constraint.unwrap_or_default()
         );
+    }
+    if let Some(why) = tls_refusal(error) {
+        return why;
     }
     match error.source() {
         Some(cause) => format!("{error}: {cause}"),

@@ -2,7 +2,7 @@
 //! activation and refresh need it, in one statement.
 
 use licet_shared::{
-    documents::Tier,
+    documents::{FeatureOverrides, Tier},
     id::{ActivationId, FeatureSetId, LicenseId},
     time::Timestamp,
 };
@@ -34,7 +34,10 @@ pub(crate) struct Grant {
     pub(crate) products: Vec<String>,
     pub(crate) feature_set: FeatureSetId,
     pub(crate) revision: u32,
+    /// The set's.
     pub(crate) features: Map<String, Value>,
+    /// The license's own, in their place.
+    pub(crate) own_features: FeatureOverrides,
     /// Version of the organization's key set that tokens must be signed under.
     pub(crate) keys_version: u64,
 }
@@ -43,7 +46,7 @@ macro_rules! select {
     ($more:literal, $from:literal) => {
         concat!(
             "SELECT l.id, l.status, l.expires_at, l.max_activations, p.tier, p.token_lifetime_s,
-                p.grace_s, p.fingerprint_rule, f.feature_set_id, f.revision, f.features, o.keys_version,
+                p.grace_s, p.fingerprint_rule, f.feature_set_id, f.revision, f.features, o.keys_version, l.features,
                 ARRAY(SELECT d.code FROM licet.license_products c
                       JOIN licet.products d ON d.org_id = c.org_id AND d.id = c.product_id
                       WHERE c.org_id = l.org_id AND c.license_id = l.id ORDER BY d.code)",
@@ -96,12 +99,13 @@ pub(crate) async fn of_activation(
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some((grant(&row)?, Activation::from_columns(&row, 13)?)))
+    Ok(Some((grant(&row)?, Activation::from_columns(&row, 14)?)))
 }
 
 fn grant(row: &Row) -> Result<Grant, Error> {
     let positive = |number: i32| u32::try_from(number).map_err(|_| Error::Row("policies.grace_s"));
     let Json(features) = row.try_get(10)?;
+    let Json(own_features) = row.try_get(12)?;
     Ok(Grant {
         license: LicenseId::from_uuid(row.try_get(0)?),
         status: LicenseStatus::from_column(row.try_get(1)?)?,
@@ -116,8 +120,9 @@ fn grant(row: &Row) -> Result<Grant, Error> {
         feature_set: FeatureSetId::from_uuid(row.try_get(8)?),
         revision: revision(row.try_get(9)?)?,
         features,
+        own_features,
         keys_version: version(row.try_get(11)?)?,
-        products: row.try_get(12)?,
+        products: row.try_get(13)?,
     })
 }
 

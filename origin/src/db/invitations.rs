@@ -165,6 +165,15 @@ pub(crate) async fn revoke(tx: &Tx<'_>, id: InvitationId, now: Timestamp) -> Res
     Ok(revoked == 1)
 }
 
+/// Deletes all invitations to an e-mail, open or not. Hands back how many.
+pub(crate) async fn forget(tx: &Tx<'_>, email: &str) -> Result<u64, Error> {
+    tx.execute(
+        "DELETE FROM licet.invitations WHERE org_id = $1 AND email = $2",
+        &[(&tx.org(), Type::UUID), (&email, Type::TEXT)],
+    )
+    .await
+}
+
 /// Notes that an invitation, which is locked, was accepted.
 pub(crate) async fn accept(tx: &Tx<'_>, id: InvitationId, now: Timestamp) -> Result<(), Error> {
     tx.execute(

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use licet_shared::{
-    documents::Tier,
+    documents::{FeatureOverrides, Tier},
     id::{FeatureSetId, LicenseId, PolicyId},
     time::Timestamp,
 };
@@ -35,7 +35,14 @@ pub(crate) struct LicenseRecord {
     pub(crate) tier: Tier,
     pub(crate) feature_set: FeatureSetId,
     pub(crate) products: Vec<String>,
+    /// Values of its own, in place of the feature set's.
+    pub(crate) features: FeatureOverrides,
     pub(crate) max_activations: i32,
+    /// The number was chosen for this license, and is not its policy's.
+    pub(crate) own_max_activations: bool,
+    /// What the policy gives licenses that are issued now.
+    pub(crate) policy_max_activations: i32,
+    pub(crate) policy_duration_s: Option<i64>,
     pub(crate) live_activations: i64,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) metadata: Map<String, Value>,
@@ -44,31 +51,9 @@ pub(crate) struct LicenseRecord {
     pub(crate) updated_at: Timestamp,
 }
 
-macro_rules! columns {
-    ($rest:literal) => {
-        concat!(
-            "SELECT l.id, e.status, e.since, l.policy_id, p.name, p.tier, l.feature_set_id,
-                 ARRAY(SELECT d.code FROM licet.license_products c
-                       JOIN licet.products d ON d.org_id = c.org_id AND d.id = c.product_id
-                       WHERE c.org_id = l.org_id AND c.license_id = l.id ORDER BY d.code),
-                 l.max_activations,
-                 (SELECT count(*) FROM licet.activations a WHERE a.org_id = l.org_id
-                      AND a.license_id = l.id AND a.deactivated_at IS NULL),
-                 l.expires_at, l.metadata, l.version, l.created_at, l.updated_at
-             FROM licet.licenses l
-             JOIN licet.policies p ON p.org_id = l.org_id AND p.id = l.policy_id
-             CROSS JOIN LATERAL (SELECT
-                 CASE WHEN l.status = 'ACTIVE' AND l.expires_at <= now() THEN 'EXPIRED'
-                      ELSE l.status END,
-                 CASE WHEN l.status = 'ACTIVE' AND l.expires_at <= now() THEN l.expires_at
-                      ELSE l.status_since END) AS e (status, since) ",
-            $rest
-        )
-    };
-}
-
 fn record(row: &Row) -> Result<LicenseRecord, Error> {
     let Json(metadata) = row.try_get(11)?;
+    let Json(features) = row.try_get(15)?;
     Ok(LicenseRecord {
         id: LicenseId::from_uuid(row.try_get(0)?),
         status: LicenseStatus::from_column(row.try_get(1)?)?,
@@ -78,7 +63,11 @@ fn record(row: &Row) -> Result<LicenseRecord, Error> {
         tier: grants::tier(row.try_get(5)?)?,
         feature_set: FeatureSetId::from_uuid(row.try_get(6)?),
         products: row.try_get(7)?,
+        features,
         max_activations: row.try_get(8)?,
+        own_max_activations: row.try_get(16)?,
+        policy_max_activations: row.try_get(17)?,
+        policy_duration_s: row.try_get(18)?,
         live_activations: row.try_get(9)?,
         expires_at: row
             .try_get::<_, Option<SystemTime>>(10)?
@@ -90,12 +79,34 @@ fn record(row: &Row) -> Result<LicenseRecord, Error> {
     })
 }
 
+/// Begins with the ids, so that the planner looks each up instead of walking all licenses in their
+/// order.
+const FIND_ALL: &str =
+    "SELECT l.id, e.status, e.since, l.policy_id, p.name, p.tier, l.feature_set_id,
+         ARRAY(SELECT d.code FROM licet.license_products c
+               JOIN licet.products d ON d.org_id = c.org_id AND d.id = c.product_id
+               WHERE c.org_id = l.org_id AND c.license_id = l.id ORDER BY d.code),
+         l.max_activations,
+         (SELECT count(*) FROM licet.activations a WHERE a.org_id = l.org_id
+              AND a.license_id = l.id AND a.deactivated_at IS NULL),
+         l.expires_at, l.metadata, l.version, l.created_at, l.updated_at,
+         l.features, l.own_max_activations, p.max_activations, p.license_duration_s
+     FROM unnest($2::uuid[]) AS wanted (id)
+     JOIN licet.licenses l ON l.org_id = $1 AND l.id = wanted.id
+     JOIN licet.policies p ON p.org_id = l.org_id AND p.id = l.policy_id
+     CROSS JOIN LATERAL (SELECT
+         CASE WHEN l.status = 'ACTIVE' AND l.expires_at <= now() THEN 'EXPIRED'
+              ELSE l.status END,
+         CASE WHEN l.status = 'ACTIVE' AND l.expires_at <= now() THEN l.expires_at
+              ELSE l.status_since END) AS e (status, since)
+     ORDER BY l.id";
+
 /// Those of these licenses that there are, in the order of their ids.
 pub(crate) async fn find_all(tx: &Tx<'_>, ids: &[LicenseId]) -> Result<Vec<LicenseRecord>, Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
     let rows = tx
         .query(
-            columns!("WHERE l.org_id = $1 AND l.id = ANY ($2) ORDER BY l.id"),
+            FIND_ALL,
             &[(&tx.org(), Type::UUID), (&ids, Type::UUID_ARRAY)],
         )
         .await?;
@@ -104,6 +115,23 @@ pub(crate) async fn find_all(tx: &Tx<'_>, ids: &[LicenseId]) -> Result<Vec<Licen
 
 pub(crate) async fn find(tx: &Tx<'_>, id: LicenseId) -> Result<Option<LicenseRecord>, Error> {
     Ok(find_all(tx, &[id]).await?.pop())
+}
+
+/// The license whose key has this hash.
+pub(crate) async fn find_by_key(
+    tx: &Tx<'_>,
+    key_hash: &[u8; 32],
+) -> Result<Option<LicenseRecord>, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT id FROM licet.licenses WHERE org_id = $1 AND key_hash = $2",
+            &[(&tx.org(), Type::UUID), (&key_hash.as_slice(), Type::BYTEA)],
+        )
+        .await?;
+    match row {
+        Some(row) => find(tx, LicenseId::from_uuid(row.try_get(0)?)).await,
+        None => Ok(None),
+    }
 }
 
 /// The same, locked. A statement of its own sees what those did who held the lock before.
@@ -121,9 +149,21 @@ pub(crate) struct LicenseFilter<'a> {
     /// A code.
     pub(crate) product: Option<&'a str>,
     pub(crate) policy: Option<PolicyId>,
+    pub(crate) feature_set: Option<FeatureSetId>,
     pub(crate) expiring_before: Option<Timestamp>,
     /// Stands in the metadata or the policy's name, in any case.
     pub(crate) text: Option<&'a str>,
+}
+
+/// Licenses that one page looks through for a text, at most: no index finds it.
+const LOOKED_THROUGH: i64 = 10_000;
+
+/// A page of licenses.
+pub(crate) struct Listed {
+    pub(crate) licenses: Vec<LicenseRecord>,
+    /// Where the next page goes on although this one is not full: as far as the text was looked
+    /// for. None when there is nothing more to look through.
+    pub(crate) looked_until: Option<Uuid>,
 }
 
 /// Licenses, the newest first.
@@ -132,36 +172,144 @@ pub(crate) async fn list(
     filter: &LicenseFilter<'_>,
     before: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<LicenseRecord>, Error> {
+) -> Result<Listed, Error> {
+    let window = if filter.text.is_some() {
+        LOOKED_THROUGH
+    } else {
+        limit
+    };
+    let page = Window {
+        before,
+        skip: 0,
+        look: window,
+        take: limit,
+    };
+    let ids = select(tx, filter, filter.text, &page).await?;
+    let full = i64::try_from(ids.len()).is_ok_and(|count| count >= limit);
+    let looked_until = if full || filter.text.is_none() {
+        None
+    } else {
+        let last = Window {
+            skip: window - 1,
+            look: 1,
+            ..page
+        };
+        select(tx, filter, None, &last).await?.pop()
+    };
+    let ids: Vec<_> = ids.into_iter().map(LicenseId::from_uuid).collect();
+    let mut licenses = find_all(tx, &ids).await?;
+    licenses.reverse();
+    Ok(Listed {
+        licenses,
+        looked_until,
+    })
+}
+
+/// Which of the licenses that pass are wanted: `take` with the text among the `look` that follow
+/// the first `skip` before `before`.
+#[derive(Clone, Copy)]
+struct Window {
+    before: Option<Uuid>,
+    skip: i64,
+    look: i64,
+    take: i64,
+}
+
+/// What passes, in the order of an index. The planner sees the arguments, so that of each condition
+/// only the part that is meant is left. Each of the three begins with the table whose index is in
+/// the order of the licenses' ids under what it is filtered by.
+macro_rules! select {
+    ($from:literal, $id:literal, $tier:literal, $rest:literal) => {
+        concat!(
+            "SELECT c.id FROM (SELECT l.id, l.metadata, l.policy_id FROM ",
+            $from,
+            " AND ($2::uuid IS NULL OR ",
+            $id,
+            " < $2)
+                 AND ($3::text IS NULL OR CASE $3
+                     WHEN 'ACTIVE' THEN l.status = 'ACTIVE' AND (l.expires_at IS NULL OR l.expires_at > now())
+                     WHEN 'EXPIRED' THEN l.status = 'EXPIRED' OR l.status = 'ACTIVE' AND l.expires_at <= now()
+                     ELSE l.status = $3 END)
+                 AND ",
+            $tier,
+            " AND ($6::uuid IS NULL OR l.policy_id = $6)
+                 AND ($7::timestamptz IS NULL OR l.expires_at < $7)
+                 AND ($12::uuid IS NULL OR l.feature_set_id = $12)
+             ORDER BY ",
+            $id,
+            " DESC ",
+            $rest,
+            " WHERE $8::text IS NULL OR strpos(lower(c.metadata::text), lower($8)) > 0
+                 OR c.policy_id = ANY (ARRAY(SELECT n.id FROM licet.policies n
+                     WHERE n.org_id = $1 AND strpos(lower(n.name), lower($8)) > 0))
+             ORDER BY c.id DESC LIMIT $11"
+        )
+    };
+}
+
+const OF_ANY: &str = select!(
+    "licet.licenses l WHERE l.org_id = $1",
+    "l.id",
+    "($4::text IS NULL OR EXISTS (SELECT FROM licet.policies p
+         WHERE p.org_id = l.org_id AND p.id = l.policy_id AND p.tier = $4))",
+    "OFFSET $9 LIMIT $10) c"
+);
+const OF_PRODUCT: &str = select!(
+    "licet.license_products x
+     JOIN licet.licenses l ON l.org_id = x.org_id AND l.id = x.license_id
+     WHERE x.org_id = $1 AND x.product_id = (SELECT d.id FROM licet.products d
+         WHERE d.org_id = $1 AND d.code = $5)",
+    "x.license_id",
+    "($4::text IS NULL OR EXISTS (SELECT FROM licet.policies p
+         WHERE p.org_id = l.org_id AND p.id = l.policy_id AND p.tier = $4))",
+    "OFFSET $9 LIMIT $10) c"
+);
+/// The newest of each policy of the tier, and of them the newest.
+const OF_TIER: &str = select!(
+    "(SELECT q.id FROM licet.policies q WHERE q.org_id = $1 AND q.tier = $4) q
+     CROSS JOIN LATERAL (SELECT * FROM licet.licenses l WHERE l.org_id = $1 AND l.policy_id = q.id",
+    "l.id",
+    "true",
+    "LIMIT $9::int8 + $10::int8) l ORDER BY l.id DESC OFFSET $9 LIMIT $10) c"
+);
+
+async fn select(
+    tx: &Tx<'_>,
+    filter: &LicenseFilter<'_>,
+    text: Option<&str>,
+    window: &Window,
+) -> Result<Vec<Uuid>, Error> {
+    let sql = match filter {
+        LicenseFilter {
+            product: Some(_), ..
+        } => OF_PRODUCT,
+        LicenseFilter {
+            tier: Some(_),
+            policy: None,
+            ..
+        } => OF_TIER,
+        _ => OF_ANY,
+    };
     let rows = tx
         .query(
-            columns!(
-                "WHERE l.org_id = $1 AND ($2::uuid IS NULL OR l.id < $2)
-                     AND ($3::text IS NULL OR e.status = $3)
-                     AND ($4::text IS NULL OR p.tier = $4)
-                     AND ($5::text IS NULL OR EXISTS (SELECT FROM licet.license_products x
-                         JOIN licet.products y ON y.org_id = x.org_id AND y.id = x.product_id
-                         WHERE x.org_id = l.org_id AND x.license_id = l.id AND y.code = $5))
-                     AND ($6::uuid IS NULL OR l.policy_id = $6)
-                     AND ($7::timestamptz IS NULL OR l.expires_at < $7)
-                     AND ($8::text IS NULL OR strpos(lower(l.metadata::text), lower($8)) > 0
-                          OR strpos(lower(p.name), lower($8)) > 0)
-                 ORDER BY l.id DESC LIMIT $9"
-            ),
+            sql,
             &[
                 (&tx.org(), Type::UUID),
-                (&before, Type::UUID),
+                (&window.before, Type::UUID),
                 (&filter.status, Type::TEXT),
                 (&filter.tier, Type::TEXT),
                 (&filter.product, Type::TEXT),
                 (&filter.policy.map(RowId::uuid), Type::UUID),
                 (&filter.expiring_before.map(system_time), Type::TIMESTAMPTZ),
-                (&filter.text, Type::TEXT),
-                (&limit, Type::INT8),
+                (&text, Type::TEXT),
+                (&window.skip, Type::INT8),
+                (&window.look, Type::INT8),
+                (&window.take, Type::INT8),
+                (&filter.feature_set.map(RowId::uuid), Type::UUID),
             ],
         )
         .await?;
-    rows.iter().map(record).collect()
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// How many licenses count against the quota: all but the revoked ones. Exact only while the
@@ -172,12 +320,16 @@ pub(crate) async fn count(tx: &Tx<'_>) -> Result<i64, Error> {
     Ok(row.ok_or(Error::Row("licenses"))?.try_get(0)?)
 }
 
-/// Writes the terms of a license as they now stand. A license that had ended, and whose end is not
-/// there yet, is in force again. The license must be locked.
+/// Writes the terms of a license as they now stand, but for the products. A license that had ended,
+/// and whose end is not there yet, is in force again. The license must be locked.
+///
+/// # Errors
+/// Violates `licenses_features_size` when its features are too much.
 pub(crate) async fn update(tx: &Tx<'_>, license: &LicenseRecord) -> Result<(), Error> {
     tx.execute(
         "UPDATE licet.licenses
          SET max_activations = $3, expires_at = $4, metadata = $5, version = $6, updated_at = $7,
+             features = $8, own_max_activations = $9, policy_id = $10, feature_set_id = $11,
              status = CASE WHEN status = 'EXPIRED' AND ($4 IS NULL OR $4 > $7) THEN 'ACTIVE'
                            ELSE status END,
              status_since = CASE WHEN (status = 'EXPIRED' OR status = 'ACTIVE' AND expires_at <= $7)
@@ -191,6 +343,10 @@ pub(crate) async fn update(tx: &Tx<'_>, license: &LicenseRecord) -> Result<(), E
             (&Json(&license.metadata), Type::JSONB),
             (&license.version, Type::INT4),
             (&system_time(license.updated_at), Type::TIMESTAMPTZ),
+            (&Json(&license.features), Type::JSONB),
+            (&license.own_max_activations, Type::BOOL),
+            (&license.policy.uuid(), Type::UUID),
+            (&license.feature_set.uuid(), Type::UUID),
         ],
     )
     .await?;

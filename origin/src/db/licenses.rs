@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use licet_shared::{
+    documents::FeatureOverrides,
     id::{FeatureSetId, LicenseId, PolicyId},
     time::Timestamp,
 };
@@ -12,7 +13,7 @@ use tokio_postgres::types::{Json, Type};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Error, Tx, catalogue::check_count};
+use super::{Error, Tx};
 use crate::{clock, random::RowId};
 
 /// Where a license stands.
@@ -52,23 +53,27 @@ pub(crate) struct NewLicenses<'a> {
     pub(crate) policy: PolicyId,
     pub(crate) feature_set: FeatureSetId,
     pub(crate) max_activations: i32,
+    /// The number was chosen for these, and is not their policy's.
+    pub(crate) own_max_activations: bool,
     pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) features: &'a FeatureOverrides,
     pub(crate) metadata: &'a Map<String, Value>,
     /// Each with the hash of its key.
     pub(crate) each: &'a [(LicenseId, [u8; 32])],
 }
 
-/// Issues licenses that cover the products of their policy.
+/// Issues licenses that cover the products of their policy, which must be held.
 ///
 /// # Errors
-/// A rejection when they are more than [`super::catalogue::MAX_PRODUCTS`].
+/// Violates `licenses_features_size` when their features are too much.
 pub(crate) async fn insert(tx: &Tx<'_>, new: &NewLicenses<'_>) -> Result<(), Error> {
     let ids: Vec<Uuid> = new.each.iter().map(|(id, _)| id.uuid()).collect();
     let hashes: Vec<&[u8]> = new.each.iter().map(|(_, hash)| hash.as_slice()).collect();
     tx.execute(
         "INSERT INTO licet.licenses
-             (org_id, id, key_hash, policy_id, feature_set_id, max_activations, expires_at, metadata)
-         SELECT $1, n.id, n.hash, $4, $5, $6, $7, $8
+             (org_id, id, key_hash, policy_id, feature_set_id, max_activations, expires_at, metadata,
+              features, own_max_activations)
+         SELECT $1, n.id, n.hash, $4, $5, $6, $7, $8, $9, $10
          FROM unnest($2::uuid[], $3::bytea[]) AS n (id, hash)",
         &[
             (&tx.org(), Type::UUID),
@@ -79,25 +84,51 @@ pub(crate) async fn insert(tx: &Tx<'_>, new: &NewLicenses<'_>) -> Result<(), Err
             (&new.max_activations, Type::INT4),
             (&new.expires_at.map(clock::system_time), Type::TIMESTAMPTZ),
             (&Json(new.metadata), Type::JSONB),
+            (&Json(new.features), Type::JSONB),
+            (&new.own_max_activations, Type::BOOL),
         ],
     )
     .await?;
-    let covered = tx
-        .execute(
-            "INSERT INTO licet.license_products (org_id, license_id, product_id)
+    cover(tx, &ids, new.policy).await
+}
+
+/// Has licenses cover what a policy covers, beside what they do already.
+async fn cover(tx: &Tx<'_>, licenses: &[Uuid], policy: PolicyId) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO licet.license_products (org_id, license_id, product_id)
          SELECT p.org_id, n.id, p.product_id
          FROM licet.policy_products p CROSS JOIN unnest($2::uuid[]) AS n (id)
-         WHERE p.org_id = $1 AND p.policy_id = $3",
-            &[
-                (&tx.org(), Type::UUID),
-                (&ids, Type::UUID_ARRAY),
-                (&new.policy.uuid(), Type::UUID),
-            ],
-        )
-        .await?;
-    // The same products for each of them.
-    let each = covered / u64::try_from(new.each.len().max(1)).unwrap_or(1);
-    check_count(i64::try_from(each).unwrap_or(i64::MAX))
+         WHERE p.org_id = $1 AND p.policy_id = $3
+         ON CONFLICT (org_id, license_id, product_id) DO NOTHING",
+        &[
+            (&tx.org(), Type::UUID),
+            (&licenses, Type::UUID_ARRAY),
+            (&policy.uuid(), Type::UUID),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Has a license cover what a policy covers, and nothing else. The license must be locked, the
+/// policy held.
+pub(crate) async fn set_products(
+    tx: &Tx<'_>,
+    id: LicenseId,
+    policy: PolicyId,
+) -> Result<(), Error> {
+    tx.execute(
+        "DELETE FROM licet.license_products
+         WHERE org_id = $1 AND license_id = $2 AND product_id NOT IN (
+             SELECT product_id FROM licet.policy_products WHERE org_id = $1 AND policy_id = $3)",
+        &[
+            (&tx.org(), Type::UUID),
+            (&id.uuid(), Type::UUID),
+            (&policy.uuid(), Type::UUID),
+        ],
+    )
+    .await?;
+    cover(tx, &[id.uuid()], policy).await
 }
 
 /// Locks a license and tells its status.
@@ -133,6 +164,43 @@ pub(crate) async fn set_status(
     )
     .await?;
     Ok(())
+}
+
+/// Locks those of these licenses whose end has come and whose rows do not say so yet; hands back
+/// each with its end. What somebody else holds is left for another time, and what they changed
+/// meanwhile is looked at anew under the lock.
+pub(crate) async fn lock_due(
+    tx: &Tx<'_>,
+    ids: &[LicenseId],
+) -> Result<Vec<(LicenseId, Timestamp)>, Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = tx
+        .query(
+            "SELECT id, expires_at FROM licet.licenses
+             WHERE org_id = $1 AND id = ANY ($2) AND status = 'ACTIVE' AND expires_at <= now()
+             ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+            &[(&tx.org(), Type::UUID), (&ids, Type::UUID_ARRAY)],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok((
+                LicenseId::from_uuid(row.try_get(0)?),
+                clock::timestamp(row.try_get(1)?),
+            ))
+        })
+        .collect()
+}
+
+/// Has the rows of licenses, which [`lock_due`] has locked, say that their end has come. Their
+/// versions stay: to callers nothing changes.
+pub(crate) async fn set_expired(tx: &Tx<'_>, ids: &[Uuid]) -> Result<u64, Error> {
+    tx.execute(
+        "UPDATE licet.licenses SET status = 'EXPIRED', status_since = expires_at
+         WHERE org_id = $1 AND id = ANY ($2) AND status = 'ACTIVE' AND expires_at <= now()",
+        &[(&tx.org(), Type::UUID), (&ids, Type::UUID_ARRAY)],
+    )
+    .await
 }
 
 /// A license as an operator sees it.

@@ -215,6 +215,9 @@ pub(crate) async fn lock(tx: &Tx<'_>, id: PolicyId) -> Result<Option<Policy>, Er
 /// What a list of policies is filtered by.
 pub(crate) struct PolicyFilter<'a> {
     pub(crate) tier: Option<&'a str>,
+    pub(crate) feature_set: Option<FeatureSetId>,
+    /// A code.
+    pub(crate) product: Option<&'a str>,
     /// Stands in the name, in any case.
     pub(crate) text: Option<&'a str>,
     /// The deleted ones instead of the others.
@@ -235,6 +238,10 @@ pub(crate) async fn list(
                      AND (p.deleted_at IS NOT NULL) = $3
                      AND ($4::text IS NULL OR p.tier = $4)
                      AND ($5::text IS NULL OR strpos(lower(p.name), lower($5)) > 0)
+                     AND ($7::uuid IS NULL OR p.feature_set_id = $7)
+                     AND ($8::text IS NULL OR EXISTS (SELECT FROM licet.policy_products x
+                         JOIN licet.products y ON y.org_id = x.org_id AND y.id = x.product_id
+                         WHERE x.org_id = p.org_id AND x.policy_id = p.id AND y.code = $8))
                  ORDER BY p.id DESC LIMIT $6"
             ),
             &[
@@ -244,6 +251,8 @@ pub(crate) async fn list(
                 (&filter.tier, Type::TEXT),
                 (&filter.text, Type::TEXT),
                 (&limit, Type::INT8),
+                (&filter.feature_set.map(RowId::uuid), Type::UUID),
+                (&filter.product, Type::TEXT),
             ],
         )
         .await?;

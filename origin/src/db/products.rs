@@ -91,6 +91,19 @@ pub(crate) async fn lock(tx: &Tx<'_>, id: ProductId) -> Result<Option<Product>, 
     row.map(|row| product(&row)).transpose()
 }
 
+/// Whether a policy that is not deleted covers it. Stays so while the product is locked.
+pub(crate) async fn is_sold(tx: &Tx<'_>, id: ProductId) -> Result<bool, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT EXISTS (SELECT FROM licet.policy_products c
+                 JOIN licet.policies p ON p.org_id = c.org_id AND p.id = c.policy_id
+                 WHERE c.org_id = $1 AND c.product_id = $2 AND p.deleted_at IS NULL)",
+            &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
+        )
+        .await?;
+    Ok(row.ok_or(Error::Row("products"))?.try_get(0)?)
+}
+
 /// What a list of products is filtered by.
 pub(crate) struct ProductFilter<'a> {
     pub(crate) code: Option<&'a str>,

@@ -3,6 +3,9 @@
 
 use std::fmt;
 
+use postgres_protocol::escape::escape_identifier;
+use tokio_postgres::types::Type;
+
 use super::{Database, Error};
 use crate::migrations::MIGRATIONS;
 
@@ -22,6 +25,17 @@ pub enum Refusal {
     Behind(usize),
     /// Migrated by a newer binary, or by an edited one.
     Unknown(usize),
+    /// The role for background work is not to serve: its policies reach across tenants.
+    ServesAsSystem(String),
+    /// The role does not belong to licet_system, or belongs to licet_app as well.
+    NoSystem(String),
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Serving,
+    BackgroundWork,
 }
 
 impl fmt::Display for Refusal {
@@ -29,19 +43,19 @@ impl fmt::Display for Refusal {
         match self {
             Self::Superuser(role) => write!(
                 f,
-                "the database role {role} is a superuser (or may become one), so row-level security would not bind it: connect as licet_app"
+                "the database role {role} is a superuser (or may become one), so row-level security would not bind it: connect as licet_app, or as licet_system for background work"
             ),
             Self::BypassesRls(role) => write!(
                 f,
-                "the database role {role} has BYPASSRLS (or may become a role that has), so row-level security would not bind it: connect as licet_app"
+                "the database role {role} has BYPASSRLS (or may become a role that has), so row-level security would not bind it: connect as licet_app, or as licet_system for background work"
             ),
             Self::Owns(role, table) => write!(
                 f,
-                "the database role {role} owns {table} (or belongs to its owner) and could switch row-level security off: connect as licet_app"
+                "the database role {role} owns {table} (or belongs to its owner) and could switch row-level security off: connect as licet_app, or as licet_system for background work"
             ),
             Self::Truncates(role, table) => write!(
                 f,
-                "the database role {role} may TRUNCATE {table}, which row-level security does not prevent: connect as licet_app"
+                "the database role {role} may TRUNCATE {table}, which row-level security does not prevent: connect as licet_app, or as licet_system for background work"
             ),
             Self::Behind(found) => write!(
                 f,
@@ -51,6 +65,14 @@ impl fmt::Display for Refusal {
             Self::Unknown(found) => write!(
                 f,
                 "the database's migration {found} is not one that this binary knows: use the binary that migrated it, or a newer one"
+            ),
+            Self::ServesAsSystem(role) => write!(
+                f,
+                "the database role {role} belongs to licet_system, whose policies reach across organizations: connect as licet_app"
+            ),
+            Self::NoSystem(role) => write!(
+                f,
+                "the database role {role} is not licet_system's alone: connect as licet_system for background work"
             ),
         }
     }
@@ -69,8 +91,14 @@ SELECT current_user::text,
      WHERE n.nspname = 'licet' AND c.relkind IN ('r', 'p') AND pg_has_role(current_user, c.relowner, 'MEMBER')),
     (SELECT min(c.oid::regclass::text) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = 'licet' AND c.relkind IN ('r', 'p') AND has_table_privilege(c.oid, 'TRUNCATE')),
-    to_regclass('licet.schema_migrations') IS NOT NULL
+    to_regclass('licet.schema_migrations') IS NOT NULL,
+    EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'licet_app' AND pg_has_role(current_user, r.oid, 'MEMBER')),
+    EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'licet_system' AND pg_has_role(current_user, r.oid, 'MEMBER'))
 ";
+
+/// In their base units, which are ours: milliseconds.
+const SETTINGS: &str =
+    "SELECT current_user::text, name, setting FROM pg_settings WHERE name = ANY ($1)";
 
 const SCHEMA: &str = "SELECT version, sha256 FROM licet.schema_migrations ORDER BY version";
 
@@ -80,6 +108,15 @@ impl Database {
     /// # Errors
     /// [`Error`] when the database can't be asked; the inner result is its answer.
     pub async fn check(&self) -> Result<Result<(), Refusal>, Error> {
+        self.check_for(Purpose::Serving).await
+    }
+
+    /// The same before background work.
+    pub(super) async fn check_system(&self) -> Result<Result<(), Refusal>, Error> {
+        self.check_for(Purpose::BackgroundWork).await
+    }
+
+    async fn check_for(&self, purpose: Purpose) -> Result<Result<(), Refusal>, Error> {
         let connection = self.connection().await?;
         let row = connection.query_typed_one(ROLE, &[]).await?;
         let role: String = row.try_get(0)?;
@@ -98,8 +135,39 @@ impl Database {
         if !row.try_get::<_, bool>(5)? {
             return Ok(Err(Refusal::Behind(0)));
         }
+        let (app, system): (bool, bool) = (row.try_get(6)?, row.try_get(7)?);
+        match purpose {
+            Purpose::Serving if system => return Ok(Err(Refusal::ServesAsSystem(role))),
+            Purpose::BackgroundWork if app || !system => return Ok(Err(Refusal::NoSystem(role))),
+            _ => {}
+        }
         drop(connection);
         self.check_schema().await
+    }
+
+    /// The settings that a session was to have and has not, as behind a pooler that ignores the
+    /// options of a connection: in SQL that gives them to the role.
+    ///
+    /// # Errors
+    /// [`Error`] when the database can't be asked.
+    pub async fn lost_settings(&self) -> Result<Vec<String>, Error> {
+        let connection = self.connection().await?;
+        let names: Vec<_> = self.session.iter().map(|(name, _)| *name).collect();
+        let rows = connection
+            .query_typed(SETTINGS, &[(&names, Type::TEXT_ARRAY)])
+            .await?;
+        let mut lost = Vec::new();
+        for (name, wanted) in self.session.iter() {
+            for row in &rows {
+                let (role, found, value): (&str, &str, &str) =
+                    (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+                if found == *name && value != wanted {
+                    let role = escape_identifier(role);
+                    lost.push(format!("ALTER ROLE {role} SET {name} = '{wanted}'"));
+                }
+            }
+        }
+        Ok(lost)
     }
 
     /// Asks whether the schema is the one that this binary knows: one round trip.

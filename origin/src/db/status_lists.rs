@@ -247,10 +247,12 @@ pub(crate) async fn content(
     let Ok(number) = StatusEntry::column(number) else {
         return Ok(None);
     };
-    let row = tx
-        .query_opt(CONTENT, &[(&tx.org(), Type::UUID), (&number, Type::INT4)])
+    let rows = tx
+        .query(CONTENT, &[(&tx.org(), Type::UUID), (&number, Type::INT4)])
         .await?;
-    let Some(row) = row else { return Ok(None) };
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
     let packed: Vec<i32> = row.try_get(3)?;
     let entries = packed.into_iter().map(|entry| {
         let [low, ..] = entry.to_le_bytes();
@@ -259,5 +261,5 @@ pub(crate) async fn content(
             status: low & 0x0f,
         }
     });
-    Ok(Some((columns_of_version(&row)?, entries.collect())))
+    Ok(Some((columns_of_version(row)?, entries.collect())))
 }

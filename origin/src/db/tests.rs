@@ -95,6 +95,7 @@ async fn transactions_end_as_they_must() {
     a_cancelled_transaction_takes_its_connection_with_it(&bench).await;
     the_error_of_begin_comes_first(&bench).await;
     a_lost_connection_is_replaced_before_commit(&bench).await;
+    what_comes_again_is_kept_prepared_but_no_list(&bench).await;
     nothing_is_seen_outside_of_a_transaction(&bench).await;
 }
 
@@ -213,6 +214,52 @@ async fn a_lost_connection_is_replaced_before_commit(bench: &Bench) {
     done.await.unwrap();
     assert_eq!(attempts.load(Ordering::Relaxed), 2);
     assert_eq!(bench.count(), "2");
+}
+
+const LOOKUP: &str = "SELECT 1 + $1::int8 AS looked_up";
+const LIST: &str = "SELECT 2 + $1::int8 AS listed";
+const PREPARED: &str = "SELECT name, statement FROM pg_prepared_statements ORDER BY 2";
+
+/// What the one connection has prepared of the two, after both ran so often.
+async fn prepared(bench: &Bench, times: usize) -> Vec<String> {
+    for _ in 0..times {
+        let both = bench.tenant.run_tx("both", |tx| {
+            Box::pin(async move {
+                let argument: [(&(dyn ToSql + Sync), Type); 1] = [(&1i64, Type::INT8)];
+                let looked_up = tx.query_opt(LOOKUP, &argument).await?;
+                let listed = tx.query(LIST, &argument).await?;
+                Ok((
+                    looked_up.unwrap().get::<_, i64>(0),
+                    listed[0].get::<_, i64>(0),
+                ))
+            })
+        });
+        assert_eq!(both.await.unwrap(), (2, 3));
+    }
+    let rows = bench.tenant.run_tx("prepared", |tx| {
+        Box::pin(async move { tx.query(PREPARED, &[]).await })
+    });
+    let statements = rows.await.unwrap();
+    let statements = statements.iter().map(|row| row.get::<_, String>(1));
+    statements
+        .filter(|sql| sql == LOOKUP || sql == LIST)
+        .collect()
+}
+
+async fn what_comes_again_is_kept_prepared_but_no_list(bench: &Bench) {
+    assert_eq!(prepared(bench, 1).await, [""; 0]);
+    assert_eq!(prepared(bench, 2).await, [LOOKUP]);
+    // A server that forgets them, as one behind a pooler may seem to.
+    let connection = bench.database.connection().await.unwrap();
+    connection.batch_execute("DEALLOCATE ALL").await.unwrap();
+    drop(connection);
+    let backend = bench.backend().await;
+    assert_eq!(prepared(bench, 3).await, [LOOKUP]);
+    assert_ne!(
+        bench.backend().await,
+        backend,
+        "a stale connection was kept"
+    );
 }
 
 async fn nothing_is_seen_outside_of_a_transaction(bench: &Bench) {

@@ -4,21 +4,27 @@
 
 use std::{
     marker::PhantomData,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use deadpool_postgres::Object;
+use deadpool_postgres::{Object, ObjectId};
 use futures_util::future::{BoxFuture, join};
 use licet_shared::id::OrgId;
 use postgres_protocol::escape::escape_literal;
 use tokio_postgres::{
-    Row,
+    Row, Statement,
     types::{ToSql, Type},
 };
 use uuid::Uuid;
 
-use super::{Error, Tenant};
+use super::{
+    Error, Tenant,
+    kept::{Kept, Wanted},
+};
 use crate::random::{self, RowId};
 
 /// What a transaction's work hands back.
@@ -33,6 +39,8 @@ const ATTEMPTS: u32 = 6;
 /// An open transaction of one tenant. `'s` is the life of what the work borrows.
 pub struct Tx<'s> {
     connection: Checkout,
+    kept: Arc<Kept>,
+    wanted: Mutex<Vec<Wanted>>,
     org: OrgId,
     failed: AtomicBool,
     borrows: PhantomData<&'s ()>,
@@ -51,7 +59,7 @@ impl Tx<'_> {
         self.org
     }
 
-    /// Runs a statement for its rows. Statements polled together travel together and run in the
+    /// Runs a statement for its rows, planned anew for its arguments. Statements polled together travel together and run in the
     /// order in which they were first polled.
     ///
     /// # Errors
@@ -64,7 +72,8 @@ impl Tx<'_> {
         self.note(self.connection.client()?.query_typed(sql, arguments).await)
     }
 
-    /// Runs a statement for the one row that it may find.
+    /// Runs a statement for the one row that it may find. It is kept prepared, so it must be one
+    /// whose plan does not depend on its arguments.
     ///
     /// # Errors
     /// [`Error::Statement`], also for a second row.
@@ -73,15 +82,14 @@ impl Tx<'_> {
         sql: &'static str,
         arguments: &[Argument<'_>],
     ) -> Result<Option<Row>, Error> {
-        self.note(
-            self.connection
-                .client()?
-                .query_typed_opt(sql, arguments)
-                .await,
-        )
+        let client = self.connection.client()?;
+        self.note(match self.ready(sql, arguments)? {
+            Some(statement) => client.query_opt(&statement, &values(arguments)).await,
+            None => client.query_typed_opt(sql, arguments).await,
+        })
     }
 
-    /// Runs a statement for the number of rows that it touched.
+    /// Runs a statement for the number of rows that it touched. It is kept as well.
     ///
     /// # Errors
     /// [`Error::Statement`].
@@ -90,12 +98,29 @@ impl Tx<'_> {
         sql: &'static str,
         arguments: &[Argument<'_>],
     ) -> Result<u64, Error> {
-        self.note(
-            self.connection
-                .client()?
-                .execute_typed(sql, arguments)
-                .await,
-        )
+        let client = self.connection.client()?;
+        self.note(match self.ready(sql, arguments)? {
+            Some(statement) => client.execute(&statement, &values(arguments)).await,
+            None => client.execute_typed(sql, arguments).await,
+        })
+    }
+
+    /// The statement as the connection has it ready. If it has not, it may be prepared after the
+    /// transaction.
+    fn ready(
+        &self,
+        sql: &'static str,
+        arguments: &[Argument<'_>],
+    ) -> Result<Option<Statement>, Error> {
+        let types = arguments.iter().map(|(_, kind)| kind.clone());
+        match self.kept.find(self.connection.id()?, sql, types) {
+            Ok(statement) => Ok(Some(statement)),
+            Err(wanted) => {
+                let mut all = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+                all.extend(wanted);
+                Ok(None)
+            }
+        }
     }
 
     fn note<T>(&self, result: Result<T, tokio_postgres::Error>) -> Result<T, Error> {
@@ -106,28 +131,70 @@ impl Tx<'_> {
     }
 }
 
+fn values<'a>(arguments: &[Argument<'a>]) -> Vec<&'a (dyn ToSql + Sync)> {
+    arguments.iter().map(|(value, _)| *value).collect()
+}
+
 /// A connection that goes back to the pool only when its transaction is known to have ended.
 /// Otherwise, as when the request was cancelled halfway, it is closed.
-struct Checkout {
+pub(super) struct Checkout {
     object: Option<Object>,
+    kept: Arc<Kept>,
 }
 
 impl Checkout {
-    fn client(&self) -> Result<&tokio_postgres::Client, Error> {
+    pub(super) fn new(object: Object, kept: &Arc<Kept>) -> Self {
+        Self {
+            object: Some(object),
+            kept: Arc::clone(kept),
+        }
+    }
+
+    pub(super) fn client(&self) -> Result<&tokio_postgres::Client, Error> {
         match &self.object {
             Some(object) => Ok(object),
             None => Err(Error::NoConnection("it was given back".into())),
         }
     }
 
-    fn give_back(mut self) {
-        drop(self.object.take());
+    fn id(&self) -> Result<ObjectId, Error> {
+        match &self.object {
+            Some(object) => Ok(Object::id(object)),
+            None => Err(Error::NoConnection("it was given back".into())),
+        }
+    }
+
+    /// Hands it to the pool.
+    pub(super) fn give_back(self) {
+        self.prepare_and_give_back(Vec::new());
+    }
+
+    /// The same, once it has prepared what is wanted. The caller does not wait.
+    fn prepare_and_give_back(mut self, wanted: Vec<Wanted>) {
+        let Some(object) = self.object.take() else {
+            return;
+        };
+        if wanted.is_empty() {
+            return drop(object);
+        }
+        let checkout = Self {
+            object: Some(object),
+            kept: Arc::clone(&self.kept),
+        };
+        tokio::spawn(async move {
+            if let Some(object) = &checkout.object
+                && checkout.kept.prepare(object, wanted).await
+            {
+                checkout.give_back();
+            }
+        });
     }
 }
 
 impl Drop for Checkout {
     fn drop(&mut self) {
         if let Some(object) = self.object.take() {
+            self.kept.forget(Object::id(&object));
             drop(Object::take(object));
         }
     }
@@ -192,11 +259,11 @@ impl Tenant {
     where
         F: for<'a> Fn(&'a Tx<'s>) -> Work<'a, T>,
     {
-        let connection = Checkout {
-            object: Some(self.database.connection().await?),
-        };
+        let connection = Checkout::new(self.database.connection().await?, &self.database.kept);
         let tx = Tx {
             connection,
+            kept: Arc::clone(&self.database.kept),
+            wanted: Mutex::default(),
             org: self.org(),
             failed: AtomicBool::new(false),
             borrows: PhantomData,
@@ -206,6 +273,8 @@ impl Tenant {
         let (begun, worked) = join(tx.connection.client()?.batch_execute(&begin), work(&tx)).await;
         begun.map_err(Error::from)?;
         let failed = tx.failed.load(Ordering::Relaxed);
+        let wanted = tx.wanted.into_inner();
+        let wanted = wanted.unwrap_or_else(PoisonError::into_inner);
         let connection = tx.connection;
         match worked {
             Ok(value) if !failed => {
@@ -214,15 +283,19 @@ impl Tenant {
                     .batch_execute("COMMIT")
                     .await
                     .map_err(in_doubt)?;
-                connection.give_back();
+                connection.prepare_and_give_back(wanted);
                 Ok(value)
             }
             worked => {
-                // Failing that the connection is closed, which rolls back as well.
-                if connection.client()?.batch_execute("ROLLBACK").await.is_ok() {
+                let error = worked.err().unwrap_or(Error::Aborted);
+                // Failing that the connection is closed, which rolls back as well. So is one
+                // whose prepared statements no longer fit, as after a migration.
+                if !error.is_stale_statement()
+                    && connection.client()?.batch_execute("ROLLBACK").await.is_ok()
+                {
                     connection.give_back();
                 }
-                Err(worked.err().unwrap_or(Error::Aborted).into())
+                Err(error.into())
             }
         }
     }

@@ -262,6 +262,69 @@ pub(crate) async fn remove(tx: &Tx<'_>, id: UserId, now: Timestamp) -> Result<()
     Ok(())
 }
 
+/// What is left of a person, whether they belong to the organization or have been removed.
+pub(crate) struct Remains {
+    pub(crate) email: String,
+    pub(crate) removed: bool,
+    pub(crate) erased: bool,
+}
+
+/// A person, removed or not, locked.
+pub(crate) async fn lock_remains(tx: &Tx<'_>, id: UserId) -> Result<Option<Remains>, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT email, deleted_at IS NOT NULL, erased_at IS NOT NULL FROM licet.users
+             WHERE org_id = $1 AND id = $2 FOR NO KEY UPDATE",
+            &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
+        )
+        .await?;
+    row.map(|row| {
+        Ok(Remains {
+            email: row.try_get(0)?,
+            removed: row.try_get(1)?,
+            erased: row.try_get(2)?,
+        })
+    })
+    .transpose()
+}
+
+/// Takes from a removed person's row all that is about them; false when there was nothing left.
+pub(crate) async fn erase(tx: &Tx<'_>, id: UserId) -> Result<bool, Error> {
+    let erased = tx
+        .execute(
+            "UPDATE licet.users SET email = '', name = '', password_hash = '', license_id = NULL,
+                 erased_at = now(), updated_at = now(), version = version + 1
+             WHERE org_id = $1 AND id = $2 AND deleted_at IS NOT NULL AND erased_at IS NULL",
+            &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
+        )
+        .await?;
+    Ok(erased == 1)
+}
+
+/// Some of those who were removed so many seconds ago and are not erased yet.
+pub(crate) async fn removed_for(
+    tx: &Tx<'_>,
+    seconds: f64,
+    limit: i64,
+) -> Result<Vec<UserId>, Error> {
+    let rows = tx
+        .query(
+            "SELECT id FROM licet.users
+             WHERE org_id = $1 AND deleted_at < now() - make_interval(secs => $2)
+                 AND deleted_at IS NOT NULL AND erased_at IS NULL
+             ORDER BY deleted_at LIMIT $3",
+            &[
+                (&tx.org(), Type::UUID),
+                (&seconds, Type::FLOAT8),
+                (&limit, Type::INT8),
+            ],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok(UserId::from_uuid(row.try_get(0)?)))
+        .collect()
+}
+
 /// A person who was removed and not erased, locked, with their e-mail as it was.
 pub(crate) async fn lock_removed(tx: &Tx<'_>, id: UserId) -> Result<Option<User>, Error> {
     let row = tx

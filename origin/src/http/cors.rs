@@ -14,8 +14,7 @@ use super::AppState;
 const METHODS: &str = "GET, HEAD, POST, PATCH, DELETE";
 const REQUEST_HEADERS: &str =
     "authorization, content-type, idempotency-key, if-match, if-none-match";
-const ANSWER_HEADERS: &str =
-    "etag, idempotency-replayed, location, ratelimit, ratelimit-policy, retry-after, x-request-id";
+const ANSWER_HEADERS: &str = "deprecation, etag, idempotency-replayed, link, location, ratelimit, ratelimit-policy, retry-after, sunset, x-request-id";
 
 pub(super) async fn cors(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let ours = request.uri().path().starts_with("/api/v1/");

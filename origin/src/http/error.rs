@@ -62,6 +62,11 @@ impl HandlerError {
         Self::problem(ProblemCode::NotFound, "No such organization, list or set.")
     }
 
+    /// Nothing stands at this path.
+    pub(crate) fn no_such_path() -> Self {
+        Self::problem(ProblemCode::NotFound, "There is no such path.")
+    }
+
     /// With the seconds after which to ask again.
     pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
         if let Self::Problem(pending) = &mut self {

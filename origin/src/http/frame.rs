@@ -148,40 +148,23 @@ fn known(method: &Method) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::time::Duration;
 
     use axum::{Router, body::Body, http::Request, middleware, routing::get};
     use http_body_util::BodyExt;
-    use licet_shared::{jws::LocalSigner, problem::Problem};
+    use licet_shared::problem::Problem;
     use tower::ServiceExt;
 
     use super::*;
-    use crate::{
-        db::{Database, DatabaseSettings},
-        http::{EdgeAuthenticator, ReplayCapacity, StateSettings},
-        keys::{Keyrings, MasterKey},
-        metrics::Metrics,
-    };
+    use crate::http::StateSettings;
 
     /// Handlers that misbehave, in the frame that must bear it. No database is ever reached.
     fn app() -> Router {
-        let metrics = Arc::new(Metrics::new());
-        let config = "postgres://nobody@127.0.0.1:9/none".parse().unwrap();
-        let database =
-            Database::new(&config, &DatabaseSettings::default(), Arc::clone(&metrics)).unwrap();
-        let platform = LocalSigner::from_seed("platform.1", [1; 32]);
-        let keyrings = Keyrings::new(
-            MasterKey::new([2; 32]),
-            platform,
-            "https://edge.test".into(),
-        )
-        .unwrap();
         let settings = StateSettings {
             request_timeout: Duration::from_millis(50),
             ..StateSettings::default()
         };
-        let edges = EdgeAuthenticator::new(Vec::new(), ReplayCapacity::default());
-        let state = AppState::new(database, keyrings, edges, metrics, settings);
+        let state = AppState::unreachable(settings);
         let fault = || async { HandlerError::from(Fault::internal("hush", "hush")) };
         Router::new()
             .route("/panic", get(|| async { panic!("hush") as () }))

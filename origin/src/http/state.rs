@@ -104,6 +104,20 @@ impl AppState {
         }))
     }
 
+    /// For tests of what needs no database: there is none.
+    #[cfg(test)]
+    pub(crate) fn unreachable(settings: StateSettings) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let config = "postgres://nobody@127.0.0.1:9/none".parse().unwrap();
+        let pool = crate::db::DatabaseSettings::default();
+        let database = Database::new(&config, &pool, Arc::clone(&metrics)).unwrap();
+        let platform = licet_shared::jws::LocalSigner::from_seed("platform.1", [1; 32]);
+        let master = crate::keys::MasterKey::new([2; 32]);
+        let keyrings = Keyrings::new(master, platform, "https://edge.test".into()).unwrap();
+        let edges = EdgeAuthenticator::new(Vec::new(), super::ReplayCapacity::default());
+        Self::new(database, keyrings, edges, metrics, settings)
+    }
+
     pub(crate) fn accounts(&self) -> &Accounts {
         &self.0.accounts
     }

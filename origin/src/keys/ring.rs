@@ -296,12 +296,22 @@ pub(crate) fn new_org_key(
     tag: OrgTag,
 ) -> Result<([u8; 32], Vec<u8>), Fault> {
     let seed = zeroize::Zeroizing::new(random::bytes::<32>()?);
+    org_key(master, org, tag, &seed)
+}
+
+/// The same from a given seed.
+pub(crate) fn org_key(
+    master: &MasterKey,
+    org: OrgId,
+    tag: OrgTag,
+    seed: &[u8; 32],
+) -> Result<([u8; 32], Vec<u8>), Fault> {
     let kid = kid(tag, 1);
     let public = LocalSigner::from_seed(kid.as_str(), *seed)
         .verifying_key()
         .bytes();
     let sealed = master
-        .seal(&seed, place(org, &kid), random::bytes()?)
+        .seal(seed, place(org, &kid), random::bytes()?)
         .map_err(|error| Fault::internal("sealing a key", error))?;
     Ok((public, sealed))
 }

@@ -165,7 +165,7 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
     if let Some(code) = objection(&grant, false, attempt.now) {
         return refuse(tx, attempt, grant, code).await;
     }
-    answer::check_products(&grant)?;
+    answer::check_size(&grant)?;
     if let Some(code) = objection_to_use(&grant, &seats, attempt) {
         return refuse(tx, attempt, grant, code).await;
     }

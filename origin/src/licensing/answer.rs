@@ -3,33 +3,32 @@
 use licet_shared::{
     api::ActivationAnswer,
     decision::{Code, FeatureSetReference, LicenseSummary, TokenSummary},
-    documents::{LicenseClaims, Status, StatusReference, TOKEN_VERSION},
+    documents::{FeatureOverrides, LicenseClaims, Status, StatusReference, TOKEN_VERSION},
     id::EventId,
     jws::{MAX_TOKEN_BYTES, Times, sign},
     time::Timestamp,
 };
 
+use serde_json::{Map, Value};
+
+use super::token_size;
 use crate::{
-    db::{activations::Activation, catalogue::MAX_PRODUCTS, grants::Grant},
+    db::{activations::Activation, grants::Grant},
     fault::Fault,
     keys::Keyring,
     random::RowId,
 };
 
-/// Most bytes that a token's products may take: what the most and longest products of one policy
-/// take, each with its quotes and comma. The rest of a token always fits beside them.
-const MAX_PRODUCT_BYTES: usize = MAX_PRODUCTS * (MAX_CODE_BYTES + 3);
-const MAX_CODE_BYTES: usize = 64;
-
 /// Whether the license's token would be one that edges take: before a seat is taken for a device
 /// that could not use it, nor ever give it back.
-pub(super) fn check_products(grant: &Grant) -> Result<(), Fault> {
-    let bytes: usize = grant.products.iter().map(|code| code.len() + 3).sum();
-    if bytes > MAX_PRODUCT_BYTES {
+pub(super) fn check_size(grant: &Grant) -> Result<(), Fault> {
+    let bytes = token_size::bytes(&grant.products, &grant.own_features);
+    if bytes > token_size::MAX_BYTES {
         return Err(too_long(format!(
-            "license {} covers {} products with {bytes} bytes, {MAX_PRODUCT_BYTES} fit",
+            "license {} covers {} products, and with its own features has {bytes} bytes, {} fit",
             grant.license,
-            grant.products.len()
+            grant.products.len(),
+            token_size::MAX_BYTES
         )));
     }
     Ok(())
@@ -84,9 +83,19 @@ pub(super) fn token(
             id: grant.feature_set,
             revision: grant.revision,
         }),
-        features: Some(grant.features),
+        features: Some(features(grant.features, &grant.own_features)),
         ..ActivationAnswer::plain(Code::Valid)
     })
+}
+
+/// All features of the license.
+fn features(in_set: Map<String, Value>, own: &FeatureOverrides) -> Map<String, Value> {
+    if own.is_empty() {
+        return in_set;
+    }
+    let all = own.over(&in_set).into_iter();
+    all.map(|(name, value)| (name.to_owned(), value.clone()))
+        .collect()
 }
 
 fn claims(
@@ -108,6 +117,7 @@ fn claims(
         lexp: grant.expires_at.map(Timestamp::unix),
         grace: grant.grace_s,
         fs: grant.feature_set,
+        fo: grant.own_features.clone(),
         status: Status {
             status_list: StatusReference {
                 idx: activation.entry.index,
@@ -126,19 +136,20 @@ mod tests {
         jws::LocalSigner,
     };
 
-    use super::*;
-    use crate::config::MAX_ISSUER_BYTES;
+    use super::{
+        token_size::{MAX_BYTES, MAX_CODE_BYTES},
+        *,
+    };
+    use crate::{config::MAX_ISSUER_BYTES, db::catalogue::MAX_PRODUCTS};
 
-    /// The longest token that limits elsewhere allow.
-    #[test]
-    fn the_longest_token_is_not_too_long() {
-        let code = "x".repeat(MAX_CODE_BYTES);
+    /// The longest token that limits elsewhere allow with these products and features.
+    fn longest(products: Vec<String>, own: FeatureOverrides) -> usize {
         let issuer = format!("https://{}", "i".repeat(MAX_ISSUER_BYTES - 8));
         let tag = "ZZZZZZZZ".parse().unwrap();
         let now = Timestamp::from_unix(4_000_000_000);
         let claims = LicenseClaims {
             iss: issuer.clone(),
-            aud: vec![code; MAX_PRODUCTS],
+            aud: products,
             sub: LicenseId::from_uuid_bytes([255; 16]),
             jti: EventId::from_uuid_bytes([255; 16]),
             org: OrgId::from_uuid_bytes([255; 16]),
@@ -148,6 +159,7 @@ mod tests {
             lexp: Some(253_402_300_799),
             grace: 34_560_000,
             fs: FeatureSetId::from_uuid_bytes([255; 16]),
+            fo: own,
             status: Status {
                 status_list: StatusReference {
                     idx: 131_071,
@@ -158,11 +170,24 @@ mod tests {
         };
         let signer = LocalSigner::from_seed(format!("{tag}.{}", i32::MAX), [1; 32]);
         let text = sign(&claims, Times::starting(now, 34_560_000), &signer).unwrap();
-        assert!(text.len() <= MAX_TOKEN_BYTES, "{}", text.len());
+        text.len()
     }
 
     #[test]
-    fn products_that_would_not_fit_are_noticed() {
+    fn the_longest_token_is_not_too_long() {
+        let none = FeatureOverrides::default();
+        let most = longest(vec!["x".repeat(MAX_CODE_BYTES); MAX_PRODUCTS], none);
+        assert!(most <= MAX_TOKEN_BYTES, "{most}");
+        // The same room, taken by features alone.
+        let text = "x".repeat(MAX_BYTES - r#""fo":,{"a":""}"#.len());
+        let own: FeatureOverrides = [("a".to_owned(), text.into())].into_iter().collect();
+        assert_eq!(token_size::bytes(&[], &own), MAX_BYTES);
+        let most = longest(Vec::new(), own);
+        assert!(most <= MAX_TOKEN_BYTES, "{most}");
+    }
+
+    #[test]
+    fn what_would_not_fit_is_noticed() {
         let mut grant = Grant {
             license: LicenseId::from_uuid_bytes([1; 16]),
             status: crate::db::licenses::LicenseStatus::Active,
@@ -175,14 +200,20 @@ mod tests {
             products: vec!["x".repeat(MAX_CODE_BYTES); MAX_PRODUCTS],
             feature_set: FeatureSetId::from_uuid_bytes([1; 16]),
             revision: 1,
-            features: serde_json::Map::new(),
+            features: Map::new(),
+            own_features: FeatureOverrides::default(),
             keys_version: 1,
         };
-        assert!(check_products(&grant).is_ok());
+        assert!(check_size(&grant).is_ok());
         // From before there was a limit: many short ones fit as well.
         grant.products = vec!["x".repeat(10); 300];
-        assert!(check_products(&grant).is_ok());
+        assert!(check_size(&grant).is_ok());
         grant.products = vec!["x".repeat(10); 400];
-        assert!(check_products(&grant).is_err());
+        assert!(check_size(&grant).is_err());
+        grant.products = vec!["x".repeat(10); 300];
+        grant.own_features = [("a".to_owned(), "x".repeat(400).into())]
+            .into_iter()
+            .collect();
+        assert!(check_size(&grant).is_err());
     }
 }

@@ -1,13 +1,16 @@
-//! Suspending, reinstating and revoking licenses.
+//! Suspending, reinstating and revoking licenses, and noting that their end has come.
 
 use licet_shared::id::LicenseId;
 use serde_json::json;
 
 use super::Origin;
-use crate::db::{
-    Error, Tx, audit,
-    licenses::{self, LicenseStatus},
-    status_lists,
+use crate::{
+    db::{
+        Error, Tx, audit,
+        licenses::{self, LicenseStatus},
+        status_lists,
+    },
+    random::RowId,
 };
 
 /// What an operator does to a license.
@@ -71,6 +74,36 @@ pub(crate) async fn change(
     audit::write(tx, &id, &event).await?;
     status_lists::withdraw(tx, id, after).await?;
     Ok(Changed::Done)
+}
+
+/// Notes of these licenses that their end has come, where it has; tells of how many.
+///
+/// Beside [`change`], because nobody asks for it: the end itself is what counts, for edges (it
+/// stands in the token) and for the origin alike, so no status list says anything of it. A
+/// renewal that holds a license's lock is left alone; one that comes later puts it in force again.
+pub(crate) async fn expire(
+    tx: &Tx<'_>,
+    ids: &[LicenseId],
+    origin: Origin<'_>,
+) -> Result<u64, Error> {
+    let due = licenses::lock_due(tx, ids).await?;
+    if due.is_empty() {
+        return Ok(0);
+    }
+    let ids: Vec<_> = due.iter().map(|(id, _)| id.uuid()).collect();
+    let expired = licenses::set_expired(tx, &ids).await?;
+    let events: Vec<_> = due
+        .iter()
+        .map(|(id, end)| {
+            let event = audit::Event::new(origin, "license.expired");
+            (id, event.details(json!({ "expires_at": end })))
+        })
+        .collect();
+    let writes = events
+        .iter()
+        .map(|(id, event)| audit::write(tx, *id, event));
+    futures_util::future::try_join_all(writes).await?;
+    Ok(expired)
 }
 
 #[cfg(test)]

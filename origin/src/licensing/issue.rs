@@ -1,21 +1,23 @@
 //! Issuing licenses.
 
 use licet_shared::{
+    documents::FeatureOverrides,
     id::{LicenseId, OrgTag},
     license_key::LicenseKey,
     time::Timestamp,
 };
 use serde_json::{Map, Value, json};
 
-use super::Origin;
+use super::{Origin, token_size};
 use crate::{
     db::{
         Error, Tx, audit,
-        catalogue::{self, Policy},
+        catalogue::{self, Policy, PolicyName},
         licenses::{self, NewLicenses},
         organizations,
     },
     random::{self, RowId},
+    rejection::Rejection,
 };
 
 /// What may be chosen beyond the policy.
@@ -36,6 +38,9 @@ pub(crate) struct Issued {
 }
 
 /// Issues a license under a policy; none where there is no such policy.
+///
+/// # Errors
+/// A rejection when the policy, or a product that it covers, is deleted.
 pub(crate) async fn issue(
     tx: &Tx<'_>,
     policy: &str,
@@ -44,14 +49,14 @@ pub(crate) async fn issue(
     now: Timestamp,
 ) -> Result<Option<Issued>, Error> {
     let organization = organizations::find(tx);
-    let found = catalogue::policy_by_name(tx, policy);
+    let found = catalogue::hold_policy(tx, PolicyName::Name(policy));
     let (organization, found) = futures_util::future::try_join(organization, found).await?;
     let tag = organization.ok_or(Error::Row("organizations"))?.tag;
     let Some(policy) = found else { return Ok(None) };
-    let metadata = Map::new();
     let batch = Batch {
         terms,
-        metadata: &metadata,
+        features: &FeatureOverrides::default(),
+        metadata: &Map::new(),
         count: 1,
     };
     let issued = issue_under(tx, tag, &policy, &batch, origin, now).await?;
@@ -61,11 +66,16 @@ pub(crate) async fn issue(
 /// Licenses to be issued on the same terms.
 pub(crate) struct Batch<'a> {
     pub(crate) terms: Terms,
+    /// Values of their own, in place of the feature set's.
+    pub(crate) features: &'a FeatureOverrides,
     pub(crate) metadata: &'a Map<String, Value>,
     pub(crate) count: usize,
 }
 
-/// Issues licenses under a policy, with as many statements for many as for one.
+/// Issues licenses under a policy that is held, with as many statements for many as for one.
+///
+/// # Errors
+/// A rejection when their tokens would be too long.
 pub(crate) async fn issue_under(
     tx: &Tx<'_>,
     tag: OrgTag,
@@ -74,6 +84,7 @@ pub(crate) async fn issue_under(
     origin: Origin<'_>,
     now: Timestamp,
 ) -> Result<Vec<Issued>, Error> {
+    token_size::check(&policy.products, batch.features)?;
     let terms = batch.terms;
     let max_activations = terms.max_activations.unwrap_or(policy.max_activations);
     let expires_at = terms
@@ -94,20 +105,33 @@ pub(crate) async fn issue_under(
         policy: policy.id,
         feature_set: policy.feature_set,
         max_activations,
+        own_max_activations: terms.max_activations.is_some(),
         expires_at,
+        features: batch.features,
         metadata: batch.metadata,
         each: &each,
     };
-    licenses::insert(tx, &new).await?;
+    licenses::insert(tx, &new)
+        .await
+        .map_err(features_too_large)?;
+    // Their names alone: values may name people, whom the trail can't forget.
+    let own: Vec<_> = batch.features.values().keys().collect();
     if let [one] = issued.as_slice() {
         let event = audit::Event::new(origin, "license.issued");
-        let event = event.details(json!({ "policy": policy.id }));
+        let event = event.details(json!({ "policy": policy.id, "features": own }));
         audit::write(tx, &one.id, &event).await?;
     } else {
         let ids: Vec<_> = issued.iter().map(|one| one.id).collect();
         let event = audit::Event::new(origin, "license.batch_issued");
-        let event = event.details(json!({ "licenses": ids }));
+        let event = event.details(json!({ "licenses": ids, "features": own }));
         audit::write(tx, &policy.id, &event).await?;
     }
     Ok(issued)
+}
+
+/// Short as JSON, and yet longer than the table takes, which writes some numbers at length.
+pub(crate) fn features_too_large(error: Error) -> Error {
+    error.on_constraint("licenses_features_size", || {
+        Rejection::field("features", "must be less than that")
+    })
 }

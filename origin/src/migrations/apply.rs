@@ -1,14 +1,17 @@
 //! Up, down and status.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use licet_shared::time::Timestamp;
 use serde::Serialize;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, NoTls, types::Type};
+use tokio_postgres::{Client, types::Type};
 
 use super::{MIGRATIONS, Migration, Passwords, roles};
-use crate::clock;
+use crate::{
+    clock,
+    postgres::{Server, tls_refusal},
+};
 
 /// Held while migrating, so that two migrators of one database take turns. Any number will do.
 const ADVISORY_LOCK: i64 = 0x11ce_7000;
@@ -47,6 +50,8 @@ REVOKE ALL ON ALL ROUTINES IN SCHEMA licet FROM PUBLIC;
 pub enum MigrateError {
     /// It can't be reached, or refuses to let us in.
     Connect(tokio_postgres::Error),
+    /// It did not show what `sslmode` asks for, or refused our certificate.
+    Untrusted(String),
     /// It refused a statement.
     Database {
         /// What was to be done.
@@ -81,6 +86,7 @@ impl fmt::Display for MigrateError {
                     crate::db::describe(cause)
                 )
             }
+            Self::Untrusted(why) => f.write_str(why),
             Self::Database { what, cause } => {
                 write!(f, "can't {what}: {}", crate::db::describe(cause))
             }
@@ -130,12 +136,12 @@ impl Migrator {
     ///
     /// # Errors
     /// [`MigrateError`] when the database can't be reached.
-    pub async fn connect(config: &tokio_postgres::Config) -> Result<Self, MigrateError> {
-        let mut config = config.clone();
-        config
-            .application_name("licet-origin migrate")
-            .connect_timeout(Duration::from_secs(5));
-        let (client, connection) = config.connect(NoTls).await.map_err(MigrateError::Connect)?;
+    pub async fn connect(server: &Server) -> Result<Self, MigrateError> {
+        let connected = server.connect("licet-origin migrate").await;
+        let (client, connection) = connected.map_err(|error| match tls_refusal(&error) {
+            Some(why) => MigrateError::Untrusted(why),
+            None => MigrateError::Connect(error),
+        })?;
         let connection = tokio::spawn(async move {
             // Its error reaches us through the statement that fails.
             drop(connection.await);

@@ -47,6 +47,9 @@ migrations! {
     6 "0006_people" "people";
     7 "0007_audit_chain" "audit_chain";
     8 "0008_closing" "closing";
+    9 "0009_list_indexes" "list_indexes";
+    10 "0010_background" "background";
+    11 "0011_license_terms" "license_terms";
 }
 
 #[cfg(test)]

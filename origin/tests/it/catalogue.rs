@@ -25,18 +25,20 @@ const RULES: &[(&str, &str)] = &[
         "SELECT c.relname FROM tables c WHERE NOT (c.relrowsecurity AND c.relforcerowsecurity)",
     ),
     (
-        "there is exactly one policy per command, permissive and for licet_app alone",
+        "there is exactly one policy per command, permissive and for licet_app alone; others are licet_system's alone",
         "SELECT c.relname || ' ' || cmd FROM tables c
          CROSS JOIN unnest(ARRAY['r', 'a', 'w', 'd']) AS cmd
          WHERE (SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid AND p.polcmd::text = cmd
                 AND p.polpermissive AND p.polroles = ARRAY['licet_app'::regrole::oid]) <> 1
          UNION ALL
          SELECT c.relname || ' ' || p.polname FROM tables c JOIN pg_policy p ON p.polrelid = c.oid
-         WHERE p.polcmd = '*' OR p.polroles <> ARRAY['licet_app'::regrole::oid]",
+         WHERE p.polcmd = '*' OR NOT p.polpermissive
+             OR p.polroles NOT IN (ARRAY['licet_app'::regrole::oid], ARRAY['licet_system'::regrole::oid])",
     ),
     (
-        "policies compare org_id with the helper, or refuse; nothing else, so no subquery either",
+        "policies of licet_app compare org_id with the helper, or refuse; nothing else, so no subquery either",
         "SELECT c.relname || ' ' || p.polname FROM tables c JOIN pg_policy p ON p.polrelid = c.oid
+             AND p.polroles <> ARRAY['licet_system'::regrole::oid]
          CROSS JOIN unnest(ARRAY[pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)]) AS e
          WHERE e IS NOT NULL AND e NOT IN ('(org_id = licet.current_org_id())', 'false')
             OR p.polcmd IN ('a', 'w') AND p.polwithcheck IS NULL
@@ -82,9 +84,23 @@ const RULES: &[(&str, &str)] = &[
          WHERE has_table_privilege(role, c.oid, privilege)",
     ),
     (
-        "licet_system has no rights without policies",
-        "SELECT c.relname FROM tables c CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p
-         WHERE has_table_privilege('licet_system', c.oid, p)",
+        "licet_system has no rights without policies, and no policies without rights",
+        "SELECT c.relname || ' ' || r.name FROM tables c
+         CROSS JOIN (VALUES ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) AS r (name, cmd)
+         WHERE (has_table_privilege('licet_system', c.oid, r.name)
+                OR r.cmd <> 'd' AND has_any_column_privilege('licet_system', c.oid, r.name))
+             <> EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polcmd::text = r.cmd
+                 AND p.polroles = ARRAY['licet_system'::regrole::oid])",
+    ),
+    (
+        "licet_system writes to one tenant at a time, and its policies have no subquery",
+        "SELECT c.relname || ' ' || p.polname FROM tables c JOIN pg_policy p ON p.polrelid = c.oid
+             AND p.polroles = ARRAY['licet_system'::regrole::oid]
+         CROSS JOIN unnest(ARRAY[pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)]) AS e
+         WHERE e ~* 'select'
+             OR p.polcmd <> 'r' AND e !~ '^\\(*org_id = licet\\.current_org_id\\(\\)\\)( AND|$)'
+             OR p.polcmd IN ('a', 'w') AND p.polwithcheck IS NULL
+             OR p.polcmd IN ('r', 'w', 'd') AND p.polqual IS NULL",
     ),
     (
         "Citus can distribute it: no triggers, no identity or serial columns, no exclusion constraints, no inheritance",
@@ -205,6 +221,11 @@ async fn every_rule_notices_what_breaks_it() {
         "DROP POLICY d ON licet.extra",
         "CREATE POLICY more ON licet.extra FOR SELECT TO licet_app USING (true)",
         "CREATE POLICY more ON licet.extra TO licet_system USING (true)",
+        "CREATE POLICY more ON licet.extra FOR SELECT TO licet_system USING (true)",
+        "GRANT SELECT (id) ON licet.extra TO licet_system",
+        "GRANT DELETE ON licet.extra TO licet_system; CREATE POLICY more ON licet.extra FOR DELETE TO licet_system USING (id IS NOT NULL)",
+        "GRANT DELETE ON licet.extra TO licet_system; CREATE POLICY more ON licet.extra FOR DELETE TO licet_system USING (org_id = licet.current_org_id() OR true)",
+        "GRANT SELECT ON licet.extra TO licet_system; CREATE POLICY more ON licet.extra FOR SELECT TO licet_system USING (id IN (SELECT id FROM licet.products))",
         "ALTER POLICY s ON licet.extra USING (org_id = (SELECT licet.current_org_id()))",
         "ALTER POLICY s ON licet.extra TO PUBLIC",
         "ALTER POLICY u ON licet.extra WITH CHECK (true)",

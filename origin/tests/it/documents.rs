@@ -1,6 +1,6 @@
 //! Key sets and feature sets.
 
-use licet_shared::documents::{FeatureSet, OrgKeys};
+use licet_shared::documents::{FeatureOverrides, FeatureSet, OrgKeys};
 
 use super::support::{
     Bed, ISSUER,
@@ -65,7 +65,8 @@ async fn a_feature_set_is_signed_by_its_organization_and_follows_its_revision() 
     assert_eq!(reply.header("content-type"), "application/features+jwt");
     let set = FeatureSet::verify(&reply.text(), reference.id, &keys, now()).unwrap();
     assert_eq!(set.revision(), 1);
-    assert!(set.grants("export.pdf") && !set.grants("export.docx"));
+    let none = FeatureOverrides::default();
+    assert!(set.grants(&none, "export.pdf") && !set.grants(&none, "export.docx"));
 
     let etag = reply.header("etag").to_owned();
     let held = bed
@@ -84,7 +85,7 @@ async fn a_feature_set_is_signed_by_its_organization_and_follows_its_revision() 
         .await;
     let set = FeatureSet::verify(&reply.text(), reference.id, &keys, now()).unwrap();
     assert_eq!(set.revision(), 2);
-    assert!(set.grants("export.docx"));
+    assert!(set.grants(&none, "export.docx"));
     let answer = bed.activate(&seeded.key, "one").await;
     assert_eq!(answer.feature_set.unwrap().revision, 2);
 }

@@ -12,7 +12,7 @@ use super::support::{
 };
 
 /// A row in every table, for each of two organizations.
-async fn populated() -> (TestDatabase, OrgId, OrgId) {
+pub async fn populated() -> (TestDatabase, OrgId, OrgId) {
     let bed = Bed::new();
     let mut orgs = Vec::new();
     for slug in ["alpha", "beta"] {

@@ -19,16 +19,17 @@ use crate::support::{
 const PATH: &str = "/api/v1/licenses";
 
 /// An organization that sells the demo's product, the first license of which is the demo's.
-struct Shop {
-    bed: Bed,
-    person: Person,
-    owner: Caller,
-    seeded: Seeded,
-    policy: String,
+pub struct Shop {
+    pub bed: Bed,
+    pub person: Person,
+    pub owner: Caller,
+    pub seeded: Seeded,
+    /// The demo's.
+    pub policy: String,
 }
 
 impl Shop {
-    async fn open() -> Self {
+    pub async fn open() -> Self {
         let bed = Bed::new();
         let person = bed.sign_up("alpha").await;
         let owner = person.caller.clone();
@@ -45,7 +46,7 @@ impl Shop {
         }
     }
 
-    async fn issue(&self, more: &[(&str, Value)]) -> Value {
+    pub async fn issue(&self, more: &[(&str, Value)]) -> Value {
         let mut body = json!({ "policy_id": self.policy });
         for (name, value) in more {
             body[*name] = value.clone();
@@ -54,13 +55,13 @@ impl Shop {
     }
 
     /// A POST without a body.
-    async fn act(&self, path: &str) -> Reply {
+    pub async fn act(&self, path: &str) -> Reply {
         let bed = &self.bed;
         bed.ask_with(&self.owner, Method::POST, path, None, &[])
             .await
     }
 
-    async fn status_list(&self) -> StatusDocument {
+    pub async fn status_list(&self) -> StatusDocument {
         let tag = self.seeded.tag;
         let call = Call::get(&format!("/edge/v1/orgs/{tag}/statuslists/0"));
         let call = call.header("cache-control", "max-age=0");
@@ -70,13 +71,13 @@ impl Shop {
         StatusDocument::verify(&text, &uri, &keys, now()).unwrap()
     }
 
-    async fn count(&self, path: &str) -> usize {
+    pub async fn count(&self, path: &str) -> usize {
         let list = self.bed.get(&self.owner, path).await.json(200);
         list["data"].as_array().unwrap().len()
     }
 }
 
-fn one(license: &Value) -> String {
+pub fn one(license: &Value) -> String {
     format!("{PATH}/{}", license["id"].as_str().unwrap())
 }
 
@@ -453,7 +454,13 @@ async fn anothers_licenses_and_devices_are_as_little_there_as_none() {
     let shop = Shop::open().await;
     let bed = &shop.bed;
     let beta = bed.sign_up("beta").await.caller;
-    bed.database.seed("beta", 5);
+    let seeded = bed.database.seed("beta", 5);
+    let own = bed
+        .get(&beta, &format!("{PATH}/{}", seeded.license))
+        .await
+        .json(200)["policy_id"]
+        .clone();
+    let theirs = json!({ "license_key": shop.seeded.key });
     let activation = bed.activate(&shop.seeded.key, "first").await;
     let license = format!("{PATH}/{}", shop.seeded.license);
     let device = format!("/api/v1/activations/{}", activation.activation_id.unwrap());
@@ -461,11 +468,15 @@ async fn anothers_licenses_and_devices_are_as_little_there_as_none() {
     for path in [license.clone(), format!("{PATH}/{none}")] {
         let renewal = json!({ "expires_at": "2090-01-01T00:00:00Z" });
         let change = json!({ "max_activations": 7 });
+        let transfer = json!({ "policy_id": own });
         let mut replies = vec![
             bed.get(&beta, &path).await,
             bed.get(&beta, &format!("{path}/activations")).await,
             bed.patch(&beta, &path, &change).await,
             bed.post(&beta, &format!("{path}/renew"), &renewal).await,
+            bed.post(&beta, &format!("{path}/transfer"), &transfer)
+                .await,
+            bed.post(&beta, &format!("{PATH}/lookup"), &theirs).await,
         ];
         for action in ["suspend", "reinstate", "revoke"] {
             let path = format!("{path}/{action}");

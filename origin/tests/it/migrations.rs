@@ -187,7 +187,7 @@ fn a_role_that_may_create_roles_is_enough() {
     migrate(&["--down", "9"]);
     migrate(&[]);
     assert_eq!(catalogue(&database), as_superuser);
-    let seeded = database.seed("alpha", 5);
+    let seeded = database.seed("alpha", 7);
     let listed = database
         .command(&["republish", "--all"])
         .env("LICET_ADMIN_DATABASE_URL", &url)
@@ -202,10 +202,14 @@ fn a_role_that_may_create_roles_is_enough() {
     let id = seeded.license.to_string();
     let revoke = ["license", "revoke", "--org", "alpha", &id];
     database.command(&revoke).succeed();
-    migrate(&["--down", "1"]);
+    let steps = database.command(&["migrate", "--status"]).json();
+    let back = steps.as_array().unwrap().len() - 4;
+    migrate(&["--down", &back.to_string()]);
     migrate(&[]);
     let carried = database.admin("SELECT status FROM licet.withdrawals");
     assert_eq!(carried, [[Some("REVOKED".to_owned())]]);
+    let carried = database.admin("SELECT own_max_activations::text FROM licet.licenses");
+    assert_eq!(carried, [[Some("true".to_owned())]]);
 }
 
 #[test]

@@ -263,3 +263,39 @@ async fn an_idle_origin_is_small() {
     println!("{kibibytes} KiB");
     assert!(kibibytes < 40 * 1024, "{kibibytes} KiB");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn background_work_is_done_or_said_to_be_off() {
+    let database = TestDatabase::migrated();
+    database.seed("alpha", 5);
+    let served = Served::start(&database, &[("LICET_JOBS_INTERVAL_S", "1")]).await;
+    database.admin("UPDATE licet.licenses SET expires_at = now()");
+    let expired = "SELECT count(*) FROM licet.licenses WHERE status = 'EXPIRED'";
+    while database.admin(expired)[0][0].as_deref() != Some("1") {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Counted once the run has ended.
+    let counted = "licet_origin_job_rows_total{job=\"license_expiry\"} 1";
+    while !served.get("/metrics").await.contains(counted) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    served.terminate();
+    let (code, log) = served.end();
+    assert!(code == Some(0) && log.contains("background work"), "{log}");
+
+    let off = [
+        (
+            "LICET_SYSTEM_DATABASE_URL",
+            "",
+            "LICET_SYSTEM_DATABASE_URL is not set",
+        ),
+        ("LICET_JOBS_INTERVAL_S", "0", "LICET_JOBS_INTERVAL_S is 0"),
+    ];
+    for (variable, value, why) in off {
+        let served = Served::start(&database, &[(variable, value)]).await;
+        assert_eq!(status(&served.get("/health/ready").await), 200);
+        served.terminate();
+        let (code, log) = served.end();
+        assert!(code == Some(0) && log.contains(why), "{log}");
+    }
+}

@@ -1,6 +1,6 @@
 //! A database that was set back, and edges that hold what it has lost.
 
-use licet_shared::documents::{FeatureSet, StatusDocument, StatusReference};
+use licet_shared::documents::{FeatureOverrides, FeatureSet, StatusDocument, StatusReference};
 use serde_json::Value;
 
 use super::support::{
@@ -20,7 +20,7 @@ async fn versions(bed: &Bed, seeded: &Seeded) -> [u64; 3] {
     let target = format!("/edge/v1/orgs/{}/feature-sets/{set}", seeded.tag);
     let text = bed.call(Call::get(&target)).await.text();
     let set = FeatureSet::verify(&text, set, &keys, now()).unwrap();
-    assert!(set.grants("export.pdf"));
+    assert!(set.grants(&FeatureOverrides::default(), "export.pdf"));
     [keys.version(), list.version(), set.revision().into()]
 }
 

@@ -4,24 +4,43 @@ use std::time::Duration;
 
 use licet_origin::db::DatabaseSettings;
 
-use super::support::{
-    Bed, BedOptions, TestDatabase,
-    edge::{Call, REFRESH, activation},
-    proxy::Proxy,
+use super::{
+    support::{
+        Bed, BedOptions, TestDatabase,
+        edge::{Call, REFRESH, activation},
+        proxy::Proxy,
+        tls::TlsCluster,
+    },
+    tls::by_tls,
 };
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_operation_waits_for_the_database_this_often() {
     let database = TestDatabase::migrated();
-    let seeded = database.seed("alpha", 5);
     let proxy = Proxy::to(database.port()).await;
     let url = database.app_url().replace(
         &format!(":{}/", database.port()),
         &format!(":{}/", proxy.port),
     );
+    count(database, proxy, url).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_tls_it_is_no_more() {
+    let tls = TlsCluster::new();
+    let database = tls.database();
+    let proxy = Proxy::to(database.port()).await;
+    let url = by_tls(&tls, &database, proxy.port);
+    count(database, proxy, url).await;
+}
+
+async fn count(database: TestDatabase, proxy: Proxy, url: String) {
+    let seeded = database.seed("alpha", 9);
     let options = BedOptions {
         database: DatabaseSettings {
+            // So that the next request waits until statements are prepared after the one before.
+            pool_size: 1,
             pool_wait: Duration::from_secs(10),
             ..DatabaseSettings::default()
         },
@@ -39,6 +58,22 @@ async fn each_operation_waits_for_the_database_this_often() {
         .answer()
         .license_token
         .unwrap();
+    // Until every statement is kept, or was seen once.
+    for turn in ["w1", "w2", "w3"] {
+        let given_back = bed.activate(&seeded.key, turn).await.license_token.unwrap();
+        for call in [
+            activation(&seeded.key, turn).once(turn),
+            activation(&seeded.key, turn).once(turn),
+            Call::post(REFRESH, &json!({ "token": token })),
+            list(),
+            keys(),
+        ] {
+            assert_eq!(bed.call(call).await.status.as_u16(), 200);
+        }
+        // The list is another one then.
+        bed.deactivate(&given_back).await;
+        bed.call(keys()).await;
+    }
     proxy.take();
 
     let mut trips = Vec::new();

@@ -20,7 +20,7 @@ impl Bed {
         .await
     }
 
-    async fn status(&self, seeded: &Seeded) -> StatusDocument {
+    pub async fn status(&self, seeded: &Seeded) -> StatusDocument {
         let reply = self
             .list(seeded, |call| call.header("cache-control", "max-age=0"))
             .await;

@@ -1,5 +1,7 @@
 //! The answer.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -27,11 +29,11 @@ pub struct Verdict<'a> {
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "act_01jd3t6q8zf5k9v7m2x4c6b8n0"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation_id: Option<ActivationId>,
-    /// Feature name to value; given with `VALID` alone.
+    /// Feature name to value, the license's own in place of its set's; given with `VALID` alone.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<std::collections::BTreeMap<String, serde_json::Value>>))]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub features: Option<&'a RawValue>,
-    /// Which features these are.
+    pub features: Option<Cow<'a, RawValue>>,
+    /// The set that they are of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feature_set: Option<FeatureSetReference>,
     /// The token's times.
@@ -174,7 +176,7 @@ impl<'a> Verdict<'a> {
                 expires_at: claims.lexp.map(Timestamp::from_unix),
             }),
             activation_id: Some(claims.act),
-            features: features.map(|set| set.json()),
+            features: features.and_then(|set| set.json(&claims.fo)),
             feature_set: features.map(|set| FeatureSetReference {
                 id: set.id(),
                 revision: set.revision(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::FeatureOverrides;
 use crate::{
     id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag, UserId},
     jws::Kind,
@@ -55,6 +56,9 @@ pub struct LicenseClaims {
     pub grace: u32,
     /// The feature set.
     pub fs: FeatureSetId,
+    /// The license's own feature values, in place of the set's; absent where it has none.
+    #[serde(default, skip_serializing_if = "FeatureOverrides::is_empty")]
+    pub fo: FeatureOverrides,
     /// Where its status stands.
     pub status: Status,
     /// [`TOKEN_VERSION`].

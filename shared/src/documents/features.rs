@@ -1,10 +1,10 @@
 //! Feature sets.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::{Value, value::RawValue};
 
-use super::{DocumentError, FeaturesClaims, OrgKeys};
+use super::{DocumentError, FeatureOverrides, FeaturesClaims, OrgKeys};
 use crate::{id::FeatureSetId, jws::Times, time::Timestamp};
 
 /// A verified feature set.
@@ -57,10 +57,16 @@ impl FeatureSet {
         self.revision
     }
 
-    /// All values as one JSON object, written once.
+    /// All values with a license's own in their place, as one JSON object. Without any it is the
+    /// one that was written once for all licenses.
     #[must_use]
-    pub fn json(&self) -> &RawValue {
-        &self.json
+    pub fn json(&self, own: &FeatureOverrides) -> Option<Cow<'_, RawValue>> {
+        if own.is_empty() {
+            return Some(Cow::Borrowed(&self.json));
+        }
+        // Nothing rather than the set's alone, from which features may have been taken away.
+        let json = serde_json::value::to_raw_value(&own.over(&self.values)).ok()?;
+        Some(Cow::Owned(json))
     }
 
     /// When the document was made, and until when it holds.
@@ -69,10 +75,11 @@ impl FeatureSet {
         self.times
     }
 
-    /// Whether a feature is there to be used: present, and neither `false`, `null`, `0` nor `""`.
+    /// Whether a feature is there to be used, a license's own values considered: present, and
+    /// neither `false`, `null`, `0` nor `""`.
     #[must_use]
-    pub fn grants(&self, name: &str) -> bool {
-        match self.values.get(name) {
+    pub fn grants(&self, own: &FeatureOverrides, name: &str) -> bool {
+        match own.resolve(name, self.values.get(name)) {
             None | Some(Value::Null | Value::Bool(false)) => false,
             Some(Value::Number(number)) => number.as_f64() != Some(0.0),
             Some(Value::String(text)) => !text.is_empty(),

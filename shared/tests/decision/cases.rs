@@ -99,6 +99,7 @@ pub(crate) fn all() -> Vec<Named> {
     cases.extend(status());
     cases.extend(degraded());
     cases.extend(uses());
+    cases.extend(overrides());
     cases
 }
 
@@ -857,4 +858,94 @@ fn uses() -> Vec<Named> {
         Code::Valid,
     ));
     cases
+}
+
+/// A license's own feature values, over those of its set.
+fn overrides() -> Vec<Named> {
+    let own = |name: &str, features: &serde_json::Value, require: &[&str], expected: Code| {
+        let features = features.as_object().unwrap().clone();
+        let require: Vec<String> = require.iter().map(ToString::to_string).collect();
+        case(
+            &format!("overrides: {name}"),
+            |w| {
+                w.claims.fo = features.clone().into_iter().collect();
+                w.context.require.clone_from(&require);
+            },
+            expected,
+        )
+    };
+    let mut cases = vec![
+        own(
+            "values of every type in place of the set's, beside it and instead of it",
+            &json!({
+                "export.pdf": "watermarked", "projects.max": 250, "beta": true, "rate": 0.5,
+                "limits": {"cpu": 8, "hosts": ["a", null]}, "theme": null, "not.there": null,
+            }),
+            &["export.pdf", "projects.max", "beta", "rate", "limits"],
+            Code::Valid,
+        ),
+        own(
+            "a feature taken away",
+            &json!({"export.pdf": null}),
+            &["export.pdf"],
+            Code::FeatureMissing,
+        ),
+        own(
+            "a feature switched off",
+            &json!({"export.pdf": false}),
+            &["export.pdf"],
+            Code::FeatureMissing,
+        ),
+        own(
+            "a feature that only the license has",
+            &json!({"only.here": 1}),
+            &["only.here"],
+            Code::Valid,
+        ),
+        own(
+            "one that is not asked for changes nothing else",
+            &json!({"theme": null}),
+            &["export.pdf", "projects.max"],
+            Code::Valid,
+        ),
+        own(
+            "the set's own null is shown, as without them",
+            &json!({"theme": "light"}),
+            &[],
+            Code::Valid,
+        ),
+    ];
+    let claims: [(&str, Tamper, Code); 6] = [
+        ("none", |t| with_own(&t, "{}"), Code::Valid),
+        (
+            "a name that is there twice",
+            |t| with_own(&t, r#"{"a":1,"a":2}"#),
+            Code::Malformed,
+        ),
+        ("null", |t| with_own(&t, "null"), Code::Malformed),
+        ("an array", |t| with_own(&t, "[]"), Code::Malformed),
+        (
+            "the claim twice",
+            |t| with_own(&with_own(&t, "{}"), "{}"),
+            Code::Malformed,
+        ),
+        (
+            "65 of them",
+            |t| {
+                let many: Vec<String> = (0..65).map(|n| format!("\"{n}\":1")).collect();
+                with_own(&t, &format!("{{{}}}", many.join(",")))
+            },
+            Code::Malformed,
+        ),
+    ];
+    cases.extend(claims.into_iter().map(|(name, tamper, expected)| {
+        let change = |w: &mut World| w.tamper = Some(tamper);
+        case(&format!("overrides: {name}"), change, expected)
+    }));
+    cases
+}
+
+/// A token of the good world with this as its `fo`.
+fn with_own(token: &str, fo: &str) -> String {
+    with_payload(token, |p| p.replacen('{', &format!("{{\"fo\":{fo},"), 1))
 }

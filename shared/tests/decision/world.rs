@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use licet_shared::{
     decision::{OriginState, Source, fingerprint_hash},
     documents::{
-        FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims, StatusReference,
-        Tier, Ttl,
+        FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims,
+        StatusReference, Tier, Ttl,
     },
     id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag},
     jws::{LocalSigner, Times, sign},
@@ -115,6 +115,7 @@ impl World {
                 lexp: Some(T0 + 365 * DAY),
                 grace: 7 * DAY as u32,
                 fs: feature_set_id(),
+                fo: FeatureOverrides::default(),
                 status: Status {
                     status_list: StatusReference {
                         idx: INDEX,

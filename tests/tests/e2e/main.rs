@@ -8,6 +8,7 @@
 
 mod bad_bodies;
 mod bad_input;
+mod contract;
 mod crash;
 mod documents;
 mod edge_auth;
@@ -18,6 +19,7 @@ mod lifecycle;
 mod logs;
 mod openapi;
 mod outage;
+mod overrides;
 mod races;
 mod readme;
 mod refusals;

@@ -18,12 +18,18 @@ fn the_five_minute_path_works_as_pasted() {
         .replace("http://127.0.0.1:8787", &stack.edge());
 
     // As in a new shell, except that a failing command ends it.
-    let output = Command::new("bash").args(["-ec", &script]).output().unwrap();
+    let output = Command::new("bash")
+        .args(["-ec", &script])
+        .output()
+        .unwrap();
     let (stdout, stderr) = (
         String::from_utf8(output.stdout).unwrap(),
         String::from_utf8_lossy(&output.stderr),
     );
-    assert!(output.status.success() && stderr.is_empty(), "{stderr}\n{stdout}");
+    assert!(
+        output.status.success() && stderr.is_empty(),
+        "{stderr}\n{stdout}"
+    );
     let answers: Vec<Value> = stdout
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())

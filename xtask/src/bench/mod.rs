@@ -2,5 +2,6 @@
 
 pub mod edge;
 mod load;
+pub mod origin;
 mod report;
 mod stack;

@@ -19,14 +19,22 @@ pub(super) struct Measured {
 }
 
 /// Median, lowest and highest.
-struct Spread {
-    median: f64,
+pub(super) struct Spread {
+    pub(super) median: f64,
     low: f64,
     high: f64,
 }
 
 impl Spread {
-    fn of(values: impl IntoIterator<Item = f64>) -> Self {
+    /// As in `0.62 [0.60–0.65]`, with so many digits.
+    pub(super) fn show(&self, digits: usize) -> String {
+        format!(
+            "{:.digits$} [{:.digits$}–{:.digits$}]",
+            self.median, self.low, self.high
+        )
+    }
+
+    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
@@ -47,10 +55,15 @@ pub(super) fn write(measured: &[Measured], build: &Path) -> Result<()> {
         goals(measured, gzipped),
         tables(measured),
     );
+    write_section("edge", &text)
+}
+
+/// Prints a section and writes it to `docs/BENCHMARKS.md`.
+pub(super) fn write_section(section: &str, text: &str) -> Result<()> {
     println!("\n{text}");
     let file = paths::workspace().join("docs/BENCHMARKS.md");
     let old = fs::read_to_string(&file).context("docs/BENCHMARKS.md is missing")?;
-    fs::write(&file, replace_section(&old, "edge", &text)?)?;
+    fs::write(&file, replace_section(&old, section, text)?)?;
     println!("written to docs/BENCHMARKS.md");
     Ok(())
 }
@@ -70,7 +83,8 @@ fn replace_section(old: &str, section: &str, text: &str) -> Result<String> {
     Ok(format!("{head}{begin}\n{}\n{end}{tail}", text.trim()))
 }
 
-fn conditions() -> Result<String> {
+/// When, of what and on what it was measured.
+pub(super) fn machine() -> Result<String> {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
         .lines()
@@ -85,9 +99,16 @@ fn conditions() -> Result<String> {
     )
     .unwrap_or_else(|_| "no commit".into());
     Ok(format!(
-        "Measured {date} at {commit} on {cores} cores of {model}: all Workers on one workerd \
+        "Measured {date} at {commit} on {cores} cores of {model}"
+    ))
+}
+
+fn conditions() -> Result<String> {
+    Ok(format!(
+        "{}: all Workers on one workerd \
          (one isolate thread), `wrk` with 1 thread and {CONNECTIONS} connections on the other core, \
          the Workers in turn, {} rounds each; medians, with the lowest and highest in brackets.",
+        machine()?,
         super::edge::ROUNDS
     ))
 }
@@ -172,22 +193,16 @@ fn tables(measured: &[Measured]) -> String {
                     .zip(&peer.bursts)
                     .map(|(ours, theirs)| ours.rate / theirs.rate)
             });
-            let spread = Spread::of(ratios);
-            format!(
-                "{:.2} [{:.2}–{:.2}]",
-                spread.median, spread.low, spread.high
-            )
+            Spread::of(ratios).show(2)
         };
         let rate = Spread::of(row.bursts.iter().map(|burst| burst.rate));
         let median = |part: fn(&Burst) -> f64| Spread::of(row.bursts.iter().map(part)).median;
         writeln!(
             text,
-            "| {} | {} | {:.0} [{:.0}–{:.0}] | {} | {} | {:.2} | {:.2} | {:.0} |",
+            "| {} | {} | {} | {} | {} | {:.2} | {:.2} | {:.0} |",
             row.load,
             row.worker,
-            rate.median,
-            rate.low,
-            rate.high,
+            rate.show(0),
             of("jose"),
             of("hello"),
             median(|burst| burst.p50_ms),

@@ -12,6 +12,9 @@ use crate::{edge, interrupt, paths, wrangler};
 /// Builds what the tests run against, then runs all of them, also after one
 /// kind has failed. `filters` select tests by name; `full` adds those that take long.
 pub fn test(filters: &[String], full: bool) -> Result<()> {
+    if full {
+        tools::schemathesis()?;
+    }
     let edge_build = edge::build()?;
     let origin = build::origin(false)?;
     let mut failed = Vec::new();
@@ -38,6 +41,12 @@ pub fn test(filters: &[String], full: bool) -> Result<()> {
     }
     run("end-to-end tests", &|| {
         let mut command = cargo_test(&["--package=licet-tests"], filters, full);
+        if full {
+            if filters.is_empty() {
+                command.arg("--");
+            }
+            command.arg("--include-ignored");
+        }
         command.env("LICET_EDGE_BUILD", &edge_build);
         command.env("LICET_ORIGIN_BIN", &origin);
         run_loud("cargo test", &mut command)

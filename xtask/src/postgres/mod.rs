@@ -15,6 +15,7 @@
 //! ```
 
 mod binaries;
+mod pgbouncer;
 mod place;
 mod user;
 mod wire;
@@ -28,7 +29,9 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
 pub use self::binaries::Binaries;
+pub use self::pgbouncer::{PgBouncer, PgBouncerBinary};
 pub use self::place::DevDir;
+pub(crate) use self::place::bench_dir;
 pub use self::user::ServerUser;
 use self::wire::Connection;
 pub use self::wire::Row;
@@ -191,6 +194,12 @@ impl Cluster {
             .collect()
     }
 
+    /// Changes a setting, from the next [`restart`](Self::restart) on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.options.settings.retain(|(other, _)| other != name);
+        self.options.settings.push((name.into(), value.into()));
+    }
+
     /// The port it listens on, the same for all its life.
     pub fn port(&self) -> u16 {
         self.port
@@ -199,6 +208,11 @@ impl Cluster {
     /// Its directory: `data`, `postgres.log`, `admin-password`.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Where a program that came with the server would be.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.binaries.path(name)
     }
 
     /// Major version of the server.

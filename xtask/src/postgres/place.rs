@@ -68,6 +68,21 @@ impl DevDir {
 
 const LOCK: &str = "lock";
 
+/// Where the benchmark keeps its database with this key. Those with other keys are deleted: they
+/// are big, and nothing would use them again.
+pub(crate) fn bench_dir(key: &str) -> Result<PathBuf> {
+    const PREFIX: &str = "bench-";
+    let base = dev_dir()?;
+    let name = format!("{PREFIX}{key}");
+    for entry in fs::read_dir(&base)?.flatten() {
+        let other = entry.file_name().to_string_lossy().into_owned();
+        if other.starts_with(PREFIX) && other != name {
+            fs::remove_dir_all(entry.path()).ok();
+        }
+    }
+    open_dir(base.join(name))
+}
+
 /// Its directory: `$LICET_STATE`, else `.licet` in
 /// the clone, else (root, and a clone that others can't enter) a directory of
 /// this clone's own under `/var/lib/licet`.

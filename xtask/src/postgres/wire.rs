@@ -21,7 +21,8 @@ impl Connection {
     /// Connects and waits until the server takes queries.
     pub(super) fn open(port: u16, database: &str, user: &str, password: &str) -> Result<Self> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        // Longer than it takes to copy a big database.
+        stream.set_read_timeout(Some(Duration::from_secs(300)))?;
         let mut this = Self { stream };
         let mut start = 196_608_u32.to_be_bytes().to_vec();
         for word in ["user", user, "database", database] {

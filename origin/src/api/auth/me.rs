@@ -70,11 +70,7 @@ async fn me(call: Call) -> Result<Reply, HandlerError> {
     });
     let (user, profile) = found.await?;
     let user = user.ok_or_else(Rejection::not_found)?;
-    let permissions = Permission::ALL
-        .iter()
-        .copied()
-        .filter(|it| user.role.may(*it))
-        .collect();
+    let permissions = user.role.permissions().collect();
     Reply::ok(&Me {
         id,
         email: user.email,

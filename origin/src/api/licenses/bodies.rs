@@ -2,11 +2,13 @@
 
 use licet_shared::{
     api::{Body, BodyError, MAX_METADATA_BYTES},
-    documents::Tier,
+    documents::{FeatureOverrides, MAX_OVERRIDES_BYTES, Tier},
     id::{FeatureSetId, LicenseId, PolicyId},
     time::Timestamp,
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -33,8 +35,14 @@ pub(super) struct LicenseView {
     feature_set_id: FeatureSetId,
     /// Codes of the products that it covers.
     products: Vec<String>,
+    /// Feature values of its own: each in place of the feature set's, null takes the feature away.
+    #[schema(value_type = std::collections::BTreeMap<String, Value>)]
+    features: FeatureOverrides,
     /// Devices that it may be active on.
     max_activations: i32,
+    /// Whether that number was chosen for this license. It is the policy's otherwise, and follows
+    /// another policy at a transfer.
+    own_max_activations: bool,
     /// Devices that it is active on.
     live_activations: i64,
     /// Null where it does not end.
@@ -56,7 +64,9 @@ impl From<LicenseRecord> for LicenseView {
             tier: license.tier,
             feature_set_id: license.feature_set,
             products: license.products,
+            features: license.features,
             max_activations: license.max_activations,
+            own_max_activations: license.own_max_activations,
             live_activations: license.live_activations,
             expires_at: license.expires_at,
             metadata: license.metadata,
@@ -84,17 +94,41 @@ pub(super) struct IssuedBatch {
 
 /// Terms as the audit trail keeps them.
 #[derive(Serialize)]
-pub(super) struct TermsView {
+pub(super) struct TermsView<'a> {
+    policy_id: PolicyId,
+    tier: Tier,
+    feature_set_id: FeatureSetId,
+    products: &'a [String],
+    features: BTreeMap<&'a str, Value>,
     max_activations: i32,
+    own_max_activations: bool,
     expires_at: Option<Timestamp>,
 }
 
-impl From<&LicenseRecord> for TermsView {
-    fn from(license: &LicenseRecord) -> Self {
+impl<'a> From<&'a LicenseRecord> for TermsView<'a> {
+    fn from(license: &'a LicenseRecord) -> Self {
+        let features = license.features.values().iter();
         Self {
+            policy_id: license.policy,
+            tier: license.tier,
+            feature_set_id: license.feature_set,
+            products: &license.products,
+            features: features
+                .map(|(name, value)| (name.as_str(), in_trail(value)))
+                .collect(),
             max_activations: license.max_activations,
+            own_max_activations: license.own_max_activations,
             expires_at: license.expires_at,
         }
+    }
+}
+
+/// A feature value as the trail may keep it: texts may name people, whom it can't forget.
+fn in_trail(value: &Value) -> Value {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        Value::String(_) => "(a text)".into(),
+        Value::Array(_) | Value::Object(_) => "(JSON)".into(),
     }
 }
 
@@ -110,6 +144,11 @@ pub(super) struct NewLicense {
     /// By the policy's duration, if absent.
     #[serde(default)]
     pub(super) expires_at: Option<Timestamp>,
+    /// Feature values of its own, at most 64 and 2048 bytes as JSON: each stands in place of the
+    /// feature set's, and null takes the feature away.
+    #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, Value>)]
+    pub(super) features: FeatureOverrides,
     /// Anything you want to keep with it, at most 4096 bytes as JSON.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, Value>)]
@@ -118,7 +157,11 @@ pub(super) struct NewLicense {
 
 impl Body for NewLicense {
     fn check(&self) -> Result<(), BodyError> {
-        check_terms(self.max_activations, Some(&self.metadata))
+        check_terms(
+            self.max_activations,
+            Some(&self.features),
+            Some(&self.metadata),
+        )
     }
 }
 
@@ -137,6 +180,11 @@ pub(super) struct NewBatch {
     /// By the policy's duration, if absent.
     #[serde(default)]
     pub(super) expires_at: Option<Timestamp>,
+    /// Feature values of each, at most 64 and 2048 bytes as JSON: each stands in place of the
+    /// feature set's, and null takes the feature away.
+    #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, Value>)]
+    pub(super) features: FeatureOverrides,
     /// Anything you want to keep with each, at most 4096 bytes as JSON.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, Value>)]
@@ -148,7 +196,11 @@ impl Body for NewBatch {
         if !(1..=BATCH).contains(&self.count) {
             return Err(BodyError::field("count", "must be 1 to 1000"));
         }
-        check_terms(self.max_activations, Some(&self.metadata))
+        check_terms(
+            self.max_activations,
+            Some(&self.features),
+            Some(&self.metadata),
+        )
     }
 }
 
@@ -156,13 +208,19 @@ impl Body for NewBatch {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LicenseChange {
-    #[serde(default)]
-    #[schema(minimum = 1, maximum = 1_000_000)]
-    pub(super) max_activations: Option<i32>,
+    /// Null for the policy's.
+    #[serde(default, deserialize_with = "fields::sent")]
+    #[schema(value_type = Option<i32>, minimum = 1, maximum = 1_000_000)]
+    pub(super) max_activations: Option<Option<i32>>,
     /// Null for no end.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::sent")]
     #[schema(value_type = Option<Timestamp>)]
-    pub(super) expires_at: End,
+    pub(super) expires_at: Option<Option<Timestamp>>,
+    /// All feature values of its own, not only those that differ; at most 64 and 2048 bytes as
+    /// JSON. Each stands in place of the feature set's, and null takes the feature away.
+    #[serde(default)]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, Value>>)]
+    pub(super) features: Option<FeatureOverrides>,
     /// In place of all that was there, at most 4096 bytes as JSON.
     #[serde(default)]
     #[schema(value_type = Option<std::collections::BTreeMap<String, Value>>)]
@@ -171,33 +229,110 @@ pub(super) struct LicenseChange {
 
 impl Body for LicenseChange {
     fn check(&self) -> Result<(), BodyError> {
-        check_terms(self.max_activations, self.metadata.as_ref())
+        check_terms(
+            self.max_activations.flatten(),
+            self.features.as_ref(),
+            self.metadata.as_ref(),
+        )
     }
 }
 
-/// What becomes of a license's end.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) enum End {
-    #[default]
-    Stays,
-    /// None for no end.
-    New(Option<Timestamp>),
-}
-
-impl<'de> Deserialize<'de> for End {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Option::deserialize(deserializer).map(Self::New)
-    }
-}
-
-/// A later end.
+/// A later end: `expires_at`, or a duration from the present end or from now.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Renewal {
-    pub(super) expires_at: Timestamp,
+    /// The new end itself.
+    #[serde(default)]
+    pub(super) expires_at: Option<Timestamp>,
+    /// The policy's duration, if absent.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 3_155_760_000_i64)]
+    pub(super) duration_s: Option<i64>,
+    /// What the duration counts from. The present end, if absent, or now if that has passed.
+    #[serde(default)]
+    pub(super) from: Option<RenewalStart>,
+}
+
+/// What a renewal's duration counts from.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub(super) enum RenewalStart {
+    /// The present end, also one that has passed.
+    End,
+    /// The time of the renewal.
+    Now,
 }
 
 impl Body for Renewal {
+    fn check(&self) -> Result<(), BodyError> {
+        if self
+            .duration_s
+            .is_some_and(|duration| !(1..=3_155_760_000).contains(&duration))
+        {
+            let what = "must be 1 to 3155760000";
+            return Err(BodyError::field("duration_s", what));
+        }
+        if self.expires_at.is_some() && (self.duration_s.is_some() || self.from.is_some()) {
+            let what = "must not be there with duration_s or from: it says all";
+            return Err(BodyError::field("expires_at", what));
+        }
+        Ok(())
+    }
+}
+
+/// Where a license is to go.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Transfer {
+    /// The policy that it has, too: it then takes that policy's terms as they are now.
+    pub(super) policy_id: PolicyId,
+    /// What stays although it would follow the policy.
+    #[serde(default)]
+    pub(super) keep: Vec<Keep>,
+    /// What becomes of its end: KEEP, if absent.
+    #[serde(default)]
+    pub(super) expiry: Expiry,
+    /// Go on although there are more devices than it may then be active on. They stay, and no
+    /// other comes in.
+    #[serde(default)]
+    pub(super) over_limit: bool,
+}
+
+impl Body for Transfer {
+    fn check(&self) -> Result<(), BodyError> {
+        Ok(())
+    }
+}
+
+/// What a license may keep at a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Keep {
+    /// Its number of devices, which is then its own.
+    MaxActivations,
+}
+
+/// What becomes of a license's end at a transfer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub(super) enum Expiry {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It is as if the license were issued now under the policy.
+    Restart,
+}
+
+/// A license key, as it was typed or read out.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lookup {
+    /// In any case, with or without hyphens and spaces.
+    pub(super) license_key: String,
+}
+
+impl Body for Lookup {
+    // The key's own form has a problem of its own, `LICENSE_KEY_MALFORMED`.
     fn check(&self) -> Result<(), BodyError> {
         Ok(())
     }
@@ -205,10 +340,15 @@ impl Body for Renewal {
 
 fn check_terms(
     max_activations: Option<i32>,
+    features: Option<&FeatureOverrides>,
     metadata: Option<&Map<String, Value>>,
 ) -> Result<(), BodyError> {
     if max_activations.is_some_and(|max| !(1..=1_000_000).contains(&max)) {
         return Err(BodyError::field("max_activations", "must be 1 to 1000000"));
+    }
+    if let Some(features) = features {
+        let features = features.values().clone().into_iter().collect();
+        fields::check_features("features", &features, MAX_OVERRIDES_BYTES)?;
     }
     metadata.map_or(Ok(()), |metadata| {
         fields::check_object("metadata", metadata, MAX_METADATA_BYTES)

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use licet_shared::{
+    documents::FeatureOverrides,
     id::{LicenseId, PolicyId},
     problem::ProblemCode,
 };
@@ -15,7 +16,8 @@ use super::{
 use crate::{
     api::{Call, Reply, once::Creation},
     db::{
-        Error, Tx, Work, catalogue,
+        Error, Tx, Work,
+        catalogue::{self, Policy, PolicyName},
         license_records::{self, LicenseRecord},
         organizations,
     },
@@ -29,6 +31,7 @@ struct Issue<'a> {
     count: u16,
     policy: PolicyId,
     terms: Terms,
+    features: FeatureOverrides,
     metadata: Map<String, Value>,
 }
 
@@ -44,15 +47,10 @@ impl Creation for Issue<'_> {
         Box::pin(async move {
             let profile = organizations::lock_profile(tx).await?;
             check_quota(tx, profile.quotas.max_licenses, self.count).await?;
-            let found = catalogue::policy_by_id(tx, self.policy).await?;
-            let (policy, deleted) = found.ok_or_else(|| {
-                Rejection::new(ProblemCode::NotFound, "There is no policy of this id.")
-            })?;
-            if deleted {
-                return Err(Rejection::conflict("The policy is deleted. Restore it first.").into());
-            }
+            let policy = hold_policy(tx, self.policy).await?;
             let batch = Batch {
                 terms: self.terms,
+                features: &self.features,
                 metadata: &self.metadata,
                 count: self.count.into(),
             };
@@ -82,6 +80,13 @@ impl Creation for Issue<'_> {
     }
 }
 
+/// Another tenant's is as little there as none.
+pub(super) async fn hold_policy(tx: &Tx<'_>, id: PolicyId) -> Result<Policy, Error> {
+    let found = catalogue::hold_policy(tx, PolicyName::Id(id)).await?;
+    let none = || Rejection::new(ProblemCode::NotFound, "There is no policy of this id.");
+    Ok(found.ok_or_else(none)?)
+}
+
 /// Under the organization's lock.
 async fn check_quota(tx: &Tx<'_>, max: i32, more: u16) -> Result<(), Error> {
     let there = license_records::count(tx).await?;
@@ -108,6 +113,7 @@ pub(super) async fn one(call: Call) -> Result<Reply, HandlerError> {
         count: 1,
         policy: new.policy_id,
         terms: terms(&call, new.max_activations, new.expires_at)?,
+        features: new.features,
         metadata: new.metadata,
     };
     let reply = |answer: Answer| {
@@ -127,6 +133,7 @@ pub(super) async fn many(call: Call) -> Result<Reply, HandlerError> {
         count: new.count,
         policy: new.policy_id,
         terms: terms(&call, new.max_activations, new.expires_at)?,
+        features: new.features,
         metadata: new.metadata,
     };
     let reply = |answer: Answer| {

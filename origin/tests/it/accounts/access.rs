@@ -1,63 +1,22 @@
-//! Every operation with every kind of credentials, from the description itself: an operation
-//! that is forgotten here fails.
+//! API keys. What people and keys may is also in `walk`, operation by operation.
 
 use axum::http::Method;
-use licet_origin::accounts::permissions::{Permission, Role};
-use licet_shared::id::OrgTag;
+use licet_origin::accounts::permissions::Permission;
 use serde_json::{Value, json};
 
-use crate::support::{
-    Bed,
-    account::{Caller, Person},
-    edge::Reply,
+use crate::{
+    support::{
+        Bed,
+        account::{Caller, Person},
+        edge::Reply,
+    },
+    walk::{
+        Access, operations,
+        world::{Aim, bearer},
+    },
 };
 
-/// An operation as the description has it.
-struct Operation {
-    id: String,
-    method: Method,
-    path: String,
-    access: String,
-    has_body: bool,
-}
-
-fn operations() -> Vec<Operation> {
-    let description = serde_json::to_value(licet_origin::api::description()).unwrap();
-    let mut operations = Vec::new();
-    for (path, methods) in description["paths"].as_object().unwrap() {
-        for (method, operation) in methods.as_object().unwrap() {
-            operations.push(Operation {
-                id: operation["operationId"].as_str().unwrap().into(),
-                method: method.to_uppercase().parse().unwrap(),
-                path: path.clone(),
-                access: operation["x-licet-access"].as_str().unwrap().into(),
-                has_body: operation.get("requestBody").is_some(),
-            });
-        }
-    }
-    operations
-}
-
 impl Bed {
-    /// Calls an operation with ids of nothing and a body that can't be taken: whoever is let
-    /// through is told 400 or 404, and nothing happens.
-    async fn try_out(&self, operation: &Operation, authorization: &[&str]) -> Reply {
-        let path = operation
-            .path
-            .split('/')
-            .map(|part| if part.starts_with('{') { "none" } else { part })
-            .collect::<Vec<_>>()
-            .join("/");
-        let body = operation.has_body.then(|| json!({ "no such field": 1 }));
-        let mut builder =
-            crate::support::account::request(operation.method.clone(), &path, body.as_ref());
-        for value in authorization {
-            builder = builder.header("authorization", *value);
-        }
-        self.send(crate::support::account::with_body(builder, body.as_ref()))
-            .await
-    }
-
     async fn machine(&self, owner: &Person, scopes: &[Permission]) -> Caller {
         let body = json!({ "name": "m", "scopes": scopes });
         let made = self
@@ -70,114 +29,9 @@ impl Bed {
     }
 }
 
-fn bearer(caller: &Caller) -> String {
-    format!("Bearer {}", caller.bearer)
-}
-
 /// Neither 401 nor 403: it came past the checks.
 fn let_through(reply: &Reply) -> bool {
     !matches!(reply.status.as_u16(), 401 | 403)
-}
-
-#[tokio::test]
-async fn without_good_credentials_there_is_nothing() {
-    let bed = Bed::new();
-    let owner = bed.sign_up("alpha").await;
-    // Many calls are made here.
-    bed.database
-        .admin("UPDATE licet.organizations SET plan = 'ENTERPRISE'");
-    let ended = bed.sign_up("beta").await;
-    bed.ask_with(
-        &ended.caller,
-        Method::POST,
-        "/api/v1/auth/logout",
-        None,
-        &[],
-    )
-    .await
-    .empty(204);
-    let revoked = bed.machine(&owner, &[Permission::ProductsRead]).await;
-    let expired = bed.machine(&owner, &[Permission::ProductsWrite]).await;
-    bed.database.admin(
-        "UPDATE licet.api_keys SET revoked_at = now() WHERE scopes = ARRAY['products:read']",
-    );
-    bed.database.admin(
-        "UPDATE licet.api_keys SET expires_at = now() - interval '1 second' WHERE scopes = ARRAY['products:write']",
-    );
-    let good = bearer(&owner.caller);
-    let (head, signature) = good.rsplit_once('.').unwrap();
-    let forged = format!("{head}.{}", signature.chars().rev().collect::<String>());
-    let tag = OrgTag::new([7; 5]);
-    let bad: Vec<Vec<String>> = vec![
-        vec![],
-        vec![String::new()],
-        vec!["Bearer".into()],
-        vec!["Bearer nonsense".into()],
-        vec![format!("Basic {}", owner.caller.bearer)],
-        vec![good.clone(), good.clone()],
-        vec![forged],
-        vec![format!("Bearer {}", owner.refresh)],
-        vec![format!("Bearer licet_sk_{tag}{}", "x".repeat(38))],
-        vec![bearer(&ended.caller)],
-        vec![bearer(&revoked)],
-        vec![bearer(&expired)],
-    ];
-    let mut tried = 0;
-    for operation in operations().iter().filter(|it| it.access != "open") {
-        for authorization in &bad {
-            let authorization: Vec<&str> = authorization.iter().map(String::as_str).collect();
-            let reply = bed.try_out(operation, &authorization).await;
-            assert_eq!(
-                reply.refused(401),
-                "UNAUTHORIZED",
-                "{} {authorization:?}",
-                operation.id
-            );
-            assert_eq!(reply.header("www-authenticate"), "Bearer");
-            tried += 1;
-        }
-        // Which would end the good ones.
-        if operation.id != "log_out" {
-            let reply = bed.try_out(operation, &[&good]).await;
-            assert!(let_through(&reply), "{}", operation.id);
-        }
-    }
-    assert!(tried > 200, "{tried}");
-}
-
-#[tokio::test]
-async fn each_role_may_what_the_table_says() {
-    let bed = Bed::new();
-    let owner = bed.sign_up("alpha").await;
-    // Many calls are made here.
-    bed.database
-        .admin("UPDATE licet.organizations SET plan = 'ENTERPRISE'");
-    let mut people = vec![(Role::Owner, owner.clone())];
-    for role in [Role::Admin, Role::Member, Role::Guest] {
-        people.push((role, bed.join(&owner, role.as_str()).await));
-    }
-    for operation in operations() {
-        for (role, person) in &people {
-            let reply = bed.try_out(&operation, &[&bearer(&person.caller)]).await;
-            let may = match operation.access.as_str() {
-                "open" | "person" => true,
-                permission => role.may(permission.parse().unwrap()),
-            };
-            if operation.id != "log_out" || *role == Role::Owner {
-                let was = let_through(&reply) || (operation.access == "open");
-                assert_eq!(was, may, "{} {role:?}: {}", operation.id, reply.text());
-            }
-        }
-        if operation.id == "log_out" {
-            // They have just logged out.
-            for (_, person) in &mut people {
-                let session = bed
-                    .log_in(&person.email, crate::support::account::PASSWORD, "alpha")
-                    .await;
-                *person = Person::of(&session.json(200), &person.email.clone(), "alpha");
-            }
-        }
-    }
 }
 
 #[tokio::test]
@@ -188,10 +42,19 @@ async fn a_key_may_what_its_scopes_say_and_no_more() {
     bed.database
         .admin("UPDATE licet.organizations SET plan = 'ENTERPRISE'");
     for permission in Permission::ALL {
-        let machine = bearer(&bed.machine(&owner, &[*permission]).await);
-        for operation in operations().iter().filter(|it| it.access != "open") {
-            let reply = bed.try_out(operation, &[&machine]).await;
-            let may = operation.access == permission.as_str();
+        let shown = [bearer(&bed.machine(&owner, &[*permission]).await)];
+        for operation in operations() {
+            // About nothing, and with a body that can't be taken: who is let through does no harm.
+            let aim = Aim {
+                method: operation.method.clone(),
+                path: operation.path_of("none"),
+                body: operation.has_body.then(|| json!({ "no such field": 1 })),
+            };
+            if operation.access == Access::Open {
+                continue;
+            }
+            let reply = bed.aimed(&aim, &shown).await;
+            let may = operation.access == Access::Needs(*permission);
             assert_eq!(
                 let_through(&reply),
                 may,
@@ -218,6 +81,47 @@ async fn a_key_may_what_its_scopes_say_and_no_more() {
             .refused(403),
         "FORBIDDEN"
     );
+}
+
+#[tokio::test]
+async fn a_key_gives_no_longer_life_than_it_has() {
+    let bed = Bed::new();
+    let owner = bed.sign_up("alpha").await;
+    let soon = licet_origin::clock::now().plus(3600);
+    let body =
+        json!({ "name": "m", "scopes": ["api_keys:write", "api_keys:read"], "expires_at": soon });
+    let made = bed
+        .post(&owner.caller, "/api/v1/api-keys", &body)
+        .await
+        .json(201);
+    let machine = Caller {
+        bearer: made["secret"].as_str().unwrap().into(),
+    };
+    let own = format!("/api/v1/api-keys/{}", made["id"].as_str().unwrap());
+    for end in [Value::Null, json!(soon.plus(1))] {
+        let child = json!({ "name": "x", "scopes": ["api_keys:read"], "expires_at": end });
+        let reply = bed.post(&machine, "/api/v1/api-keys", &child).await;
+        assert_eq!(reply.refused(403), "FORBIDDEN", "{end}");
+        let reply = bed
+            .patch(&machine, &own, &json!({ "expires_at": end }))
+            .await;
+        assert_eq!(reply.refused(403), "FORBIDDEN", "{end}");
+    }
+    let child = json!({ "name": "x", "scopes": ["api_keys:read"], "expires_at": soon });
+    bed.post(&machine, "/api/v1/api-keys", &child)
+        .await
+        .json(201);
+    // What has nothing to do with its end it may change, and a person may all of it.
+    bed.patch(&machine, &own, &json!({ "name": "renamed" }))
+        .await
+        .json(200);
+    bed.patch(&owner.caller, &own, &json!({ "expires_at": null }))
+        .await
+        .json(200);
+    let endless = json!({ "name": "y", "scopes": ["api_keys:read"] });
+    bed.post(&machine, "/api/v1/api-keys", &endless)
+        .await
+        .json(201);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use axum::{
     body::Body,
     http::{Method, Request},
 };
+use licet_origin::db::DatabaseSettings;
 use licet_shared::id::UserId;
 use serde_json::{Value, json};
 
@@ -358,11 +359,30 @@ async fn an_unknown_email_costs_as_much_as_a_wrong_password() {
         &format!(":{}/", proxy.port),
     );
     let options = BedOptions {
+        database: DatabaseSettings {
+            // So that the next request waits until statements are prepared after the one before.
+            pool_size: 1,
+            pool_wait: std::time::Duration::from_secs(30),
+            ..DatabaseSettings::default()
+        },
         url: Some(url),
         ..BedOptions::default()
     };
     let bed = Bed::with(database, &options);
     let owner = bed.sign_up("alpha").await;
+    // Until every statement is kept.
+    for (email, slug) in [
+        (owner.email.as_str(), "alpha"),
+        ("else@x.test", "alpha"),
+        ("else@x.test", "nowhere"),
+    ] {
+        bed.log_in(email, "wrong battery horse", slug)
+            .await
+            .refused(401);
+    }
+    for _ in 0..3 {
+        bed.get(&owner.caller, "/api/v1/auth/me").await.json(200);
+    }
     let hashes = || async {
         let text = bed
             .send(Request::get("/metrics").body(Body::empty()).unwrap())

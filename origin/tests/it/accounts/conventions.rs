@@ -214,12 +214,3 @@ async fn an_organization_reads_and_changes_itself() {
         );
     }
 }
-
-#[tokio::test]
-async fn the_description_is_served() {
-    let bed = Bed::new();
-    let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
-    let served = bed.send(request).await.json(200);
-    assert_eq!(served["openapi"], "3.1.0");
-    assert!(served["paths"][PRODUCTS]["post"].is_object());
-}

@@ -3,9 +3,13 @@
 mod access;
 mod account;
 mod audit;
+mod audit_events;
 mod auth;
 mod conventions;
+mod credentials;
 mod documentation;
+mod erasure;
+mod export;
 mod feature_sets;
 mod people;
 mod policies;

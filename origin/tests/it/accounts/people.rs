@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use axum::http::Method;
+use licet_shared::id::UserId;
 use serde_json::{Value, json};
 
 use crate::support::{
     Bed,
     account::{Caller, PASSWORD, Person},
-    sql::connect,
+    edge::unique,
+    sql::{begin, connect, refusal},
 };
 
 const USERS: &str = "/api/v1/users";
@@ -232,24 +234,121 @@ async fn nobody_reaches_above_themselves() {
         bed.delete(&admin.caller, &user(&owner)).await.refused(403),
         "FORBIDDEN"
     );
-    // A key that may manage people ranks as an ADMIN.
-    let key = json!({ "name": "hr", "scopes": ["users:write", "users:read"] });
-    let key = bed
-        .post(&owner.caller, "/api/v1/api-keys", &key)
-        .await
-        .json(201);
-    let machine = Caller {
-        bearer: key["secret"].as_str().unwrap().into(),
-    };
-    assert_eq!(
-        bed.patch(&machine, &user(&member), &owner_role)
-            .await
-            .refused(403),
-        "FORBIDDEN"
-    );
-    bed.patch(&machine, &user(&member), &json!({ "role": "ADMIN" }))
+    // A key that may manage people changes those up to an ADMIN, but makes nobody of them who
+    // may do more than itself.
+    let hr = bed.key(&owner, &["users:write", "users:read"]).await;
+    let raise = json!({ "role": "ADMIN" });
+    for body in [&owner_role, &raise] {
+        let reply = bed.patch(&hr, &user(&member), body).await;
+        assert_eq!(reply.refused(403), "FORBIDDEN");
+    }
+    for role in ["GUEST", "MEMBER", "ADMIN", "OWNER"] {
+        let body = json!({ "email": "new@alpha.test", "role": role });
+        let reply = bed.post(&hr, "/api/v1/invitations", &body).await;
+        assert_eq!(reply.refused(403), "FORBIDDEN", "{role}");
+    }
+    bed.patch(&hr, &user(&member), &json!({ "disabled": true }))
         .await
         .json(200);
+    bed.patch(
+        &hr,
+        &user(&member),
+        &json!({ "disabled": false, "role": "GUEST" }),
+    )
+    .await
+    .json(200);
+    let me = bed.get(&admin.caller, "/api/v1/auth/me").await.json(200);
+    let scopes: Vec<&str> = me["permissions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it.as_str().unwrap())
+        .collect();
+    let equal = bed.key(&owner, &scopes).await;
+    bed.patch(&equal, &user(&member), &raise).await.json(200);
+}
+
+#[tokio::test]
+async fn an_invitation_counts_while_its_maker_could_still_make_it() {
+    let bed = Bed::new();
+    let owner = bed.sign_up("alpha").await;
+    bed.database
+        .admin("UPDATE licet.organizations SET max_users = 100");
+    let invite = async |by: &Caller, role: &str| {
+        let body = json!({ "email": format!("{}@alpha.test", unique()), "role": role });
+        let made = bed.post(by, "/api/v1/invitations", &body).await.json(201);
+        made["token"].as_str().unwrap().to_owned()
+    };
+    let accept = async |token: &str| {
+        let body = json!({ "token": token, "name": "New", "password": PASSWORD });
+        bed.open(Method::POST, "/api/v1/auth/accept-invitation", &body)
+            .await
+    };
+    let admin = bed.join(&owner, "ADMIN").await;
+    let (guest, peer) = (
+        invite(&admin.caller, "GUEST").await,
+        invite(&admin.caller, "ADMIN").await,
+    );
+    let (removed, disabled) = (
+        bed.join(&owner, "ADMIN").await,
+        bed.join(&owner, "ADMIN").await,
+    );
+    let of_removed = invite(&removed.caller, "ADMIN").await;
+    let of_disabled = invite(&disabled.caller, "GUEST").await;
+    let peers: Vec<String> =
+        bed.get(&admin.caller, "/api/v1/auth/me").await.json(200)["permissions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it.as_str().unwrap().to_owned())
+            .collect();
+    let scopes: Vec<&str> = peers.iter().map(String::as_str).collect();
+    let key = bed.key(&owner, &scopes).await;
+    let of_key = invite(&key, "ADMIN").await;
+    let of_good_key = invite(&bed.key(&owner, &scopes).await, "GUEST").await;
+
+    bed.delete(&owner.caller, &user(&removed)).await.empty(204);
+    bed.patch(
+        &owner.caller,
+        &user(&disabled),
+        &json!({ "disabled": true }),
+    )
+    .await
+    .json(200);
+    let keys = bed.get(&owner.caller, "/api/v1/api-keys").await.json(200);
+    let first = keys["data"].as_array().unwrap().last().unwrap()["id"].clone();
+    let first = format!("/api/v1/api-keys/{}", first.as_str().unwrap());
+    bed.delete(&owner.caller, &first).await.empty(204);
+    for token in [&of_removed, &of_disabled, &of_key] {
+        assert_eq!(accept(token).await.refused(404), "NOT_FOUND");
+    }
+    accept(&of_good_key).await.json(201);
+    accept(&guest).await.json(201);
+    // Demoted: not even what a lower role would allow, for a MEMBER invites nobody.
+    bed.patch(&owner.caller, &user(&admin), &json!({ "role": "MEMBER" }))
+        .await
+        .json(200);
+    assert_eq!(accept(&peer).await.refused(404), "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn an_invited_persons_password_is_not_their_email() {
+    let bed = Bed::new();
+    let owner = bed.sign_up("alpha").await;
+    let body = json!({ "email": "grace.hopper@alpha.test", "role": "GUEST" });
+    let made = bed
+        .post(&owner.caller, "/api/v1/invitations", &body)
+        .await
+        .json(201);
+    let accept = async |password: &str| {
+        let body = json!({ "token": made["token"], "name": "Grace", "password": password });
+        bed.open(Method::POST, "/api/v1/auth/accept-invitation", &body)
+            .await
+    };
+    let reply = accept("Grace.Hopper@alpha.test").await;
+    assert_eq!(reply.refused(422), "PASSWORD_REFUSED");
+    // And the invitation is as good as before.
+    accept(PASSWORD).await.json(201);
 }
 
 #[tokio::test]
@@ -338,8 +437,8 @@ async fn a_person_is_assigned_a_license_of_the_organization() {
     assert_eq!(assigned["license_id"], json!(ours));
     let never = "lic_00000000000000000000000000";
     let refusals = [
-        assign(json!(theirs)).await.json(400)["detail"].clone(),
-        assign(json!(never)).await.json(400)["detail"].clone(),
+        assign(json!(theirs)).await.json(404)["detail"].clone(),
+        assign(json!(never)).await.json(404)["detail"].clone(),
     ];
     assert_eq!(refusals[0], refusals[1]);
     // What is absent stays.
@@ -472,4 +571,26 @@ async fn the_last_owner_stays_whatever_happens_at_once() {
          WHERE o.slug = 'beta' AND u.role = 'OWNER' AND u.disabled_at IS NULL AND u.deleted_at IS NULL"
     );
     assert_eq!(left[0][0].as_deref(), Some("1"));
+}
+
+/// With a hole in the origin: what the functions do by themselves.
+#[tokio::test]
+async fn the_login_directory_is_written_for_ones_own_organization_alone() {
+    let bed = Bed::new();
+    let (alpha, beta) = (bed.sign_up("alpha").await, bed.sign_up("beta").await);
+    let user: UserId = beta.id.parse().unwrap();
+    let user = uuid::Uuid::from_bytes(user.uuid_bytes());
+    let client = bed.database.app().await;
+    let leave = format!("SELECT licet.leave_login('{user}')");
+    client.batch_execute(&leave).await.unwrap();
+    begin(&client, alpha.org.parse().unwrap()).await;
+    client.batch_execute(&leave).await.unwrap();
+    client.batch_execute("COMMIT").await.unwrap();
+    bed.log_in(&beta.email, PASSWORD, "beta").await.json(200);
+    // Nobody's: there is no organization to enter.
+    let enter = format!("SELECT licet.enter_login('x@alpha.test', '{user}')");
+    assert_eq!(
+        refusal(&client, &enter).await,
+        tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE
+    );
 }

@@ -122,6 +122,15 @@ impl Bed {
         Person::of(&reply, &email, slug)
     }
 
+    /// A new API key.
+    pub async fn key(&self, owner: &Person, scopes: &[&str]) -> Caller {
+        let body = json!({ "name": "m", "scopes": scopes });
+        let made = self.post(&owner.caller, "/api/v1/api-keys", &body).await;
+        Caller {
+            bearer: made.json(201)["secret"].as_str().unwrap().into(),
+        }
+    }
+
     pub async fn log_in(&self, email: &str, password: &str, slug: &str) -> Reply {
         let body = json!({ "email": email, "password": password, "organization": slug });
         self.open(Method::POST, "/api/v1/auth/login", &body).await

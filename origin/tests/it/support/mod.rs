@@ -5,6 +5,7 @@ pub mod edge;
 pub mod http;
 pub mod proxy;
 pub mod sql;
+pub mod tls;
 
 use std::{
     process::Command,
@@ -37,6 +38,7 @@ static NEXT_DATABASE: AtomicU32 = AtomicU32::new(1);
 
 pub const ISSUER: &str = "https://edge.test";
 pub const APP_PASSWORD: &str = "app-password-8c1f";
+pub const SYSTEM_PASSWORD: &str = "system-password-77";
 pub const MASTER_SEED: [u8; 32] = [0x4d; 32];
 /// `MASTER_SEED` in base64url.
 pub const MASTER_KEY: &str = "TU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU0";
@@ -77,7 +79,8 @@ impl TestDatabase {
         Self::on(Arc::new(new_cluster()))
     }
 
-    fn on(cluster: Arc<Cluster>) -> Self {
+    /// In this cluster, without anything in it.
+    pub fn on(cluster: Arc<Cluster>) -> Self {
         let name = format!("t{}", NEXT_DATABASE.fetch_add(1, Ordering::Relaxed));
         cluster.create_database(&name).unwrap();
         Self { cluster, name }
@@ -98,12 +101,25 @@ impl TestDatabase {
         self.role_url("licet_app", APP_PASSWORD)
     }
 
+    pub fn system_url(&self) -> String {
+        self.role_url("licet_system", SYSTEM_PASSWORD)
+    }
+
     pub fn role_url(&self, role: &str, password: &str) -> String {
         self.cluster.url(&self.name, role, password)
     }
 
+    /// What it is called in the server's log, and that log.
+    pub fn log(&self) -> (&str, std::path::PathBuf) {
+        (&self.name, self.cluster.dir().join("postgres.log"))
+    }
+
     pub fn port(&self) -> u16 {
         self.cluster.port()
+    }
+
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// Runs SQL as the superuser, rows and values as text.
@@ -114,15 +130,18 @@ impl TestDatabase {
     /// The binary with everything it needs for this database in its environment.
     pub fn command(&self, args: &[&str]) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_licet-origin"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LICET_")) {
+        for (name, _) in std::env::vars()
+            .filter(|(name, _)| name.starts_with("LICET_") || name.starts_with("PG"))
+        {
             command.env_remove(name);
         }
         command
             .args(args)
             .env("LICET_ADMIN_DATABASE_URL", self.admin_url())
             .env("LICET_APP_PASSWORD", APP_PASSWORD)
-            .env("LICET_SYSTEM_PASSWORD", "system-password-77")
+            .env("LICET_SYSTEM_PASSWORD", SYSTEM_PASSWORD)
             .env("LICET_DATABASE_URL", self.app_url())
+            .env("LICET_SYSTEM_DATABASE_URL", self.system_url())
             .env("LICET_MASTER_KEY", MASTER_KEY)
             .env("LICET_PLATFORM_KEY", platform().reveal())
             .env("LICET_EDGE_KEYS", edge_key().verifying_key().to_string())
@@ -239,7 +258,7 @@ impl Bed {
     /// One that waits longer than the usual one would: the machine may have other work.
     pub fn new() -> Self {
         let patient = Duration::from_secs(30);
-        let options = BedOptions {
+        let mut options = BedOptions {
             database: DatabaseSettings {
                 pool_wait: patient,
                 statement_timeout: patient,
@@ -252,7 +271,14 @@ impl Bed {
             },
             ..BedOptions::default()
         };
+        // All tests come from one address.
+        options.accounts.refusals.capacity = 1_000_000;
         Self::with(TestDatabase::migrated(), &options)
+    }
+
+    /// The database again, for another origin on it.
+    pub fn into_database(self) -> TestDatabase {
+        self.database
     }
 
     pub fn with(database: TestDatabase, options: &BedOptions) -> Self {

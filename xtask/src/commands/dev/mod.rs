@@ -155,6 +155,7 @@ fn keys(state: &Path, database: &Database) -> Result<Keys> {
 struct Urls {
     admin: String,
     app: String,
+    system: String,
     app_password: String,
     system_password: String,
 }
@@ -162,18 +163,17 @@ struct Urls {
 impl Urls {
     fn new(options: &DevOptions, database: &Database) -> Result<Self> {
         let (app_password, system_password) = (net::random_password()?, net::random_password()?);
-        let app = match database {
-            Database::Own(_) => {
-                format!(
-                    "postgres://licet_app:{app_password}@127.0.0.1:{}/{DATABASE}",
-                    options.pg_port
-                )
-            }
-            Database::External(url) => as_role(url, "licet_app", &app_password)?,
+        let url = |role: &str, password: &str| match database {
+            Database::Own(_) => Ok(format!(
+                "postgres://{role}:{password}@127.0.0.1:{}/{DATABASE}",
+                options.pg_port
+            )),
+            Database::External(url) => as_role(url, role, password),
         };
         Ok(Self {
             admin: database.admin_url(),
-            app,
+            app: url("licet_app", &app_password)?,
+            system: url("licet_system", &system_password)?,
             app_password,
             system_password,
         })
@@ -186,8 +186,8 @@ impl Urls {
     /// What an operator's command needs, to be sourced by a shell.
     fn write_env(&self, state: &Path, keys: &Keys) -> Result<()> {
         let text = format!(
-            "export LICET_DATABASE_URL='{}'\nexport LICET_ADMIN_DATABASE_URL='{}'\nexport LICET_MASTER_KEY='{}'\n",
-            self.app, self.admin, keys.master_key
+            "export LICET_DATABASE_URL='{}'\nexport LICET_SYSTEM_DATABASE_URL='{}'\nexport LICET_ADMIN_DATABASE_URL='{}'\nexport LICET_MASTER_KEY='{}'\n",
+            self.app, self.system, self.admin, keys.master_key
         );
         paths::write_private(&state.join("env"), &text)
     }
@@ -213,7 +213,7 @@ fn start_origin(state: &Path, options: &DevOptions, urls: &Urls, keys: &Keys) ->
         keys: keys.clone(),
         issuer: issuer(options),
         log: fresh_log(state.join("origin.log")),
-        env: Vec::new(),
+        env: vec![("LICET_SYSTEM_DATABASE_URL".into(), urls.system.clone())],
     })
 }
 

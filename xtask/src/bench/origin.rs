@@ -1,0 +1,104 @@
+//! `cargo xtask bench origin`: the origin with a million licenses, beside `pgbench` with the same
+//! statements and beside the service one could write instead.
+
+mod capture;
+mod data;
+mod fastapi;
+mod load;
+mod pgbench;
+mod reads;
+mod report;
+mod rls;
+mod service;
+mod writes;
+
+use anyhow::Result;
+
+use self::data::Data;
+use crate::paths;
+use crate::step::{long_step, run_quiet, step};
+use crate::{bench::origin::service::Service, commands};
+
+/// Connections that are busy at the same time, of every client of the database alike.
+const CONNECTIONS: usize = 16;
+/// Times each peer is measured, in turn with the others.
+const ROUNDS: usize = 5;
+
+/// How big the measured database is.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Organizations.
+    pub orgs: u32,
+    /// Licenses of all of them; there are as many activations.
+    pub licenses: u32,
+    /// Seconds of each burst of load.
+    pub seconds: f64,
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self {
+            orgs: 10_000,
+            licenses: 1_000_000,
+            seconds: 4.0,
+        }
+    }
+}
+
+/// Measures, prints the tables and writes them to `docs/BENCHMARKS.md`.
+///
+/// # Errors
+/// When a part can't be started, or gives a wrong answer.
+pub fn run(size: Size) -> Result<()> {
+    // Another build, to compare with.
+    if std::env::var_os("LICET_ORIGIN_BIN").is_none() {
+        paths::use_origin(commands::build::origin(true)?);
+    }
+    long_step("compile the load generator (release)", "a minute", || {
+        let mut command = paths::cargo();
+        command.args(["build", "--package", "licet-bench", "--release"]);
+        run_quiet("compile the load generator", &mut command)
+    })?;
+    let fastapi = fastapi::install()?;
+    let data = Data::prepare(size)?;
+    let dir = paths::make_dir(paths::scratch()?.join(format!("bench-{}", std::process::id())))?;
+    let result = measure(&data, &dir, &fastapi, size);
+    std::fs::remove_dir_all(&dir).ok();
+    report::write(&data, &result?)
+}
+
+/// What was found out.
+struct Findings {
+    reads: Vec<reads::Read>,
+    rls: Vec<rls::Cost>,
+    races: Vec<writes::Race>,
+    memory: service::Memory,
+}
+
+fn measure(
+    data: &Data,
+    dir: &std::path::Path,
+    fastapi: &std::path::Path,
+    size: Size,
+) -> Result<Findings> {
+    let captured = step("the statements that the origin sends", || {
+        capture::capture(data, dir)
+    })?;
+    let service = step("the origin", || Service::start(data, dir))?;
+    let reads = long_step("every read of the account API", "a minute", || {
+        reads::measure(data, &service)
+    })?;
+    let rls = long_step("the cost of row-level security", "a minute", || {
+        rls::measure(data, dir, &captured)
+    })?;
+    let races = writes::measure(data, dir, fastapi, &service, &captured, size)?;
+    let memory = long_step("memory under 256 connections", "half a minute", || {
+        service::memory(data, dir)
+    })?;
+    Ok(Findings {
+        reads,
+        rls,
+        races,
+        memory,
+    })
+}
