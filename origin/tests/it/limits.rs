@@ -338,7 +338,7 @@ async fn a_pool_that_is_in_use_is_waited_for_within_bounds() {
 #[tokio::test]
 async fn a_request_that_takes_too_long_leaves_nothing_behind() {
     let state = StateSettings {
-        request_timeout: Duration::from_millis(300),
+        request_timeout: Duration::from_secs(2),
         ..StateSettings::default()
     };
     let database = DatabaseSettings {

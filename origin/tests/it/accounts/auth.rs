@@ -214,9 +214,9 @@ async fn a_parent_is_honoured_for_ten_seconds_and_no_longer() {
         "one child, however often it is asked for"
     );
     let child = children.first().unwrap().clone();
-    age(&bed, 9);
+    age(&bed, 5);
     assert_eq!(tokens(&bed.renew(&owner.refresh).await.json(200)).1, child);
-    age(&bed, 3);
+    age(&bed, 7);
     bed.renew(&owner.refresh).await.refused(401);
     bed.renew(&child).await.refused(401);
 }
