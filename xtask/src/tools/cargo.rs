@@ -109,8 +109,12 @@ impl Tool<'_> {
             "  ..  {} does not install with its own lock file: trying without",
             self.package
         );
-        install(&[])
-            .with_context(|| format!("cannot install {}: is crates.io reachable?", self.package))
+        install(&[]).with_context(|| {
+            format!(
+                "cannot install {}: is the crate registry reachable?",
+                self.package
+            )
+        })
     }
 }
 
