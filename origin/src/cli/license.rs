@@ -1,4 +1,4 @@
-//! `license`: what operators do until there is an account API.
+//! `license`: what operators do without an account.
 
 use clap::{Args, Subcommand, builder::RangedI64ValueParser};
 use licet_shared::{id::LicenseId, time::Timestamp};
