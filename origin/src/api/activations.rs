@@ -10,7 +10,6 @@ use utoipa::ToSchema;
 
 use super::{
     Call, Operation, Reply,
-    list::Flag,
     operation::Verb::{Get, Post},
 };
 use crate::{
@@ -115,7 +114,7 @@ impl From<ActivationRecord> for ActivationView {
 fn filter(call: &Call, license: Option<LicenseId>) -> Result<ActivationFilter<'_>, HandlerError> {
     Ok(ActivationFilter {
         license,
-        live: call.parsed::<Flag>("live")?.map(|Flag(live)| live),
+        live: call.flag("live")?,
         fingerprint_hash: call.param("fingerprint_hash"),
     })
 }

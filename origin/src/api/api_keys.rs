@@ -11,7 +11,6 @@ use utoipa::ToSchema;
 
 use super::{
     Call, Operation, Reply, fields,
-    list::Flag,
     once::Creation,
     operation::Verb::{Delete, Get, Patch, Post},
 };
@@ -169,9 +168,7 @@ fn check_scopes(scopes: &[Permission]) -> Result<(), BodyError> {
 
 async fn list(call: Call) -> Result<Reply, HandlerError> {
     let page = call.page()?;
-    let revoked = call
-        .parsed::<Flag>("revoked")?
-        .is_some_and(|Flag(revoked)| revoked);
+    let revoked = call.flag("revoked")?.unwrap_or(false);
     let rows = call.tenant().run_tx("list_api_keys", |tx| {
         Box::pin(api_keys::list(tx, revoked, page.before, page.fetch()))
     });

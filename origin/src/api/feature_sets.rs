@@ -14,7 +14,6 @@ use uuid::Uuid;
 
 use super::{
     Call, Operation, Reply, fields,
-    list::Flag,
     once::Creation,
     operation::Verb::{Delete, Get, Patch, Post},
 };
@@ -261,9 +260,7 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
     let page = call.page()?;
     let filter = FeatureSetFilter {
         text: call.param("text"),
-        deleted: call
-            .parsed::<Flag>("deleted")?
-            .is_some_and(|Flag(deleted)| deleted),
+        deleted: call.flag("deleted")?.unwrap_or(false),
     };
     let rows = call.tenant().run_tx("list_feature_sets", |tx| {
         Box::pin(feature_sets::list(tx, &filter, page.before, page.fetch()))

@@ -14,7 +14,6 @@ use super::{
     Call, OpenCall, Operation, Reply,
     auth::{Password, Session, check_email, check_password, normal},
     fields,
-    list::Flag,
     once::Creation,
     operation::Verb::{Delete, Get, Post},
     users::check_grant,
@@ -127,9 +126,7 @@ impl Body for NewInvitation {
 
 async fn list(call: Call) -> Result<Reply, HandlerError> {
     let page = call.page()?;
-    let closed = call
-        .parsed::<Flag>("closed")?
-        .is_some_and(|Flag(closed)| closed);
+    let closed = call.flag("closed")?.unwrap_or(false);
     let open_at = (!closed).then_some(call.now);
     let rows = call.tenant().run_tx("list_invitations", |tx| {
         Box::pin(invitations::list(tx, open_at, page.before, page.fetch()))

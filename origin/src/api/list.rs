@@ -1,8 +1,6 @@
 //! Lists: the newest first, page by page. Ids are in the order of time, so the last id of a page
 //! is all that a cursor needs to hold, and rows that come meanwhile move nothing.
 
-use std::fmt;
-
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::Serialize;
 use utoipa::openapi::{
@@ -107,6 +105,17 @@ impl Sent {
             .transpose()?;
         Ok(Page { before, limit })
     }
+
+    /// A yes or no in the query.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, HandlerError> {
+        self.param(name)
+            .map(|text| match text {
+                "true" => Ok(true),
+                "false" => Ok(false),
+                _ => Err(Rejection::field(name, "must be true or false").into()),
+            })
+            .transpose()
+    }
 }
 
 fn cursor(id: Uuid) -> String {
@@ -138,26 +147,6 @@ pub(super) fn limit_schema() -> RefOr<Schema> {
         .maximum(Some(f64::from(MAX)))
         .default(Some(DEFAULT.into()))
         .into()
-}
-
-/// A yes or no in a query.
-pub(crate) struct Flag(pub(crate) bool);
-
-/// Neither `true` nor `false`.
-pub(crate) struct FlagError;
-
-impl fmt::Display for FlagError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("must be true or false")
-    }
-}
-
-impl std::str::FromStr for Flag {
-    type Err = FlagError;
-
-    fn from_str(text: &str) -> Result<Self, FlagError> {
-        text.parse().map(Self).map_err(|_| FlagError)
-    }
 }
 
 #[cfg(test)]

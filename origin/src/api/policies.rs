@@ -12,7 +12,6 @@ use utoipa::ToSchema;
 
 use super::{
     Call, Operation, Reply, fields,
-    list::Flag,
     once::Creation,
     operation::Verb::{Delete, Get, Patch, Post},
 };
@@ -325,9 +324,7 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
         feature_set: call.parsed("feature_set")?,
         product: call.param("product"),
         text: call.param("text"),
-        deleted: call
-            .parsed::<Flag>("deleted")?
-            .is_some_and(|Flag(deleted)| deleted),
+        deleted: call.flag("deleted")?.unwrap_or(false),
     };
     let rows = call.tenant().run_tx("list_policies", |tx| {
         Box::pin(policies::list(tx, &filter, page.before, page.fetch()))

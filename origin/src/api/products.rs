@@ -11,7 +11,6 @@ use utoipa::ToSchema;
 
 use super::{
     Call, Operation, Reply, fields,
-    list::Flag,
     once::Creation,
     operation::Verb::{Delete, Get, Patch, Post},
 };
@@ -163,9 +162,7 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
     let filter = ProductFilter {
         code: call.param("code"),
         text: call.param("text"),
-        deleted: call
-            .parsed::<Flag>("deleted")?
-            .is_some_and(|Flag(deleted)| deleted),
+        deleted: call.flag("deleted")?.unwrap_or(false),
     };
     let rows = call.tenant().run_tx("list_products", |tx| {
         Box::pin(products::list(tx, &filter, page.before, page.fetch()))

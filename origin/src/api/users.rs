@@ -12,7 +12,6 @@ use utoipa::ToSchema;
 
 use super::{
     Call, Operation, Reply, fields,
-    list::Flag,
     operation::Verb::{Delete, Get, Patch, Post},
 };
 use crate::{
@@ -147,12 +146,8 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
     let filter = UserFilter {
         role: call.parsed("role")?,
         text: call.param("text"),
-        disabled: call
-            .parsed::<Flag>("disabled")?
-            .map(|Flag(disabled)| disabled),
-        removed: call
-            .parsed::<Flag>("removed")?
-            .is_some_and(|Flag(removed)| removed),
+        disabled: call.flag("disabled")?,
+        removed: call.flag("removed")?.unwrap_or(false),
     };
     let rows = call.tenant().run_tx("list_users", |tx| {
         Box::pin(users::list(tx, &filter, page.before, page.fetch()))
