@@ -55,6 +55,8 @@ pub struct State<'a> {
     pub source: Source,
     /// How the origin did when one of these should have been renewed.
     pub origin: OriginState,
+    /// The latest time that the host has evidence of, where its clock may have been set back.
+    pub newest_evidence: Option<Timestamp>,
 }
 
 /// How the origin did when a document should have been renewed, and so what the documents at
@@ -170,7 +172,7 @@ impl LicenseToken {
         PresentedToken::parse(text, now)?.verify(keys.ok_or(Code::UnknownKey)?)
     }
 
-    fn of(
+    pub(crate) fn of(
         token: Verified<LicenseClaims>,
         key: &VerifyingKey,
         keys: &OrgKeys,
@@ -347,6 +349,7 @@ fn first_objection(
         .objection()
         .or_else(|| time_objection(token, state, now))
         .or_else(|| use_objection(token, context))
+        .or_else(|| clock_objection(state, now))
         .or_else(|| {
             let features = state.features?;
             let own = &token.claims().fo;
@@ -402,6 +405,12 @@ fn use_objection(token: &LicenseToken, context: &Context<'_>) -> Option<Code> {
             (*bound != fingerprint_hash(given)).then_some(Code::FingerprintMismatch)
         }
     }
+}
+
+/// A clock that shows a time before what is known to have been, by more than honest ones differ.
+fn clock_objection(state: &State<'_>, now: Timestamp) -> Option<Code> {
+    let evidence = state.newest_evidence?;
+    (now.plus(CLOCK_SKEW_S) < evidence).then_some(Code::ClockMovedBack)
 }
 
 /// Seconds beyond their ends for which token and documents count: only while nobody here can

@@ -6,6 +6,7 @@ pub mod decision;
 pub mod documents;
 pub mod id;
 pub mod jws;
+pub mod license_file;
 pub mod license_key;
 pub mod problem;
 pub mod status_list;

@@ -39,6 +39,8 @@ impl Documents {
             features: self.features.as_deref(),
             source: self.source,
             origin: self.origin,
+            // The runtime's clock is nobody's to set back.
+            newest_evidence: None,
         }
     }
 

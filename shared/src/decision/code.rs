@@ -72,6 +72,8 @@ codes! {
     FingerprintRequired = "FINGERPRINT_REQUIRED", "This license is bound to a device: send its fingerprint.";
     /// The license is bound to another device.
     FingerprintMismatch = "FINGERPRINT_MISMATCH", "This token belongs to another device. Activate this one.";
+    /// The clock shows a time before one that has certainly been.
+    ClockMovedBack = "CLOCK_MOVED_BACK", "This machine's clock is behind a time that has certainly been. Set it right.";
     /// A required feature is not granted.
     FeatureMissing = "FEATURE_MISSING", "The license does not grant a feature that was required.";
     /// The answer can't be given as fresh as was demanded.

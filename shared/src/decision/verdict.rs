@@ -99,6 +99,8 @@ pub enum Source {
     Kv,
     /// The origin, for this very request.
     Origin,
+    /// A license file.
+    File,
 }
 
 /// How fresh an answer is.
@@ -154,6 +156,23 @@ impl<'a> Verdict<'a> {
             token: None,
             freshness: None,
             request_id: None,
+        }
+    }
+
+    /// The same, holding all that it says.
+    #[must_use]
+    pub fn into_owned(self) -> Verdict<'static> {
+        Verdict {
+            valid: self.valid,
+            code: self.code,
+            detail: self.detail,
+            license: self.license,
+            activation_id: self.activation_id,
+            features: self.features.map(|json| Cow::Owned(json.into_owned())),
+            feature_set: self.feature_set,
+            token: self.token,
+            freshness: self.freshness,
+            request_id: self.request_id,
         }
     }
 

@@ -34,12 +34,22 @@ impl FeatureSet {
         if claims.org != keys.org() || claims.iss != keys.issuer() || claims.sub != id {
             return Err(DocumentError::Subject);
         }
-        let json = serde_json::value::to_raw_value(&claims.features)
-            .map_err(|_| DocumentError::Content)?;
+        Self::new(id, claims.rev, claims.features, times)
+    }
+
+    /// A set whose values somebody has vouched for already.
+    pub(crate) fn new(
+        id: FeatureSetId,
+        revision: u32,
+        values: BTreeMap<String, Value>,
+        times: Times,
+    ) -> Result<Self, DocumentError> {
+        let json =
+            serde_json::value::to_raw_value(&values).map_err(|_| DocumentError::Content)?;
         Ok(Self {
             id,
-            revision: claims.rev,
-            values: claims.features,
+            revision,
+            values,
             json,
             times,
         })

@@ -62,17 +62,37 @@ impl OrgKeys {
         platform: &PlatformKeys,
         now: Timestamp,
     ) -> Result<Self, DocumentError> {
-        let untrusted = Untrusted::<KeysClaims>::parse(text, now).map_err(DocumentError::Parse)?;
-        let key = platform
-            .find(untrusted.kid())
-            .ok_or(DocumentError::UnknownKey)?;
-        let document = untrusted
-            .verify(key)
-            .map_err(|_| DocumentError::Signature)?;
+        let document = signed_by(text, platform, now)?;
         not_from_the_future(document.times(), now)?;
+        if document.claims().iss != issuer {
+            return Err(DocumentError::Subject);
+        }
+        Self::of(document, tag)
+    }
+
+    /// Verifies a `keys+jwt` as that of the organization `tag`, of whatever issuer. Says nothing
+    /// of its times but that they lie within a century of `about`.
+    ///
+    /// # Errors
+    /// [`DocumentError`] when any of it does not hold.
+    pub(crate) fn verify_of_any_time(
+        text: &str,
+        tag: OrgTag,
+        platform: &PlatformKeys,
+        about: Timestamp,
+    ) -> Result<Self, DocumentError> {
+        Self::of(signed_by(text, platform, about)?, tag)
+    }
+
+    /// The same keys, held for as long as what they vouch for.
+    pub(crate) fn held(self, times: Times) -> Self {
+        Self { times, ..self }
+    }
+
+    fn of(document: Verified<KeysClaims>, tag: OrgTag) -> Result<Self, DocumentError> {
         let times = document.times();
         let claims = document.into_claims();
-        if claims.tag != tag || claims.iss != issuer {
+        if claims.tag != tag {
             return Err(DocumentError::Subject);
         }
         let keys = claims
@@ -147,6 +167,18 @@ impl OrgKeys {
         not_from_the_future(document.times(), now)?;
         Ok(document)
     }
+}
+
+fn signed_by(
+    text: &str,
+    platform: &PlatformKeys,
+    now: Timestamp,
+) -> Result<Verified<KeysClaims>, DocumentError> {
+    let untrusted = Untrusted::<KeysClaims>::parse(text, now)?;
+    let key = platform
+        .find(untrusted.kid())
+        .ok_or(DocumentError::UnknownKey)?;
+    untrusted.verify(key).map_err(|_| DocumentError::Signature)
 }
 
 fn key_of(jwk: &Jwk, tag: OrgTag) -> Result<VerifyingKey, DocumentError> {

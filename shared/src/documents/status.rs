@@ -1,7 +1,7 @@
 //! Status lists as documents.
 
 use super::{DocumentError, OrgKeys, StatusListClaims, Ttl};
-use crate::{jws::Times, status_list::StatusList, time::Timestamp};
+use crate::{jws::Times, status_list::{Bits, StatusList}, time::Timestamp};
 
 /// A verified status list of one organization.
 #[derive(Clone, Debug)]
@@ -38,6 +38,20 @@ impl StatusDocument {
             uri: claims.sub,
             version: claims.ver,
             ttl: claims.ttl,
+            list,
+            times,
+        })
+    }
+
+    /// What a license file says in the place of a list: that the status was good when it was made.
+    /// The list is as old as the file and lacks its entry, so the file vouches for itself.
+    pub(crate) fn of_file(uri: String, times: Times) -> Result<Self, DocumentError> {
+        let list = StatusList::new(Bits::Four, 0).map_err(|_| DocumentError::Content)?;
+        let life = times.expires_at.since(times.issued_at);
+        Ok(Self {
+            uri,
+            version: 0,
+            ttl: Ttl(u32::try_from(life).unwrap_or(u32::MAX)),
             list,
             times,
         })

@@ -172,6 +172,11 @@ impl<'a, K: Kind> Untrusted<'a, K> {
         Ok(self.trusted())
     }
 
+    /// What it claims, before anybody has vouched for it: only to find out whose key to ask.
+    pub(crate) const fn claims(&self) -> &K {
+        &self.claims
+    }
+
     /// Gives the claims away on the host's word that it has checked the signature by itself:
     /// [`signature`](Self::signature) over [`signed_bytes`](Self::signed_bytes) under `key`. For
     /// hosts whose own Ed25519 is faster than this crate's.
@@ -226,6 +231,15 @@ impl<K> Verified<K> {
     #[must_use]
     pub fn into_claims(self) -> K {
         self.claims
+    }
+
+    /// A part of the claims, which the same signature vouches for.
+    pub(crate) fn part<P>(&self, part: impl FnOnce(&K) -> P) -> Verified<P> {
+        Verified {
+            claims: part(&self.claims),
+            kid: self.kid.clone(),
+            times: self.times,
+        }
     }
 }
 
