@@ -9,6 +9,7 @@ pub(crate) mod found;
 pub(crate) mod issue;
 pub(crate) mod refresh;
 pub(crate) mod republish;
+pub(crate) mod terms;
 mod token;
 pub(crate) mod token_size;
 

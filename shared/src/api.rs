@@ -13,6 +13,8 @@ use crate::{
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Most features that one request may require.
 pub const MAX_REQUIRED_FEATURES: usize = 64;
+/// Most component fingerprints that a device may have.
+pub const MAX_COMPONENTS: usize = 8;
 /// Most bytes of an activation's metadata, as JSON.
 pub const MAX_METADATA_BYTES: usize = 4 * 1024;
 

@@ -8,7 +8,7 @@ mod overrides;
 mod status;
 
 pub use claims::{
-    AccessClaims, EdgeClaims, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status,
+    AccessClaims, AtExpiry, EdgeClaims, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status,
     StatusListClaims, StatusReference, TOKEN_VERSION, Tier, Ttl,
 };
 pub use features::FeatureSet;
