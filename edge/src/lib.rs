@@ -21,7 +21,8 @@ use std::rc::Rc;
 
 use config::ConfigError;
 use endpoints::{
-    activate, deactivate, features, health, openapi, orgs, problems, refresh, validate,
+    activate, activate_offline, checkout, deactivate, deactivate_offline, features, health,
+    openapi, orgs, problems, refresh, validate,
 };
 use http::{Answer, Fault, Incoming, cors};
 use isolate::{Arrival, Isolate, Scope};
@@ -78,6 +79,9 @@ async fn answer(
         Route::Activate => activate::handle(&scope, request).await,
         Route::Refresh => refresh::handle(&scope, request).await,
         Route::Deactivate => deactivate::handle(&scope, request).await,
+        Route::Checkout => checkout::handle(&scope, request).await,
+        Route::ActivateOffline => activate_offline::handle(&scope, request).await,
+        Route::DeactivateOffline => deactivate_offline::handle(&scope, request).await,
         Route::Jwks(org) => orgs::jwks(&scope, request, org).await,
         Route::StatusList(org, number) => orgs::status_list(&scope, request, org, number).await,
         Route::Live | Route::Ready | Route::OpenApi | Route::ProblemPage(_) => {

@@ -14,6 +14,7 @@ mod fields;
 mod invitations;
 mod licenses;
 mod list;
+mod offline;
 mod once;
 mod operation;
 mod organization;
@@ -54,6 +55,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         projects::operations(),
         licenses::operations(),
         activations::operations(),
+        offline::operations(),
         audit_events::operations(),
         export::operations(),
     ]

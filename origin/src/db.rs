@@ -16,6 +16,7 @@ pub(crate) mod invitations;
 mod kept;
 pub(crate) mod license_records;
 pub(crate) mod licenses;
+pub(crate) mod machines;
 pub(crate) mod organizations;
 pub(crate) mod policies;
 mod pool;

@@ -1,7 +1,10 @@
 //! `/edge/v1`: for edges alone. One endpoint per file.
 
 mod activate;
+mod activate_offline;
+mod checkout;
 mod deactivate;
+mod deactivate_offline;
 mod document;
 mod feature_sets;
 mod keys;
@@ -31,4 +34,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/edge/v1/activations", post(activate::handle))
         .route("/edge/v1/activations/refresh", post(refresh::handle))
         .route("/edge/v1/activations/deactivate", post(deactivate::handle))
+        .route("/edge/v1/activations/license-file", post(checkout::handle))
+        .route("/edge/v1/activations/offline", post(activate_offline::handle))
+        .route("/edge/v1/activations/receipt", post(deactivate_offline::handle))
 }

@@ -7,6 +7,8 @@ pub(crate) mod deactivate;
 pub(crate) mod demo;
 pub(crate) mod found;
 pub(crate) mod issue;
+pub(crate) mod license_file;
+pub(crate) mod offline;
 pub(crate) mod refresh;
 pub(crate) mod republish;
 pub(crate) mod terms;

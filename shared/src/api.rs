@@ -1,5 +1,12 @@
 //! Request and response bodies of the license endpoints, at the edge and between edge and origin.
 
+mod offline;
+
+pub use offline::{
+    CheckoutRequest, MachineRequest, MachineRequestError, OfflineActivateRequest, ReceiptRequest,
+    check_lifetime,
+};
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -79,6 +86,9 @@ pub struct ActivationAnswer {
     /// The license token to keep and to send to `validate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license_token: Option<String>,
+    /// The license file, in place of a token, for a machine without a network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_file: Option<String>,
     /// Its times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenSummary>,
@@ -110,6 +120,7 @@ impl ActivationAnswer {
             code,
             detail: code.detail().into(),
             license_token: None,
+            license_file: None,
             token: None,
             license: None,
             activation_id: None,

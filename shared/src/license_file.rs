@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     decision::{Code, Context, LicenseToken, OriginState, Source, State, Verdict, decide_verified},
-    documents::{FeatureSet, OrgKeys, PlatformKeys, StatusDocument},
+    documents::{DocumentError, FeatureSet, OrgKeys, PlatformKeys, StatusDocument},
     id::{ActivationId, LicenseId, OrgTag},
     jws::{LocalSigner, SignError, Signer, Times, Untrusted, Verified, VerifyingKey, sign},
     time::{CLOCK_SKEW_S, Timestamp},
@@ -97,8 +97,9 @@ pub fn make(
 /// Decides by a license file: may the product run on this machine now?
 ///
 /// `newest_seen` is the newest time that the program has itself seen since it got the file: it
-/// keeps the greatest `now` with which it asked. A clock behind that, or behind the making of the
-/// file, by more than [`CLOCK_SKEW_S`] is answered with `CLOCK_MOVED_BACK`. Never panics.
+/// keeps the greatest `now` with which it asked, also where the answer was no, and begins anew
+/// with a newer file. A clock behind that, or behind the making of the file, by more than
+/// [`CLOCK_SKEW_S`] is answered with `CLOCK_MOVED_BACK`. Never panics.
 #[must_use]
 pub fn decide(
     text: &str,
@@ -142,7 +143,11 @@ impl LicenseFile {
         }
         let keys =
             OrgKeys::verify_of_any_time(&container.keys, trust.org, trust.platform_keys, ABOUT)
-                .map_err(|_| Code::UnknownKey)?;
+                .map_err(|error| match error {
+                    DocumentError::Parse(_) | DocumentError::Content => Code::Malformed,
+                    DocumentError::Signature => Code::SignatureInvalid,
+                    _ => Code::UnknownKey,
+                })?;
         let key = keys.find(file.kid()).ok_or(Code::UnknownKey)?.clone();
         let file = file.verify(&key).map_err(|_| Code::SignatureInvalid)?;
         if !vouched_for(file.times(), keys.times()) {

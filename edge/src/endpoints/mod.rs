@@ -1,7 +1,10 @@
 //! One endpoint per module: what it takes, what it answers.
 
 pub(crate) mod activate;
+pub(crate) mod activate_offline;
+pub(crate) mod checkout;
 pub(crate) mod deactivate;
+pub(crate) mod deactivate_offline;
 pub(crate) mod features;
 pub(crate) mod health;
 pub(crate) mod openapi;

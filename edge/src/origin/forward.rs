@@ -114,6 +114,8 @@ fn callers_fault(problem: Problem, retry_after_s: Option<u32>, retried: bool) ->
         ProblemCode::IdempotencyInFlight if retried => Some(unreachable()),
         ProblemCode::RateLimited => Some(Fault::rate_limited(problem.detail, retry_after_s)),
         ProblemCode::BadRequest
+        | ProblemCode::Forbidden
+        | ProblemCode::Conflict
         | ProblemCode::IdempotencyInFlight
         | ProblemCode::IdempotencyKeyReused
         | ProblemCode::BodyTooLarge
@@ -143,6 +145,8 @@ mod tests {
     fn only_what_the_caller_can_mend_is_passed_on() {
         let passed = [
             ProblemCode::BadRequest,
+            ProblemCode::Forbidden,
+            ProblemCode::Conflict,
             ProblemCode::IdempotencyInFlight,
             ProblemCode::IdempotencyKeyReused,
             ProblemCode::BodyTooLarge,

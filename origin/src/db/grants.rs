@@ -102,6 +102,26 @@ pub(crate) async fn of_activation(
     Ok(Some((grant(&row)?, Activation::from_columns(&row, 14)?)))
 }
 
+/// The same, and both rows held until the transaction ends: neither is the license revoked nor the
+/// activation given back meanwhile.
+pub(crate) async fn hold_activation(
+    tx: &Tx<'_>,
+    id: ActivationId,
+    license: LicenseId,
+) -> Result<Option<(Grant, Activation)>, Error> {
+    tx.query_opt(
+        "SELECT FROM licet.licenses WHERE org_id = $1 AND id = $2 FOR SHARE",
+        &[(&tx.org(), Type::UUID), (&license.uuid(), Type::UUID)],
+    )
+    .await?;
+    tx.query_opt(
+        "SELECT FROM licet.activations WHERE org_id = $1 AND id = $2 FOR SHARE",
+        &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
+    )
+    .await?;
+    of_activation(tx, id, license).await
+}
+
 fn grant(row: &Row) -> Result<Grant, Error> {
     let positive = |number: i32| u32::try_from(number).map_err(|_| Error::Row("policies.grace_s"));
     let Json(features) = row.try_get(10)?;

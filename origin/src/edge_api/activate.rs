@@ -71,6 +71,7 @@ impl From<ActivateError> for HandlerError {
                 "A request with this Idempotency-Key is still being answered. Ask again in a moment.",
             )
             .retry_after(1),
+            ActivateError::Rejected(rejection) => rejection.into(),
             ActivateError::Fault(fault) => fault.into(),
         }
     }

@@ -128,7 +128,7 @@ pub const TABLES: &[Table] = &[
         kind: "activation",
         name: "activations",
         columns: "id:act license_id:lic fingerprint_hash status_list status_index name metadata \
-                  created_at last_seen_at deactivated_at",
+                  machine_key:hex request_nonce created_at last_seen_at deactivated_at",
         order: "id",
     },
     Table {

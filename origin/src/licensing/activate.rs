@@ -15,7 +15,12 @@ use licet_shared::{
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{Origin, answer, objection};
+use super::{
+    Origin, answer,
+    license_file::{self, FileTerms},
+    objection,
+    offline::Machine,
+};
 use crate::{
     db::{
         Error, Tenant, Tx,
@@ -28,6 +33,7 @@ use crate::{
     fault::Fault,
     keys::Keyrings,
     random::RowId,
+    rejection::Rejection,
 };
 
 /// A client's key for a request that must not act twice, and what tells the request from others.
@@ -39,7 +45,7 @@ pub(crate) struct Once<'a> {
 
 /// The same, as it is kept. Different customers of a vendor choose keys without knowing of each
 /// other, so a key counts for one license alone.
-struct Scoped {
+pub(super) struct Scoped {
     key: String,
     request_hash: [u8; 32],
 }
@@ -66,6 +72,8 @@ pub(crate) enum ActivateError {
     KeyReused,
     /// The same request is still at work.
     InFlight,
+    /// The caller may not do so.
+    Rejected(Rejection),
     /// Our own.
     Fault(Fault),
 }
@@ -80,19 +88,22 @@ impl From<Error> for ActivateError {
     fn from(error: Error) -> Self {
         match error {
             Error::KeyInFlight => Self::InFlight,
+            Error::Rejected(rejection) => Self::Rejected(rejection),
             error => Self::Fault(error.into()),
         }
     }
 }
 
 /// What is asked, in the form that the tables want.
-struct Attempt<'a> {
-    key_hash: [u8; 32],
-    fingerprint_hash: String,
-    request: &'a ActivateRequest,
-    once: Option<Scoped>,
-    origin: Origin<'a>,
-    now: Timestamp,
+pub(super) struct Attempt<'a> {
+    pub(super) key_hash: [u8; 32],
+    pub(super) fingerprint_hash: String,
+    pub(super) request: &'a ActivateRequest,
+    pub(super) once: Option<Scoped>,
+    /// Where it is for a machine without a network.
+    pub(super) machine: Option<Machine<'a>>,
+    pub(super) origin: Origin<'a>,
+    pub(super) now: Timestamp,
 }
 
 impl Attempt<'_> {
@@ -105,6 +116,8 @@ impl Attempt<'_> {
 /// What became of it in the transaction.
 enum Decided {
     Granted(Box<Grant>, Activation),
+    /// The same for a machine without a network, with what else its file says.
+    Filed(Box<Grant>, Activation, FileTerms),
     Refused(Code, Option<Box<Grant>>),
     KeyReused,
 }
@@ -127,11 +140,22 @@ pub(crate) async fn activate(
         fingerprint_hash: fingerprint_hash(&request.fingerprint),
         request,
         once: once.map(|once| once.of_license(&key_hash)),
+        machine: None,
         origin,
         now,
     };
+    run(tenant, keyrings, &attempt).await
+}
+
+/// Decides, and answers with the token or the license file.
+pub(super) async fn run(
+    tenant: &Tenant,
+    keyrings: &Keyrings,
+    attempt: &Attempt<'_>,
+) -> Result<ActivationAnswer, ActivateError> {
+    let now = attempt.now;
     let decided = tenant
-        .run_tx("activate", |tx| Box::pin(decide(tx, &attempt)))
+        .run_tx("activate", |tx| Box::pin(decide(tx, attempt)))
         .await?;
     match decided {
         Decided::Granted(grant, activation) => {
@@ -140,6 +164,12 @@ pub(crate) async fn activate(
                 .await?;
             Ok(answer::token(*grant, &activation, &keyring, now)?)
         }
+        Decided::Filed(grant, activation, terms) => {
+            let keyring = keyrings
+                .get_version(tenant, grant.keys_version, now)
+                .await?;
+            Ok(license_file::answer(*grant, &activation, &terms, &keyring, now)?)
+        }
         Decided::Refused(code, Some(grant)) => Ok(answer::refusal(code, &grant)),
         Decided::Refused(code, None) => Ok(ActivationAnswer::plain(code)),
         Decided::KeyReused => Err(ActivateError::KeyReused),
@@ -147,6 +177,22 @@ pub(crate) async fn activate(
 }
 
 async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
+    let decided = decide_seat(tx, attempt).await?;
+    let Some(machine) = &attempt.machine else {
+        return Ok(decided);
+    };
+    match decided {
+        Decided::Granted(grant, activation) => {
+            let terms = machine
+                .file(tx, &grant, &activation, attempt.origin, attempt.now)
+                .await?;
+            Ok(Decided::Filed(grant, activation, terms))
+        }
+        refused => Ok(refused),
+    }
+}
+
+async fn decide_seat(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
     // All four travel together and run in this order.
     let claim = claim(tx, attempt);
     let grant = grants::lock_by_key(tx, &attempt.key_hash);
@@ -166,6 +212,11 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
         return refuse(tx, attempt, grant, code).await;
     }
     answer::check_size(&grant)?;
+    if let Some(machine) = &attempt.machine
+        && let Some(code) = machine.objection(tx, &grant, &attempt.fingerprint_hash).await?
+    {
+        return refuse(tx, attempt, grant, code).await;
+    }
     if let Some(code) = objection_to_use(&grant, &seats, attempt) {
         return refuse(tx, attempt, grant, code).await;
     }

@@ -98,7 +98,7 @@ fn features(in_set: Map<String, Value>, own: &FeatureOverrides) -> Map<String, V
         .collect()
 }
 
-fn claims(
+pub(super) fn claims(
     grant: &Grant,
     activation: &Activation,
     keyring: &Keyring,

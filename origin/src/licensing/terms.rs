@@ -64,6 +64,11 @@ pub(crate) struct Terms {
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) fingerprint: Option<FingerprintTerm>,
+    /// For how many seconds a license file may hold that a customer makes for a machine without a
+    /// network. Only the vendor makes any, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 60, maximum = 34_560_000)]
+    pub(crate) offline_max_s: Option<u32>,
 }
 
 impl Terms {
@@ -79,6 +84,7 @@ impl Terms {
             deactivations: self.deactivations.or(policy.deactivations),
             transferable: self.transferable.or(policy.transferable),
             fingerprint: self.fingerprint.or(policy.fingerprint),
+            offline_max_s: self.offline_max_s.or(policy.offline_max_s),
         }
     }
 
@@ -89,6 +95,7 @@ impl Terms {
     pub(crate) fn check(&self) -> Result<(), BodyError> {
         time::check("terms.refresh_after_s", self.refresh_after_s)?;
         time::check("terms.heartbeat_s", self.heartbeat_s)?;
+        time::check("terms.offline_max_s", self.offline_max_s)?;
         self.deactivations.map_or(Ok(()), Deactivations::check)?;
         self.fingerprint.map_or(Ok(()), FingerprintTerm::check)
     }
@@ -154,7 +161,7 @@ mod tests {
             "expiry": "MAINTAIN", "duration_from": "FIRST_ACTIVATION", "renewal_from": "NOW",
             "overage": "X1_25", "refresh_after_s": 60, "heartbeat_s": 3600,
             "deactivations": { "max": 2, "period_s": 86_400 }, "transferable": false,
-            "fingerprint": { "rule": "REQUIRED", "match": 2 },
+            "fingerprint": { "rule": "REQUIRED", "match": 2 }, "offline_max_s": 86_400,
         })
     }
 
@@ -180,7 +187,7 @@ mod tests {
         let own = json!({
             "expiry": "ALLOW", "duration_from": "ISSUE", "renewal_from": "END", "overage": "NONE",
             "refresh_after_s": 61, "heartbeat_s": 61, "deactivations": { "max": 0, "period_s": 60 },
-            "transferable": true, "fingerprint": { "rule": "NONE" },
+            "transferable": true, "fingerprint": { "rule": "NONE" }, "offline_max_s": 60,
         });
         assert_eq!(
             read(own.clone()).unwrap().over(&policy),
@@ -201,6 +208,7 @@ mod tests {
             (json!({ "refresh_after_s": 59 }), "terms.refresh_after_s"),
             (json!({ "heartbeat_s": 34_560_001 }), "terms.heartbeat_s"),
             (json!({ "heartbeat_s": -1 }), "invalid value"),
+            (json!({ "offline_max_s": 59 }), "terms.offline_max_s"),
             (json!({ "deactivations": { "max": 1 } }), "period_s"),
             (json!({ "deactivations": [1, 60] }), "an object"),
             (

@@ -25,6 +25,7 @@ mod limits;
 mod load;
 mod migrations;
 mod neighbours;
+mod offline;
 mod pages;
 mod pgbouncer;
 mod plans;

@@ -30,7 +30,7 @@ fn case(name: &str, change: impl Fn(&mut World), expected: Code) -> Named {
 
 /// One way to earn each code, in the order in which the design tries them. Written out here, not
 /// taken from `Code::ALL`, so that a changed order in the code shows.
-const FAULTS: [(Code, Change); 15] = [
+const FAULTS: [(Code, Change); 16] = [
     (Code::Malformed, |w| {
         w.tamper = Some(|token| token.replacen('.', "..", 1));
     }),
@@ -54,6 +54,9 @@ const FAULTS: [(Code, Change); 15] = [
     (Code::FingerprintRequired, |w| w.context.fingerprint = None),
     (Code::FingerprintMismatch, |w| {
         w.context.fingerprint = Some("device-2".into());
+    }),
+    (Code::ClockMovedBack, |w| {
+        w.newest_evidence = Some(w.now + 3600);
     }),
     (Code::FeatureMissing, |w| {
         w.context.require = vec!["beta".into()];
@@ -100,6 +103,7 @@ pub(crate) fn all() -> Vec<Named> {
     cases.extend(degraded());
     cases.extend(uses());
     cases.extend(overrides());
+    cases.extend(clocks());
     cases
 }
 
@@ -948,4 +952,44 @@ fn overrides() -> Vec<Named> {
 /// A token of the good world with this as its `fo`.
 fn with_own(token: &str, fo: &str) -> String {
     with_payload(token, |p| p.replacen('{', &format!("{{\"fo\":{fo},"), 1))
+}
+
+/// What the host knows of times that have been, and the clock it decides by.
+fn clocks() -> Vec<Named> {
+    let evidence = |name: &str, evidence: i64, expected: Code| {
+        case(
+            &format!("clock: {name}"),
+            |w| w.newest_evidence = Some(evidence),
+            expected,
+        )
+    };
+    let now = World::good().now;
+    vec![
+        evidence("evidence from before", now - DAY, Code::Valid),
+        evidence("evidence of this second", now, Code::Valid),
+        evidence("60 s behind: two clocks may differ", now + 60, Code::Valid),
+        evidence("61 s behind", now + 61, Code::ClockMovedBack),
+        evidence("a year behind", now + 365 * DAY, Code::ClockMovedBack),
+        evidence("evidence at the end of time", i64::MAX, Code::ClockMovedBack),
+        evidence("evidence at the beginning of time", i64::MIN, Code::Valid),
+        case(
+            "clock: moved back while the origin is gone",
+            |w| {
+                w.origin = OriginState::Unreachable;
+                w.newest_evidence = Some(w.now + 61);
+            },
+            Code::ClockMovedBack,
+        ),
+        case(
+            "clock: moved back before the token was made",
+            |w| {
+                w.now = T0 - 61;
+                w.newest_evidence = Some(T0);
+                w.keys = Some(Life { iat: T0 - 100, exp: T0 + DAY });
+                w.list = w.keys;
+                w.features = w.keys;
+            },
+            Code::ClockMovedBack,
+        ),
+    ]
 }

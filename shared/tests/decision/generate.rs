@@ -38,6 +38,7 @@ fn vectors() -> Vectors {
                 features: documents.name("features", world.features_document()),
                 source: world.source,
                 origin: world.origin,
+                newest_evidence: world.newest_evidence,
             },
             context: world.context,
             verdict: serde_json::Value::Null,

@@ -69,6 +69,8 @@ struct CaseState {
     features: Option<String>,
     source: Source,
     origin: OriginState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    newest_evidence: Option<i64>,
 }
 
 impl Vectors {
@@ -96,6 +98,7 @@ impl Vectors {
             features: features.as_ref(),
             source: case.state.source,
             origin: case.state.origin,
+            newest_evidence: case.state.newest_evidence.map(Timestamp::from_unix),
         };
         serde_json::to_value(decide(&case.token, &context, &state, now)).unwrap()
     }

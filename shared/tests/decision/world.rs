@@ -83,6 +83,7 @@ pub(crate) struct World {
     pub(crate) context: CaseContext,
     pub(crate) source: Source,
     pub(crate) origin: OriginState,
+    pub(crate) newest_evidence: Option<i64>,
 }
 
 impl World {
@@ -144,6 +145,7 @@ impl World {
             },
             source: Source::Memory,
             origin: OriginState::Answering,
+            newest_evidence: None,
         }
     }
 

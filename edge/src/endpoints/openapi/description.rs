@@ -3,7 +3,10 @@
 //! `LICET_UPDATE=1 cargo test -p licet-edge --target wasm32-unknown-unknown --lib openapi` writes the file.
 
 use licet_shared::{
-    api::{ActivateRequest, ActivationAnswer, ValidateRequest},
+    api::{
+        ActivateRequest, ActivationAnswer, CheckoutRequest, OfflineActivateRequest, ReceiptRequest,
+        ValidateRequest,
+    },
     decision::Verdict,
     documents::Jwk,
     problem::Problem,
@@ -38,11 +41,12 @@ struct Health {
 #[openapi(
     info(
         title = "Licet edge",
-        description = "May this installation run this product, with which features? Answered near you from signed documents; only activation, refresh and deactivation go on to the origin.\n\nA refused license is an answer: HTTP 200 with `valid: false` and a `code`. A problem (RFC 9457) says that a request could not be answered. Every answer carries `X-Request-Id`.",
+        description = "May this installation run this product, with which features? Answered near you from signed documents; only activation, refresh, deactivation and license files go on to the origin.\n\nA refused license is an answer: HTTP 200 with `valid: false` and a `code`. A problem (RFC 9457) says that a request could not be answered. Every answer carries `X-Request-Id`.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     paths(
-        validate, features, activate, refresh, deactivate, jwks, status_list, live, ready, openapi,
+        validate, features, activate, refresh, deactivate, checkout, activate_offline,
+        deactivate_offline, jwks, status_list, live, ready, openapi,
         problem_page
     ),
     components(schemas(Problem, Verdict<'static>, ActivationAnswer)),
@@ -79,7 +83,9 @@ macro_rules! problems {
 problems! {
     BadRequest = "`BAD_REQUEST`: the body or a header can't be understood; the detail names the field.";
     Unauthorized = "`UNAUTHORIZED`: no bearer token.";
+    Forbidden = "`FORBIDDEN`: the license's terms leave license files to its vendor.";
     NotFound = "`NOT_FOUND`.";
+    RequestConflict = "`CONFLICT`: another machine's request has this nonce; make it anew.";
     IdempotencyInFlight = "`IDEMPOTENCY_IN_FLIGHT`: the same request is still being answered.";
     RequestTimeout = "`REQUEST_TIMEOUT`: the body did not arrive in time.";
     BodyTooLarge = "`BODY_TOO_LARGE`: more than 65536 bytes.";
@@ -212,6 +218,72 @@ fn refresh() {}
 )]
 #[allow(dead_code)]
 fn deactivate() {}
+
+/// Get a license file, for going without the network.
+///
+/// It holds for as long as asked, within the license's terms, and nothing can call it back before
+/// its end. Verified by the product itself, offline.
+#[utoipa::path(
+    post, path = "/api/v1/licenses/checkout", tag = "licenses", operation_id = "checkout",
+    request_body(content = CheckoutRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The license file, or a no.", body = ActivationAnswer),
+        (status = 400, response = BadRequest),
+        (status = 403, response = Forbidden),
+        (status = 408, response = RequestTimeout),
+        (status = 413, response = BodyTooLarge),
+        (status = 415, response = UnsupportedMediaType),
+        (status = 429, response = RateLimited),
+        (status = 502, response = OriginError),
+        (status = 503, response = OriginUnreachable),
+    )
+)]
+#[allow(dead_code)]
+fn checkout() {}
+
+/// Turn the request of a machine that never connects into its license file.
+///
+/// Either `request`, the text of the file that the machine made, or `license_key`, `product` and
+/// `code`. The same request again gives the same activation, and a file as things now stand.
+#[utoipa::path(
+    post, path = "/api/v1/licenses/activate-offline", tag = "licenses", operation_id = "activateOffline",
+    request_body(content = OfflineActivateRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The license file, or a no.", body = ActivationAnswer),
+        (status = 400, response = BadRequest),
+        (status = 403, response = Forbidden),
+        (status = 408, response = RequestTimeout),
+        (status = 409, response = RequestConflict),
+        (status = 413, response = BodyTooLarge),
+        (status = 415, response = UnsupportedMediaType),
+        (status = 422, response = Unprocessable),
+        (status = 429, response = RateLimited),
+        (status = 502, response = OriginError),
+        (status = 503, response = OriginUnreachable),
+    )
+)]
+#[allow(dead_code)]
+fn activate_offline() {}
+
+/// Give back the activation of a machine that never connects.
+///
+/// By the receipt that the machine signed when it deleted its license file.
+#[utoipa::path(
+    post, path = "/api/v1/licenses/deactivate-offline", tag = "licenses", operation_id = "deactivateOffline",
+    request_body(content = ReceiptRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "`VALID` when it is given back, or a no.", body = ActivationAnswer),
+        (status = 400, response = BadRequest),
+        (status = 408, response = RequestTimeout),
+        (status = 413, response = BodyTooLarge),
+        (status = 415, response = UnsupportedMediaType),
+        (status = 429, response = RateLimited),
+        (status = 502, response = OriginError),
+        (status = 503, response = OriginUnreachable),
+    )
+)]
+#[allow(dead_code)]
+fn deactivate_offline() {}
 
 /// An organization's public keys.
 #[utoipa::path(

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod edge;
 pub mod http;
+pub mod machine;
 pub mod proxy;
 pub mod sql;
 pub mod tls;

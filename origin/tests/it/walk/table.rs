@@ -2,6 +2,7 @@
 //! walk fails without it.
 
 use licet_origin::accounts::permissions::Role;
+use licet_shared::license_file::MachineCode;
 use serde_json::{Value, json};
 
 use super::world::{Given, PASSWORD};
@@ -22,6 +23,8 @@ pub enum Target {
     /// The key of a license.
     LicenseKey,
     Activation,
+    /// The receipt of a machine that never connects.
+    Receipt,
     Project,
     ArchivedProject,
     DeletedProject,
@@ -259,6 +262,22 @@ pub const TABLE: &[Row] = &[
     row("list_activations_of_license", T::License),
     row("read_activation", T::Activation),
     row("revoke_activation", T::Activation),
+    with(
+        "check_out_license_file",
+        T::Activation,
+        |_| json!({ "lifetime_s": 86400 }),
+    ),
+    with("activate_offline", T::LicenseKey, |it| {
+        json!({
+            "license_key": it.target, "product": "local_cli", "lifetime_s": 86400,
+            "code": MachineCode::of(&it.name).to_string(),
+        })
+    }),
+    with(
+        "deactivate_offline",
+        T::Receipt,
+        |it| json!({ "receipt": it.target }),
+    ),
     row("list_audit_events", T::Nothing),
     row("read_audit_head", T::Nothing),
     row("read_audit_event", T::AuditEvent),

@@ -30,6 +30,7 @@ use crate::support::{
     Bed, BedOptions, ISSUER, TestDatabase,
     account::{Caller, Person},
     edge::{Reply, now},
+    machine::Machine,
     platform,
 };
 
@@ -271,6 +272,7 @@ impl<'a> Org<'a> {
             }
             T::LicenseKey => self.license_key().await,
             T::Activation => self.activation(&name).await,
+            T::Receipt => self.receipt(&name).await,
             T::Project => self.made("/api/v1/projects", &project).await,
             T::ArchivedProject => {
                 self.then("/api/v1/projects", &project, Method::POST, "/archive")
@@ -332,6 +334,16 @@ impl<'a> Org<'a> {
         let key = self.license_key().await;
         let answer = self.bed.activate(&key, fingerprint).await;
         answer.activation_id.unwrap().to_string()
+    }
+
+    async fn receipt(&self, fingerprint: &str) -> String {
+        let key = self.license_key().await;
+        let machine = Machine::new(fingerprint);
+        let body = json!({ "request": machine.request(&key), "lifetime_s": 86400 });
+        let path = "/api/v1/offline-activations";
+        let made = self.bed.post(&self.owner.caller, path, &body).await;
+        let file = made.json(200)["license_file"].as_str().unwrap().to_owned();
+        machine.receipt(&file)
     }
 }
 

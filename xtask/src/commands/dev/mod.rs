@@ -189,7 +189,10 @@ impl Urls {
             "export LICET_DATABASE_URL='{}'\nexport LICET_SYSTEM_DATABASE_URL='{}'\nexport LICET_ADMIN_DATABASE_URL='{}'\nexport LICET_MASTER_KEY='{}'\n",
             self.app, self.system, self.admin, keys.master_key
         );
-        paths::write_private(&state.join("env"), &text)
+        paths::write_private(&state.join("env"), &text)?;
+        // For programs that verify by themselves: nothing in it is secret.
+        fs::write(state.join("platform-keys"), &keys.platform_public)
+            .context("write .licet/platform-keys")
     }
 }
 

@@ -1,0 +1,31 @@
+//! `POST /api/v1/licenses/checkout`: a license file, for going without the network.
+
+use std::rc::Rc;
+
+use licet_shared::api::{ActivationAnswer, CheckoutRequest};
+
+use crate::{
+    http::{Answer, Fault, Incoming},
+    isolate::Scope,
+    origin::forward,
+    recognise::{Recognised, recognise},
+};
+
+const PATH: &str = "/edge/v1/activations/license-file";
+
+/// Answers what the origin answered. A token that does not verify is answered here, by its code.
+///
+/// # Errors
+/// 400, 408, 413, 415 for a body that can't be taken; 403 where the license's terms leave files to
+/// its vendor; else as [`forward`](forward::forward).
+pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answer, Fault> {
+    let asked: CheckoutRequest = request.json().await?;
+    let answer = match recognise(scope, &asked.token).await? {
+        Recognised::Token(..) => {
+            let body = serde_json::to_string(&asked).map_err(|_| Fault::internal())?;
+            forward::forward(scope, request, PATH, &body).await?
+        }
+        Recognised::Refused(code) => ActivationAnswer::plain(code),
+    };
+    Ok(forward::answer(scope, answer))
+}

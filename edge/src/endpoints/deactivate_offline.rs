@@ -1,0 +1,25 @@
+//! `POST /api/v1/licenses/deactivate-offline`: a machine that never connects gives its activation
+//! back, by a receipt that somebody carries.
+
+use licet_shared::{api::ReceiptRequest, license_file::DeactivationReceipt};
+
+use crate::{
+    http::{Answer, Fault, Incoming},
+    isolate::Scope,
+    origin::forward,
+};
+
+const PATH: &str = "/edge/v1/activations/receipt";
+
+/// Answers what the origin answered, which alone knows the machine's key.
+///
+/// # Errors
+/// 400, 408, 413, 415 for a body that can't be taken; else as [`forward`](forward::forward).
+pub(crate) async fn handle(scope: &Scope, request: &Incoming) -> Result<Answer, Fault> {
+    let asked: ReceiptRequest = request.json().await?;
+    DeactivationReceipt::read(&asked.receipt, scope.now())
+        .map_err(|error| Fault::bad_request(format!("receipt: {error}")))?;
+    let body = serde_json::to_string(&asked).map_err(|_| Fault::internal())?;
+    let answer = forward::forward(scope, request, PATH, &body).await?;
+    Ok(forward::answer(scope, answer))
+}
