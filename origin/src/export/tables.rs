@@ -132,6 +132,12 @@ pub const TABLES: &[Table] = &[
         order: "id",
     },
     Table {
+        kind: "trial",
+        name: "trials",
+        columns: "fingerprint_hash product_id:prd license_id:lic created_at",
+        order: "fingerprint_hash, product_id",
+    },
+    Table {
         kind: "withdrawal",
         name: "withdrawals",
         columns: "status_list license_id:lic status",

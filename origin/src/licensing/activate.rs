@@ -8,6 +8,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use licet_shared::{
     api::{ActivateRequest, ActivationAnswer},
     decision::{Code, fingerprint_hash},
+    documents::Tier,
     id::ActivationId,
     license_key::LicenseKey,
     time::Timestamp,
@@ -24,6 +25,7 @@ use crate::{
         grants::{self, Grant},
         idempotency::{self, Outcome},
         status_lists::{self, StatusEntry},
+        trials,
     },
     fault::Fault,
     keys::Keyrings,
@@ -184,6 +186,9 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
             return refuse(tx, attempt, grant, code).await;
         }
     }
+    if let Some(code) = objection_to_trial(tx, &grant, attempt).await? {
+        return refuse(tx, attempt, grant, code).await;
+    }
     begin(tx, &mut grant, attempt.origin, attempt.now).await?;
     let over_limit = (taken + 1 - grant.max_activations).max(0);
     let activation = first(tx, attempt, &grant, over_limit, newest?).await?;
@@ -222,6 +227,19 @@ fn objection_to_use(grant: &Grant, seats: &Seats, attempt: &Attempt<'_>) -> Opti
     } else {
         None
     }
+}
+
+/// Why a device that has no activation yet may not try what a trial is for.
+async fn objection_to_trial(
+    tx: &Tx<'_>,
+    grant: &Grant,
+    attempt: &Attempt<'_>,
+) -> Result<Option<Code>, Error> {
+    if grant.tier != Tier::Trial {
+        return Ok(None);
+    }
+    let first = trials::claim(tx, grant.license, &attempt.fingerprint_hash).await?;
+    Ok((!first).then_some(Code::TrialUsed))
 }
 
 /// The list that the next entry goes into, and whether it has to be begun.

@@ -53,6 +53,7 @@ migrations! {
     12 "0012_inline_tenant" "inline_tenant";
     13 "0013_terms" "terms";
     14 "0014_license_start" "license_start";
+    15 "0015_trials" "trials";
 }
 
 #[cfg(test)]

@@ -311,9 +311,9 @@ pub(super) struct Transfer {
     /// What stays although it would follow the policy.
     #[serde(default)]
     pub(super) keep: Vec<Keep>,
-    /// What becomes of its end: KEEP, if absent.
+    /// What becomes of its end. KEEP, if absent; RESTART where a trial is converted to another tier.
     #[serde(default)]
-    pub(super) expiry: Expiry,
+    pub(super) expiry: Option<Expiry>,
     /// Go on although there are more devices than it may then be active on. They stay, and no
     /// other comes in.
     #[serde(default)]
@@ -335,11 +335,10 @@ pub(super) enum Keep {
 }
 
 /// What becomes of a license's end at a transfer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub(super) enum Expiry {
     /// It stays.
-    #[default]
     Keep,
     /// It is as if the license were issued now under the policy.
     Restart,

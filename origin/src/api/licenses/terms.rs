@@ -249,8 +249,18 @@ pub(super) async fn transfer(call: Call) -> Result<Reply, HandlerError> {
     call.create(&transfer, show).await
 }
 
+/// Whether a trial becomes something else, as when it is paid for: not so much a transfer as a
+/// beginning.
+fn converts(license: &LicenseRecord, policy: &Policy) -> bool {
+    license.tier == Tier::Trial && policy.tier != Tier::Trial
+}
+
 impl Transfer {
     fn apply(&self, policy: &Policy, license: &mut LicenseRecord, activated: bool, now: Timestamp) {
+        let restarts = match self.expiry {
+            Some(expiry) => expiry == Expiry::Restart,
+            None => converts(license, policy),
+        };
         license.policy = policy.id;
         license.policy_name.clone_from(&policy.name);
         license.tier = policy.tier;
@@ -263,7 +273,7 @@ impl Transfer {
         if !license.own_max_activations {
             license.max_activations = policy.max_activations;
         }
-        if self.expiry == Expiry::Restart {
+        if restarts {
             Self::restart(policy, license, activated, now);
         }
     }
@@ -288,9 +298,8 @@ impl Transfer {
 
     fn check_allowed(license: &LicenseRecord, policy: &Policy) -> Result<(), Rejection> {
         let stays = license.effective_terms().transferable == Some(false);
-        // A trial that is paid for is none; and staying is no transfer.
-        let converts = license.tier == Tier::Trial && policy.tier != Tier::Trial;
-        if !stays || converts || license.policy == policy.id {
+        // Staying is no transfer either.
+        if !stays || converts(license, policy) || license.policy == policy.id {
             return Ok(());
         }
         Err(Rejection::conflict(
