@@ -160,6 +160,7 @@ impl Org {
             org: Self::id(),
             act: ActivationId::from_uuid_bytes(bytes(5)),
             fp: Some(fingerprint_hash(DEVICE)),
+            fpc: None,
             tier: Tier::Pro,
             lexp: None,
             xb: AtExpiry::Restrict,

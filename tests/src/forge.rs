@@ -115,6 +115,7 @@ impl ForgedOrg {
             org: self.id,
             act: ActivationId::new(unix_ms(), random()),
             fp: None,
+            fpc: None,
             tier: Tier::Pro,
             lexp: None,
             xb: AtExpiry::Restrict,

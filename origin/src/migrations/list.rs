@@ -54,6 +54,7 @@ migrations! {
     13 "0013_terms" "terms";
     14 "0014_license_start" "license_start";
     15 "0015_trials" "trials";
+    16 "0016_components" "components";
 }
 
 #[cfg(test)]
