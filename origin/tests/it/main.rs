@@ -34,5 +34,6 @@ mod round_trips;
 mod startup;
 mod status;
 mod support;
+mod terms;
 mod tls;
 mod walk;
