@@ -7,8 +7,8 @@ use js_sys::{Array, Function, Object, Reflect};
 use licet_shared::{
     decision::fingerprint_hash,
     documents::{
-        FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims,
-        StatusReference, TOKEN_VERSION, Tier, Ttl,
+        AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status,
+        StatusListClaims, StatusReference, TOKEN_VERSION, Tier, Ttl,
     },
     id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag},
     jws::{Kind, LocalSigner, Times, sign},
@@ -160,8 +160,12 @@ impl Org {
             org: Self::id(),
             act: ActivationId::from_uuid_bytes(bytes(5)),
             fp: Some(fingerprint_hash(DEVICE)),
+            fpc: None,
             tier: Tier::Pro,
             lexp: None,
+            xb: AtExpiry::Restrict,
+            ra: None,
+            hb: None,
             grace: 3_600,
             fs: Self::features_id(),
             fo: own,

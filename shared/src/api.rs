@@ -12,8 +12,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    components::Components,
     decision::{Code, FeatureSetReference, LicenseSummary, MAX_TEXT_BYTES, TokenSummary},
     id::ActivationId,
+    time::Timestamp,
 };
 
 /// Largest request body, in bytes.
@@ -37,12 +39,20 @@ pub struct ValidateRequest {
     /// The device's fingerprint, if the license is bound to one.
     #[serde(default)]
     pub fingerprint: Option<String>,
+    /// Its component fingerprints, if the license is bound to some of them.
+    #[serde(default)]
+    pub fingerprints: Option<Components>,
     /// Features without which the answer is no.
     #[serde(default)]
     pub require: Vec<String>,
     /// Oldest status the caller will accept, in seconds; 0 asks the origin.
     #[serde(default)]
     pub max_staleness_s: Option<u32>,
+    /// When the version of the product that wants to run was released. A license that has ended
+    /// may go on for versions from before its end.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub released_at: Option<Timestamp>,
 }
 
 /// Body of `POST /api/v1/licenses/activate`.
@@ -55,7 +65,11 @@ pub struct ActivateRequest {
     /// Code of the product that wants to run.
     pub product: String,
     /// A text that is the same for this device each time and differs from other devices'.
-    pub fingerprint: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// Several such texts, some of which may change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprints: Option<Components>,
     /// What people call the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -83,6 +97,9 @@ pub struct ActivationAnswer {
     pub code: Code,
     /// Why, in a sentence.
     pub detail: String,
+    /// The license has ended, and its terms let use go on; absent where that is not so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expired: bool,
     /// The license token to keep and to send to `validate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license_token: Option<String>,
@@ -119,6 +136,7 @@ impl ActivationAnswer {
             valid: code == Code::Valid,
             code,
             detail: code.detail().into(),
+            expired: false,
             license_token: None,
             license_file: None,
             token: None,
@@ -187,7 +205,7 @@ pub fn parse<T: Body>(json: &[u8]) -> Result<T, BodyError> {
     Ok(body)
 }
 
-fn check_text(name: &str, text: &str) -> Result<(), BodyError> {
+pub(crate) fn check_text(name: &str, text: &str) -> Result<(), BodyError> {
     if text.is_empty() {
         Err(BodyError::field(name, "must not be empty"))
     } else if text.len() > MAX_TEXT_BYTES {
@@ -212,6 +230,9 @@ impl Body for ValidateRequest {
         if let Some(fingerprint) = &self.fingerprint {
             check_text("fingerprint", fingerprint)?;
         }
+        self.fingerprints
+            .as_ref()
+            .map_or(Ok(()), Components::check)?;
         if self.require.len() > MAX_REQUIRED_FEATURES {
             return Err(BodyError::field(
                 "require",
@@ -228,7 +249,12 @@ impl Body for ActivateRequest {
     // The key's own form is not checked here: it has a problem of its own, `LICENSE_KEY_MALFORMED`.
     fn check(&self) -> Result<(), BodyError> {
         check_text("product", &self.product)?;
-        check_text("fingerprint", &self.fingerprint)?;
+        if let Some(fingerprint) = &self.fingerprint {
+            check_text("fingerprint", fingerprint)?;
+        }
+        self.fingerprints
+            .as_ref()
+            .map_or(Ok(()), Components::check)?;
         if let Some(name) = &self.name {
             check_text("name", name)?;
         }

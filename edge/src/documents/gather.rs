@@ -56,6 +56,7 @@ impl Documents {
             activation_id: verdict.activation_id,
             token: verdict.token,
             freshness: verdict.freshness,
+            grace_remaining_s: verdict.grace_remaining_s.map(|_| 0),
             ..Verdict::refused(Code::Deactivated)
         }
     }

@@ -31,8 +31,10 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
     let context = Context {
         product: &asked.product,
         fingerprint: asked.fingerprint.as_deref(),
+        fingerprints: asked.fingerprints.as_ref(),
         require: &asked.require,
         max_staleness_s: asked.max_staleness_s,
+        released_at: asked.released_at,
     };
     let at_hand = Documents::at_hand(scope, &asked.token, asked.max_staleness_s);
     let (token, mut documents) = match at_hand {
@@ -83,20 +85,16 @@ pub(super) async fn gather(
     }
 }
 
-/// Whether the token has ended but its grace has not, and nobody knows yet whether the origin,
-/// which would refresh it, can be reached.
+/// Whether the token has ended, or its heartbeat is overdue, but its grace has not, and nobody knows
+/// yet whether the origin, which would refresh it, can be reached.
 pub(super) fn grace_may_apply(
     scope: &Scope,
     token: &LicenseToken,
     documents: &Documents,
     code: Code,
 ) -> bool {
-    let grace_end = token
-        .times()
-        .expires_at
-        .plus(i64::from(token.claims().grace));
-    code == Code::TokenExpired
-        && scope.now() < grace_end
+    matches!(code, Code::TokenExpired | Code::HeartbeatRequired)
+        && scope.now() < token.grace_end()
         && documents.origin != OriginState::Unreachable
         && !scope.isolate.origin.answered_recently(clock::now_ms())
 }

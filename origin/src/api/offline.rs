@@ -21,7 +21,7 @@ use crate::{
     http::HandlerError,
     licensing::{
         license_file::{self, Lifetime},
-        offline,
+        offline::{self, Bearer},
     },
     rejection::Rejection,
 };
@@ -212,7 +212,14 @@ async fn activate(call: Call) -> Result<Reply, HandlerError> {
 async fn give_back(call: Call) -> Result<Reply, HandlerError> {
     let ReceiptRequest { receipt } = call.json()?;
     let receipt = DeactivationReceipt::read(&receipt, call.now)?;
-    let answer = offline::give_back(call.tenant(), &receipt, call.origin(), call.now).await?;
+    let answer = offline::give_back(
+        call.tenant(),
+        &receipt,
+        Bearer::Vendor,
+        call.origin(),
+        call.now,
+    )
+    .await?;
     if !answer.valid {
         return Err(refused(&answer).into());
     }

@@ -17,7 +17,11 @@ use super::{
     Error, Tx, activations::Activation, catalogue::revision, licenses::LicenseStatus,
     organizations::version,
 };
-use crate::{clock, random::RowId};
+use crate::{
+    clock,
+    licensing::terms::{Fingerprint, Terms},
+    random::RowId,
+};
 
 /// What a license grants.
 #[derive(Clone, Debug)]
@@ -25,12 +29,16 @@ pub(crate) struct Grant {
     pub(crate) license: LicenseId,
     pub(crate) status: LicenseStatus,
     pub(crate) expires_at: Option<Timestamp>,
+    /// How long it will count from its start, which is to come.
+    pub(crate) pending_duration_s: Option<i64>,
     pub(crate) max_activations: i64,
     pub(crate) tier: Tier,
     pub(crate) token_lifetime_s: i64,
     pub(crate) grace_s: u32,
     /// Whether its tokens name the device.
-    pub(crate) bound: bool,
+    pub(crate) fingerprint: Fingerprint,
+    /// Those that count: the license's own, over its policy's.
+    pub(crate) terms: Terms,
     pub(crate) products: Vec<String>,
     pub(crate) feature_set: FeatureSetId,
     pub(crate) revision: u32,
@@ -49,7 +57,8 @@ macro_rules! select {
                 p.grace_s, p.fingerprint_rule, f.feature_set_id, f.revision, f.features, o.keys_version, l.features,
                 ARRAY(SELECT d.code FROM licet.license_products c
                       JOIN licet.products d ON d.org_id = c.org_id AND d.id = c.product_id
-                      WHERE c.org_id = l.org_id AND c.license_id = l.id ORDER BY d.code)",
+                      WHERE c.org_id = l.org_id AND c.license_id = l.id ORDER BY d.code),
+                l.terms, p.terms, l.pending_duration_s",
             $more,
             " FROM licet.licenses l
              JOIN licet.organizations o ON o.org_id = l.org_id
@@ -60,6 +69,24 @@ macro_rules! select {
             $from,
         )
     };
+}
+
+impl Grant {
+    /// Whether its end has come, and with it the end of all use.
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        self.is_past_end(now) && !self.terms.goes_on()
+    }
+
+    /// Whether so many devices are all that it may be active on.
+    pub(crate) fn is_full(&self, taken: i64) -> bool {
+        let limit = self.terms.device_limit(self.max_activations);
+        limit.is_some_and(|limit| taken >= limit)
+    }
+
+    /// Whether its end has come.
+    pub(crate) fn is_past_end(&self, now: Timestamp) -> bool {
+        self.status == LicenseStatus::Expired || self.expires_at.is_some_and(|end| now >= end)
+    }
 }
 
 /// The grant of the license with this key, whose row is locked until the transaction ends: its
@@ -87,7 +114,8 @@ pub(crate) async fn of_activation(
     let row = tx
         .query_opt(
             select!(
-                ", a.id, a.fingerprint_hash, a.status_list, a.status_index, a.deactivated_at IS NULL",
+                ", a.id, a.fingerprint_hash, a.status_list, a.status_index, a.deactivated_at IS NULL,
+                  a.components",
                 "JOIN licet.activations a ON a.org_id = l.org_id AND a.license_id = l.id
                  WHERE l.org_id = $1 AND a.id = $2 AND l.id = $3"
             ),
@@ -99,7 +127,7 @@ pub(crate) async fn of_activation(
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some((grant(&row)?, Activation::from_columns(&row, 14)?)))
+    Ok(Some((grant(&row)?, Activation::from_columns(&row, 17)?)))
 }
 
 /// The same, and both rows held until the transaction ends: neither is the license revoked nor the
@@ -126,17 +154,22 @@ fn grant(row: &Row) -> Result<Grant, Error> {
     let positive = |number: i32| u32::try_from(number).map_err(|_| Error::Row("policies.grace_s"));
     let Json(features) = row.try_get(10)?;
     let Json(own_features) = row.try_get(12)?;
+    let Json(own_terms): Json<Terms> = row.try_get(14)?;
+    let Json(policy_terms) = row.try_get(15)?;
+    let terms = own_terms.over(&policy_terms);
     Ok(Grant {
         license: LicenseId::from_uuid(row.try_get(0)?),
         status: LicenseStatus::from_column(row.try_get(1)?)?,
         expires_at: row
             .try_get::<_, Option<SystemTime>>(2)?
             .map(clock::timestamp),
+        pending_duration_s: row.try_get(16)?,
         max_activations: i64::from(row.try_get::<_, i32>(3)?),
         tier: tier(row.try_get(4)?)?,
         token_lifetime_s: i64::from(row.try_get::<_, i32>(5)?),
         grace_s: positive(row.try_get(6)?)?,
-        bound: row.try_get::<_, &str>(7)? == "BOUND",
+        fingerprint: terms.fingerprint_rule(row.try_get::<_, &str>(7)? == "BOUND"),
+        terms,
         feature_set: FeatureSetId::from_uuid(row.try_get(8)?),
         revision: revision(row.try_get(9)?)?,
         features,

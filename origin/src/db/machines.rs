@@ -1,14 +1,14 @@
-//! What `activations` says of machines without a network, and how long their files may hold.
+//! What `activations` says of machines without a network.
 
 use licet_shared::id::{ActivationId, LicenseId};
-use tokio_postgres::types::{Json, Type};
+use tokio_postgres::types::Type;
 
 use super::{Error, Tx};
-use crate::{licensing::terms::Terms, random::RowId};
+use crate::random::RowId;
 
 /// The activation that an earlier request led to.
 pub(crate) struct Requested {
-    pub(crate) fingerprint_hash: String,
+    pub(crate) fingerprint_hash: Option<String>,
     /// Not given back.
     pub(crate) live: bool,
 }
@@ -97,22 +97,4 @@ pub(crate) async fn license(tx: &Tx<'_>, id: ActivationId) -> Result<Option<Lice
         .await?;
     row.map(|row| Ok(LicenseId::from_uuid(row.try_get(0)?)))
         .transpose()
-}
-
-/// For how many seconds at most a file may hold that a license's customer makes.
-pub(crate) async fn offline_max_s(
-    tx: &Tx<'_>,
-    license: LicenseId,
-) -> Result<Option<u32>, Error> {
-    let row = tx
-        .query_opt(
-            "SELECT l.terms, p.terms FROM licet.licenses l
-             JOIN licet.policies p ON p.org_id = l.org_id AND p.id = l.policy_id
-             WHERE l.org_id = $1 AND l.id = $2",
-            &[(&tx.org(), Type::UUID), (&license.uuid(), Type::UUID)],
-        )
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    let (Json(own), Json(policy)): (Json<Terms>, Json<Terms>) = (row.try_get(0)?, row.try_get(1)?);
-    Ok(own.over(&policy).offline_max_s)
 }

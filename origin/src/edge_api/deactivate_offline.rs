@@ -10,7 +10,7 @@ use licet_shared::{
 
 use crate::{
     http::{AppState, EdgeCall, HandlerError},
-    licensing::offline::give_back,
+    licensing::offline::{Bearer, give_back},
 };
 
 pub(super) async fn handle(
@@ -21,7 +21,10 @@ pub(super) async fn handle(
     let receipt = DeactivationReceipt::read(&request.receipt, call.now)?;
     let answer = match call.caller.find_org(receipt.org()).await? {
         None => ActivationAnswer::plain(Code::ActivationNotFound),
-        Some(tenant) => give_back(&tenant, &receipt, call.origin(), call.now).await?,
+        Some(tenant) => {
+            let (origin, now) = (call.origin(), call.now);
+            give_back(&tenant, &receipt, Bearer::Customer, origin, now).await?
+        },
     };
     Ok(call.answer(&state, "deactivate_offline", answer))
 }

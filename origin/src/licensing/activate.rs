@@ -7,7 +7,9 @@
 use base64ct::{Base64UrlUnpadded, Encoding};
 use licet_shared::{
     api::{ActivateRequest, ActivationAnswer},
+    components::Components,
     decision::{Code, fingerprint_hash},
+    documents::Tier,
     id::ActivationId,
     license_key::LicenseKey,
     time::Timestamp,
@@ -17,18 +19,21 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Origin, answer,
+    begin::begin,
     license_file::{self, FileTerms},
     objection,
     offline::Machine,
+    terms::Fingerprint,
 };
 use crate::{
     db::{
         Error, Tenant, Tx,
-        activations::{self, Activation, NewActivation, Seats},
+        activations::{self, Activation, Hashes, NewActivation, Seats},
         audit,
         grants::{self, Grant},
         idempotency::{self, Outcome},
         status_lists::{self, StatusEntry},
+        trials,
     },
     fault::Fault,
     keys::Keyrings,
@@ -97,7 +102,8 @@ impl From<Error> for ActivateError {
 /// What is asked, in the form that the tables want.
 pub(super) struct Attempt<'a> {
     pub(super) key_hash: [u8; 32],
-    pub(super) fingerprint_hash: String,
+    pub(super) fingerprint_hash: Option<String>,
+    pub(super) components: Option<Hashes>,
     pub(super) request: &'a ActivateRequest,
     pub(super) once: Option<Scoped>,
     /// Where it is for a machine without a network.
@@ -107,6 +113,10 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
+    fn fingerprint_hash(&self) -> Option<&str> {
+        self.fingerprint_hash.as_deref()
+    }
+
     /// Idempotency keys from before this time no longer count.
     fn outworn(&self) -> Timestamp {
         self.now.plus(-idempotency::KEPT_S)
@@ -137,7 +147,8 @@ pub(crate) async fn activate(
     let key_hash = key.hash();
     let attempt = Attempt {
         key_hash,
-        fingerprint_hash: fingerprint_hash(&request.fingerprint),
+        fingerprint_hash: request.fingerprint.as_deref().map(fingerprint_hash),
+        components: request.fingerprints.as_ref().map(Components::hashes),
         request,
         once: once.map(|once| once.of_license(&key_hash)),
         machine: None,
@@ -196,12 +207,12 @@ async fn decide_seat(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Erro
     // All four travel together and run in this order.
     let claim = claim(tx, attempt);
     let grant = grants::lock_by_key(tx, &attempt.key_hash);
-    let seats = activations::seats(tx, &attempt.key_hash, &attempt.fingerprint_hash);
+    let seats = activations::seats(tx, &attempt.key_hash, attempt.fingerprint_hash());
     let newest = status_lists::newest(tx);
     let (claimed, grant, seats, newest) =
         futures_util::future::join4(claim, grant, seats, newest).await;
     let claimed = claimed?;
-    let (Some(grant), Some(seats)) = (grant?, seats?) else {
+    let (Some(mut grant), Some(mut seats)) = (grant?, seats?) else {
         // Nothing is written for a key that somebody made up.
         return Ok(Decided::Refused(Code::LicenseNotFound, None));
     };
@@ -213,26 +224,43 @@ async fn decide_seat(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Erro
     }
     answer::check_size(&grant)?;
     if let Some(machine) = &attempt.machine
-        && let Some(code) = machine.objection(tx, &grant, &attempt.fingerprint_hash).await?
+        && let Some(code) = machine.objection(tx, &grant).await?
     {
         return refuse(tx, attempt, grant, code).await;
+    }
+    if let Some(code) = objection_to_device(&grant, attempt) {
+        return refuse(tx, attempt, grant, code).await;
+    }
+    if let (None, Some(components)) = (&seats.own, &attempt.components) {
+        let matching = grant.terms.matching_components();
+        let own = activations::with_components(tx, grant.license, components, matching);
+        seats.own = own.await?;
     }
     if let Some(code) = objection_to_use(&grant, &seats, attempt) {
         return refuse(tx, attempt, grant, code).await;
     }
-    if let Some(own) = seats.own {
+    let mut taken = seats.taken;
+    if let Some(mut own) = seats.own {
         if again(tx, attempt, own.id).await? {
+            own.components = own.components.or_else(|| attempt.components.clone());
+            begin(tx, &mut grant, attempt.origin, attempt.now).await?;
             return Ok(Decided::Granted(Box::new(grant), own));
         }
         // It has just been given back, which takes no lock on the license: then count anew.
         // None can be taken meanwhile.
-        let seats = activations::seats(tx, &attempt.key_hash, &attempt.fingerprint_hash).await?;
+        let seats = activations::seats(tx, &attempt.key_hash, attempt.fingerprint_hash()).await?;
         let seats = seats.ok_or(Error::Changed)?;
+        taken = seats.taken;
         if let Some(code) = objection_to_use(&grant, &seats, attempt) {
             return refuse(tx, attempt, grant, code).await;
         }
     }
-    let activation = first(tx, attempt, &grant, newest?).await?;
+    if let Some(code) = objection_to_trial(tx, &grant, attempt).await? {
+        return refuse(tx, attempt, grant, code).await;
+    }
+    begin(tx, &mut grant, attempt.origin, attempt.now).await?;
+    let over_limit = (taken + 1 - grant.max_activations).max(0);
+    let activation = first(tx, attempt, &grant, over_limit, newest?).await?;
     Ok(Decided::Granted(Box::new(grant), activation))
 }
 
@@ -260,14 +288,41 @@ async fn claim(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<bool, Error> {
     }
 }
 
+/// Whether the device names what it will be told by.
+fn objection_to_device(grant: &Grant, attempt: &Attempt<'_>) -> Option<Code> {
+    let wanted = usize::from(grant.terms.matching_components().unwrap_or(1));
+    let sound = match (&attempt.components, &attempt.fingerprint_hash) {
+        (Some(components), _) => components.len() >= wanted,
+        (None, None) => grant.fingerprint != Fingerprint::Required,
+        (None, Some(_)) => true,
+    };
+    (!sound).then_some(Code::FingerprintRequired)
+}
+
 fn objection_to_use(grant: &Grant, seats: &Seats, attempt: &Attempt<'_>) -> Option<Code> {
     if !grant.products.contains(&attempt.request.product) {
         Some(Code::ProductNotLicensed)
-    } else if seats.own.is_none() && seats.taken >= grant.max_activations {
+    } else if seats.own.is_none() && grant.is_full(seats.taken) {
         Some(Code::ActivationLimit)
     } else {
         None
     }
+}
+
+/// Why a device that has no activation yet may not try what a trial is for.
+async fn objection_to_trial(
+    tx: &Tx<'_>,
+    grant: &Grant,
+    attempt: &Attempt<'_>,
+) -> Result<Option<Code>, Error> {
+    if grant.tier != Tier::Trial {
+        return Ok(None);
+    }
+    let Some(hash) = attempt.fingerprint_hash() else {
+        return Ok(Some(Code::FingerprintRequired));
+    };
+    let first = trials::claim(tx, grant.license, hash).await?;
+    Ok((!first).then_some(Code::TrialUsed))
 }
 
 /// The list that the next entry goes into, and whether it has to be begun.
@@ -292,7 +347,13 @@ async fn record(tx: &Tx<'_>, attempt: &Attempt<'_>, outcome: Outcome) -> Result<
 /// The device has its seat already; false when it has just been given back.
 async fn again(tx: &Tx<'_>, attempt: &Attempt<'_>, id: ActivationId) -> Result<bool, Error> {
     let request = attempt.request;
-    let touch = activations::touch(tx, id, request.name.as_deref(), request.metadata.as_ref());
+    let touch = activations::touch(
+        tx,
+        id,
+        request.name.as_deref(),
+        request.metadata.as_ref(),
+        attempt.components.as_ref(),
+    );
     let outcome = Outcome {
         code: Code::Valid,
         activation: Some(id),
@@ -306,6 +367,7 @@ async fn first(
     tx: &Tx<'_>,
     attempt: &Attempt<'_>,
     grant: &Grant,
+    over_limit: i64,
     newest: Option<StatusEntry>,
 ) -> Result<Activation, Error> {
     let (list, must_begin) = open_list(newest);
@@ -316,12 +378,16 @@ async fn first(
     let new = NewActivation {
         id,
         license: grant.license,
-        fingerprint_hash: &attempt.fingerprint_hash,
+        fingerprint_hash: attempt.fingerprint_hash(),
+        components: attempt.components.as_ref(),
         name: attempt.request.name.as_deref(),
         metadata: attempt.request.metadata.as_ref(),
     };
-    let event = audit::Event::new(attempt.origin, "activation.created")
-        .details(json!({ "license": grant.license }));
+    let mut details = json!({ "license": grant.license });
+    if over_limit > 0 {
+        details["over_limit"] = json!(over_limit);
+    }
+    let event = audit::Event::new(attempt.origin, "activation.created").details(details);
     // Event and entry come last: from them on, the organization's other activations wait.
     let recorded = record(
         tx,
@@ -341,6 +407,7 @@ async fn first(
     Ok(Activation {
         id,
         fingerprint_hash: attempt.fingerprint_hash.clone(),
+        components: attempt.components.clone(),
         entry: inserted?,
         live: true,
     })

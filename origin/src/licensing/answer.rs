@@ -3,7 +3,9 @@
 use licet_shared::{
     api::ActivationAnswer,
     decision::{Code, FeatureSetReference, LicenseSummary, TokenSummary},
-    documents::{FeatureOverrides, LicenseClaims, Status, StatusReference, TOKEN_VERSION},
+    documents::{
+        BoundComponents, FeatureOverrides, LicenseClaims, Status, StatusReference, TOKEN_VERSION,
+    },
     id::EventId,
     jws::{MAX_TOKEN_BYTES, Times, sign},
     time::Timestamp,
@@ -11,7 +13,7 @@ use licet_shared::{
 
 use serde_json::{Map, Value};
 
-use super::token_size;
+use super::{terms::Fingerprint, token_size};
 use crate::{
     db::{activations::Activation, grants::Grant},
     fault::Fault,
@@ -70,12 +72,12 @@ pub(super) fn token(
     if text.len() > MAX_TOKEN_BYTES {
         return Err(too_long(format!("{} bytes", text.len())));
     }
-    let half_life = times.expires_at.since(now) / 2;
     Ok(ActivationAnswer {
+        expired: grant.is_past_end(now),
         license_token: Some(text),
         token: Some(TokenSummary {
             expires_at: times.expires_at,
-            refresh_after: now.plus(half_life),
+            refresh_after: claims.refresh_after(times),
         }),
         license: Some(summary(&grant)),
         activation_id: Some(activation.id),
@@ -98,6 +100,17 @@ fn features(in_set: Map<String, Value>, own: &FeatureOverrides) -> Map<String, V
         .collect()
 }
 
+/// The components that tell a device, in place of one fingerprint.
+pub(super) fn components(grant: &Grant, activation: &Activation) -> Option<BoundComponents> {
+    let of = activation.components.clone()?;
+    let all = u8::try_from(of.len()).unwrap_or(u8::MAX);
+    let n = grant
+        .terms
+        .matching_components()
+        .map_or(all, |n| n.min(all));
+    Some(BoundComponents { n, of })
+}
+
 pub(super) fn claims(
     grant: &Grant,
     activation: &Activation,
@@ -105,6 +118,10 @@ pub(super) fn claims(
 ) -> Result<LicenseClaims, Fault> {
     let keys = keyring.public();
     let list = activation.entry.list;
+    let bound = grant.fingerprint != Fingerprint::None;
+    let fpc = components(grant, activation).filter(|_| bound);
+    let hash = activation.fingerprint_hash.clone();
+    let fp = hash.filter(|_| bound && fpc.is_none());
     Ok(LicenseClaims {
         iss: keys.issuer().into(),
         aud: grant.products.clone(),
@@ -112,9 +129,13 @@ pub(super) fn claims(
         jti: EventId::generate()?,
         org: keys.org(),
         act: activation.id,
-        fp: grant.bound.then(|| activation.fingerprint_hash.clone()),
+        fp,
+        fpc,
         tier: grant.tier,
         lexp: grant.expires_at.map(Timestamp::unix),
+        xb: grant.terms.expiry.unwrap_or_default(),
+        ra: grant.terms.refresh_after_s,
+        hb: grant.terms.heartbeat_s,
         grace: grant.grace_s,
         fs: grant.feature_set,
         fo: grant.own_features.clone(),
@@ -131,7 +152,8 @@ pub(super) fn claims(
 #[cfg(test)]
 mod tests {
     use licet_shared::{
-        documents::Tier,
+        api::MAX_COMPONENTS,
+        documents::{AtExpiry, Tier},
         id::{ActivationId, FeatureSetId, LicenseId, OrgId},
         jws::LocalSigner,
     };
@@ -140,7 +162,7 @@ mod tests {
         token_size::{MAX_BYTES, MAX_CODE_BYTES},
         *,
     };
-    use crate::{config::MAX_ISSUER_BYTES, db::catalogue::MAX_PRODUCTS};
+    use crate::{config::MAX_ISSUER_BYTES, db::catalogue::MAX_PRODUCTS, licensing::terms::Terms};
 
     /// The longest token that limits elsewhere allow with these products and features.
     fn longest(products: Vec<String>, own: FeatureOverrides) -> usize {
@@ -154,9 +176,18 @@ mod tests {
             jti: EventId::from_uuid_bytes([255; 16]),
             org: OrgId::from_uuid_bytes([255; 16]),
             act: ActivationId::from_uuid_bytes([255; 16]),
-            fp: Some("x".repeat(43)),
+            fp: None,
+            fpc: Some(BoundComponents {
+                n: 8,
+                of: (0..MAX_COMPONENTS)
+                    .map(|n| (format!("{n:024}"), "x".repeat(43)))
+                    .collect(),
+            }),
             tier: Tier::Enterprise,
             lexp: Some(253_402_300_799),
+            xb: AtExpiry::Maintain,
+            ra: Some(34_560_000),
+            hb: Some(34_560_000),
             grace: 34_560_000,
             fs: FeatureSetId::from_uuid_bytes([255; 16]),
             fo: own,
@@ -192,11 +223,13 @@ mod tests {
             license: LicenseId::from_uuid_bytes([1; 16]),
             status: crate::db::licenses::LicenseStatus::Active,
             expires_at: None,
+            pending_duration_s: None,
             max_activations: 1,
             tier: Tier::Pro,
             token_lifetime_s: 60,
             grace_s: 0,
-            bound: true,
+            fingerprint: Fingerprint::Required,
+            terms: Terms::default(),
             products: vec!["x".repeat(MAX_CODE_BYTES); MAX_PRODUCTS],
             feature_set: FeatureSetId::from_uuid_bytes([1; 16]),
             revision: 1,

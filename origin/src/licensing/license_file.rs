@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::{
     Origin,
-    answer::{claims, refusal, summary},
+    answer::{claims, components, refusal, summary},
     objection,
     token::confirm,
 };
@@ -38,13 +38,12 @@ pub(crate) enum Lifetime {
 }
 
 impl Lifetime {
-    async fn under(self, tx: &Tx<'_>, license: LicenseId) -> Result<u32, Error> {
+    fn under(self, grant: &Grant) -> Result<u32, Rejection> {
         let wanted = match self {
             Self::Vendors(seconds) => return Ok(seconds),
             Self::Customers(wanted) => wanted,
         };
-        let longest = machines::offline_max_s(tx, license).await?;
-        let longest = longest.ok_or_else(|| {
+        let longest = grant.terms.offline_max_s.ok_or_else(|| {
             Rejection::new(
                 ProblemCode::Forbidden,
                 "The license's terms leave license files to its vendor: ask there for one.",
@@ -71,7 +70,7 @@ pub(super) async fn settle(
     origin: Origin<'_>,
     now: Timestamp,
 ) -> Result<FileTerms, Error> {
-    let seconds = lifetime.under(tx, grant.license).await?;
+    let seconds = lifetime.under(grant)?;
     let times = Times::starting(now, i64::from(seconds));
     let machine_key = machines::key(tx, activation, grant.license).await?;
     let event = audit::Event::new(origin, "license_file.made").details(json!({
@@ -93,10 +92,15 @@ pub(super) fn answer(
     now: Timestamp,
 ) -> Result<ActivationAnswer, Fault> {
     let times = terms.times;
+    // Nobody else will ask which machine a copy is on: a file always names its own.
+    let fpc = components(&grant, activation);
+    let hash = activation.fingerprint_hash.clone();
     let license = LicenseClaims {
-        // Nobody else will ask which machine a copy is on: a file always names its own.
-        fp: Some(activation.fingerprint_hash.clone()),
-        // There is no origin to be out of reach.
+        fp: hash.filter(|_| fpc.is_none()),
+        fpc,
+        // There is no origin to be heard of or to be out of reach: the file's own end is all.
+        hb: None,
+        ra: None,
         grace: 0,
         ..claims(&grant, activation, keyring)?
     };
@@ -118,6 +122,7 @@ pub(super) fn answer(
         .map_err(|error| Fault::internal("signing a license file", error))?;
     Ok(ActivationAnswer {
         detail: "The license file is made.".into(),
+        expired: grant.is_past_end(now),
         license_file: Some(text),
         token: Some(TokenSummary {
             expires_at: times.expires_at,
@@ -206,6 +211,10 @@ async fn decide(
         return Ok(Decided::Refused(Code::ActivationNotFound, None));
     };
     if let Some(code) = objection(&grant, !activation.live, now) {
+        return Ok(Decided::Refused(code, Some(Box::new(grant))));
+    }
+    if activation.fingerprint_hash.is_none() && activation.components.is_none() {
+        let code = Code::FingerprintRequired;
         return Ok(Decided::Refused(code, Some(Box::new(grant))));
     }
     let terms = settle(tx, &grant, activation.id, lifetime, origin, now).await?;

@@ -12,7 +12,7 @@ use licet_shared::{
 use super::{
     Origin,
     activate::{ActivateError, Attempt, run},
-    answer::summary,
+    answer::{refusal, summary},
     deactivate,
     license_file::{self, FileTerms, Lifetime},
 };
@@ -35,13 +35,13 @@ impl Machine<'_> {
         &self,
         tx: &Tx<'_>,
         grant: &Grant,
-        fingerprint_hash: &str,
     ) -> Result<Option<Code>, Error> {
+        let own = Some(&self.request.fingerprint_hash);
         let Some(nonce) = &self.request.nonce else {
             return Ok(None);
         };
         match machines::by_request(tx, grant.license, nonce).await? {
-            Some(earlier) if earlier.fingerprint_hash != fingerprint_hash => {
+            Some(earlier) if earlier.fingerprint_hash.as_ref() != own => {
                 Err(Rejection::conflict(
                     "Another machine's request has this nonce. Make the request anew.",
                 )
@@ -83,13 +83,15 @@ pub(crate) async fn activate(
     let request = ActivateRequest {
         license_key: String::new(),
         product: machine.product.clone(),
-        fingerprint: String::new(),
+        fingerprint: None,
+        fingerprints: None,
         name: machine.name.clone(),
         metadata: None,
     };
     let attempt = Attempt {
         key_hash: machine.license_key.hash(),
-        fingerprint_hash: machine.fingerprint_hash.clone(),
+        fingerprint_hash: Some(machine.fingerprint_hash.clone()),
+        components: None,
         request: &request,
         once: None,
         machine: Some(Machine {
@@ -102,11 +104,20 @@ pub(crate) async fn activate(
     run(tenant, keyrings, &attempt).await
 }
 
+/// Who brings a receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bearer {
+    Vendor,
+    /// Within the license's terms.
+    Customer,
+}
+
 /// Gives back the activation that a receipt names, if the activation's own machine has signed it.
 /// Doing so twice is the same as doing so once.
 pub(crate) async fn give_back(
     tenant: &Tenant,
     receipt: &DeactivationReceipt,
+    bearer: Bearer,
     origin: Origin<'_>,
     now: Timestamp,
 ) -> Result<ActivationAnswer, Error> {
@@ -115,7 +126,7 @@ pub(crate) async fn give_back(
         .run_tx("give_back", |tx| {
             Box::pin(async move {
                 let found = grants::of_activation(tx, id, license).await?;
-                let (Some((grant, _)), Some(key)) = (found, machines::key(tx, id, license).await?)
+                let (Some((grant, activation)), Some(key)) = (found, machines::key(tx, id, license).await?)
                 else {
                     return Ok(ActivationAnswer::plain(Code::ActivationNotFound));
                 };
@@ -125,7 +136,13 @@ pub(crate) async fn give_back(
                         ..ActivationAnswer::plain(Code::SignatureInvalid)
                     });
                 }
-                deactivate::free(tx, id, license, origin).await?;
+                if bearer == Bearer::Vendor {
+                    deactivate::free(tx, id, license, origin).await?;
+                } else if let Some(code) =
+                    deactivate::give_up(tx, &grant, &activation, origin).await?
+                {
+                    return Ok(refusal(code, &grant));
+                }
                 Ok(ActivationAnswer {
                     detail: "The activation has been given back.".into(),
                     license: Some(summary(&grant)),

@@ -12,7 +12,10 @@ pub(crate) use time::{DurationStart, RenewalStart};
 
 use std::{fmt, marker::PhantomData};
 
-use licet_shared::{api::BodyError, documents::AtExpiry};
+use licet_shared::{
+    api::BodyError,
+    documents::{AtExpiry, Tier},
+};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
@@ -86,6 +89,41 @@ impl Terms {
             fingerprint: self.fingerprint.or(policy.fingerprint),
             offline_max_s: self.offline_max_s.or(policy.offline_max_s),
         }
+    }
+
+    /// Whether use goes on, of some version at least, when the license's end has come.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.expiry.is_some_and(|expiry| !expiry.is_restrict())
+    }
+
+    /// What a license's duration counts from.
+    pub(crate) fn duration_start(&self, tier: Tier) -> DurationStart {
+        self.duration_from.unwrap_or(match tier {
+            Tier::Trial => DurationStart::FirstActivation,
+            Tier::Free | Tier::Pro | Tier::Enterprise => DurationStart::Issue,
+        })
+    }
+
+    /// Where a token counts. `bound` is what the policy's own rule says.
+    pub(crate) fn fingerprint_rule(&self, bound: bool) -> Fingerprint {
+        let of_policy = if bound {
+            Fingerprint::Required
+        } else {
+            Fingerprint::None
+        };
+        self.fingerprint
+            .and_then(|term| term.rule)
+            .unwrap_or(of_policy)
+    }
+
+    /// How many of a device's components must be as they were; none for all of them.
+    pub(crate) fn matching_components(&self) -> Option<u8> {
+        self.fingerprint.and_then(|term| term.matching)
+    }
+
+    /// The most devices for a number of activations; none where any number may be.
+    pub(crate) fn device_limit(&self, max_activations: i64) -> Option<i64> {
+        self.overage.unwrap_or(Overage::None).limit(max_activations)
     }
 
     /// Checks ranges.

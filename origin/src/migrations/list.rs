@@ -52,7 +52,10 @@ migrations! {
     11 "0011_license_terms" "license_terms";
     12 "0012_inline_tenant" "inline_tenant";
     13 "0013_terms" "terms";
-    14 "0014_offline" "offline";
+    14 "0014_license_start" "license_start";
+    15 "0015_trials" "trials";
+    16 "0016_components" "components";
+    17 "0017_offline" "offline";
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use super::FeatureOverrides;
 use crate::{
     id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag, UserId},
-    jws::Kind,
+    jws::{Kind, Times},
+    time::Timestamp,
 };
 
 /// The token format that this code writes, and the only one it reads.
@@ -43,6 +44,14 @@ pub enum AtExpiry {
     Allow,
 }
 
+impl AtExpiry {
+    /// Whether all use ends with the license.
+    #[must_use]
+    pub const fn is_restrict(&self) -> bool {
+        matches!(self, Self::Restrict)
+    }
+}
+
 /// `license+jwt`: this activation may use these products. Signed by an org key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LicenseClaims {
@@ -61,11 +70,23 @@ pub struct LicenseClaims {
     /// SHA-256 of the device's fingerprint, base64url; absent where any device may use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fp: Option<String>,
+    /// The device's component fingerprints; absent where it is not told by them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fpc: Option<BoundComponents>,
     /// What was bought.
     pub tier: Tier,
     /// End of the license itself, seconds since the epoch; absent where it does not end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lexp: Option<i64>,
+    /// What that end means; absent where it is the end of all use.
+    #[serde(default, skip_serializing_if = "AtExpiry::is_restrict")]
+    pub xb: AtExpiry,
+    /// Seconds after `iat` from which a client does well to refresh; absent for half of the life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ra: Option<u32>,
+    /// Seconds after `iat` within which a client must refresh; absent where `exp` is all there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hb: Option<u32>,
     /// Seconds past `exp` for which the token counts while the origin can't be reached.
     pub grace: u32,
     /// The feature set.
@@ -77,6 +98,33 @@ pub struct LicenseClaims {
     pub status: Status,
     /// [`TOKEN_VERSION`].
     pub ver: u8,
+}
+
+/// The `fpc` claim: components of which so many must be as they were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundComponents {
+    /// How many.
+    pub n: u8,
+    /// Name to the SHA-256 of the text, base64url.
+    pub of: BTreeMap<String, String>,
+}
+
+impl LicenseClaims {
+    /// The second from which on the token has to be refreshed: its own end, or its heartbeat's if
+    /// that is earlier.
+    #[must_use]
+    pub fn refresh_by(&self, times: Times) -> Timestamp {
+        let heartbeat = self.hb.map(|hb| times.issued_at.plus(hb.into()));
+        heartbeat.map_or(times.expires_at, |end| end.min(times.expires_at))
+    }
+
+    /// The time from which a client does well to refresh the token.
+    #[must_use]
+    pub fn refresh_after(&self, times: Times) -> Timestamp {
+        let span = self.refresh_by(times).since(times.issued_at);
+        let after = self.ra.map_or(span / 2, |ra| i64::from(ra).min(span));
+        times.issued_at.plus(after)
+    }
 }
 
 impl Kind for LicenseClaims {

@@ -18,6 +18,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use licet_shared::{
+    components::Components,
     decision::{Code, Context, OriginState, Source, State, decide},
     documents::{FeatureSet, OrgKeys, PlatformKeys, StatusDocument},
     id::{FeatureSetId, OrgTag},
@@ -56,10 +57,14 @@ struct CaseContext {
     product: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fingerprint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fingerprints: Option<Components>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     require: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_staleness_s: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    released_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -89,8 +94,10 @@ impl Vectors {
         let context = Context {
             product: &case.context.product,
             fingerprint: case.context.fingerprint.as_deref(),
+            fingerprints: case.context.fingerprints.as_ref(),
             require: &case.context.require,
             max_staleness_s: case.context.max_staleness_s,
+            released_at: case.context.released_at,
         };
         let state = State {
             keys: keys.as_ref(),
@@ -109,7 +116,7 @@ const COMMITTED: &str = include_str!("../../../tests/vectors/decision.json");
 both_targets! {
     fn every_committed_vector_gets_its_verdict() {
         let vectors: Vectors = serde_json::from_str(COMMITTED).unwrap();
-        assert!(vectors.cases.len() >= 60, "only {} cases", vectors.cases.len());
+        assert!(vectors.cases.len() >= 150, "only {} cases", vectors.cases.len());
         for case in &vectors.cases {
             assert_eq!(vectors.judge(case), case.verdict, "{}", case.name);
         }
@@ -120,6 +127,7 @@ both_targets! {
         // These are the origin's, about writes.
         let origin_only = [
             Code::LicenseNotFound, Code::ActivationLimit, Code::SeatLimit,
+            Code::DeactivationLimit, Code::TrialUsed, Code::TransferRefused,
             Code::ProductNotLicensed, Code::ActivationNotFound,
         ];
         for code in Code::ALL.iter().filter(|code| !origin_only.contains(code)) {

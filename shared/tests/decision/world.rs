@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use licet_shared::{
     decision::{OriginState, Source, fingerprint_hash},
     documents::{
-        FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims,
-        StatusReference, Tier, Ttl,
+        AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status,
+        StatusListClaims, StatusReference, Tier, Ttl,
     },
     id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag},
     jws::{LocalSigner, Times, sign},
@@ -112,8 +112,12 @@ impl World {
                 org: org_id(),
                 act: ActivationId::new(T0 as u64 * 1000, [5; 10]),
                 fp: Some(fingerprint_hash("device-1")),
+                fpc: None,
                 tier: Tier::Pro,
                 lexp: Some(T0 + 365 * DAY),
+                xb: AtExpiry::Restrict,
+                ra: None,
+                hb: None,
                 grace: 7 * DAY as u32,
                 fs: feature_set_id(),
                 fo: FeatureOverrides::default(),
