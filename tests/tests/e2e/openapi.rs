@@ -19,7 +19,7 @@ fn document(stack: &Stack) -> Value {
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "patch", "head", "trace"];
 
 /// The edge's operations by the design, in the spelling of the document.
-const DESIGNED: [(&str, &str); 11] = [
+const DESIGNED: [(&str, &str); 14] = [
     ("post", "/api/v1/licenses/validate"),
     ("get", "/api/v1/licenses/features"),
     ("post", "/api/v1/licenses/activate"),
@@ -31,6 +31,9 @@ const DESIGNED: [(&str, &str); 11] = [
     ("get", "/health/ready"),
     ("get", "/openapi.json"),
     ("get", "/problems/{code}"),
+    ("post", "/api/v1/licenses/checkout"),
+    ("post", "/api/v1/licenses/activate-offline"),
+    ("post", "/api/v1/licenses/deactivate-offline"),
 ];
 
 #[test]
@@ -104,6 +107,7 @@ fn samples(
         ready,
         ..,
     ] = DESIGNED;
+    let [.., check_out, activate_offline, deactivate_offline] = DESIGNED;
     let url = |path: &str| format!("{}{path}", stack.edge());
     let tag = license.org.tag;
     let of = |(method, path): (&'static str, &'static str), answer: Answer| (method, path, answer);
@@ -154,7 +158,13 @@ fn samples(
         features,
         activation.features().header("If-None-Match", etag).send(),
     ));
-    for route in [validate, activate] {
+    for route in [
+        validate,
+        activate,
+        check_out,
+        activate_offline,
+        deactivate_offline,
+    ] {
         all.push(of(
             route,
             Request::post(&url(route.1)).json(&json!({})).send(),
@@ -173,6 +183,19 @@ fn samples(
             .request()
             .header("Idempotency-Key", format!("openapi-{tag}"))
     };
+    let file = |token: &str| {
+        let request = Request::post(&url(check_out.1));
+        of(
+            check_out,
+            request.json(&json!({ "token": token })).send(),
+        )
+    };
+    all.extend([file("x"), file(&activation.token)]);
+    stack.superuser().rows(&format!(
+        "UPDATE licet.licenses SET terms = '{{\"offline_max_s\": 60}}' WHERE id = '{}'",
+        license.uuid()
+    ));
+    all.push(file(&activation.token));
     keyed("described").send();
     all.push(of(activate, keyed("another").send()));
     // Last, for it ends the activation.
