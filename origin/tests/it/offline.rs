@@ -229,6 +229,12 @@ async fn a_machine_that_never_connects_is_activated_by_its_request() {
     assert_eq!(shop.audited("activation.created"), 1);
     assert_eq!(shop.audited("license_file.made"), 3);
 
+    // Another machine's request with the same nonce is no repetition.
+    let mut other = Machine::new("plant-8");
+    other.nonce = machine.nonce;
+    let body = json!({ "request": other.request(&key) });
+    assert_eq!(edge(bed, ACTIVATE, &body).await.code(), "CONFLICT");
+
     // Seats are those of all devices.
     assert!(bed.activate(&key, "laptop").await.valid);
     let third = by_request(bed, &Machine::new("plant-8"), &key).await;

@@ -40,11 +40,13 @@ fn org_of(file: &str) -> OrgTag {
 
 impl Machine {
     pub fn new(fingerprint: &str) -> Self {
-        let seed = Sha256::digest(fingerprint.as_bytes()).into();
+        let seed: [u8; 32] = Sha256::digest(fingerprint.as_bytes()).into();
+        let mut nonce = [0; 16];
+        nonce.copy_from_slice(&seed[..16]);
         Self {
             fingerprint: fingerprint.into(),
             signer: machine_key(seed),
-            nonce: [1; 16],
+            nonce,
         }
     }
 
