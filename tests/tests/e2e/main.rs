@@ -28,4 +28,5 @@ mod revocation;
 mod surface;
 mod tampering;
 mod tenants;
+mod terms;
 mod tokens;
