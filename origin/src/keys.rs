@@ -1,8 +1,9 @@
 //! Keys: sealed at rest, unsealed into signers that are remembered for a while.
 
-mod ring;
+pub(crate) mod ed25519;
+mod keyring;
 mod seal;
 
-pub use ring::{Keyring, Keyrings};
-pub(crate) use ring::{new_org_key, org_key};
+pub use keyring::{Keyring, Keyrings};
+pub(crate) use keyring::{new_org_key, org_key};
 pub use seal::{MasterKey, SealError};

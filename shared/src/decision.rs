@@ -83,6 +83,71 @@ pub struct LicenseToken {
     list: u32,
 }
 
+/// A text that has the form of a license token. Nothing in it is to be believed yet.
+pub struct PresentedToken<'a>(Untrusted<'a, LicenseClaims>);
+
+impl<'a> PresentedToken<'a> {
+    /// Parses `text`.
+    ///
+    /// # Errors
+    /// [`Code::Malformed`] when it is not a license token.
+    pub fn parse(text: &'a str, now: Timestamp) -> Result<Self, TokenRefused> {
+        match Untrusted::parse(text, now) {
+            Ok(untrusted) => Ok(Self(untrusted)),
+            Err(_) => Err(Code::Malformed),
+        }
+    }
+
+    /// The org tag that it names: where to look for keys.
+    ///
+    /// # Errors
+    /// [`Code::UnknownKey`] when its `kid` names no organization.
+    pub fn org_tag(&self) -> Result<OrgTag, TokenRefused> {
+        OrgTag::of_kid(self.0.kid()).ok_or(Code::UnknownKey)
+    }
+
+    /// The key that the token says has signed it, if it is among `keys`.
+    ///
+    /// # Errors
+    /// [`Code::UnknownKey`] when it is not.
+    pub fn key<'k>(&self, keys: &'k OrgKeys) -> Result<&'k VerifyingKey, TokenRefused> {
+        keys.find(self.0.kid()).ok_or(Code::UnknownKey)
+    }
+
+    /// What the signature is over.
+    #[must_use]
+    pub fn signed_bytes(&self) -> &'a [u8] {
+        self.0.signed_bytes()
+    }
+
+    /// The signature, 64 bytes.
+    #[must_use]
+    pub fn signature(&self) -> &[u8] {
+        self.0.signature()
+    }
+
+    /// Checks the signature and what else makes it a license token of the keys' organization.
+    ///
+    /// # Errors
+    /// [`Code::UnknownKey`], [`Code::SignatureInvalid`] or [`Code::Malformed`].
+    pub fn verify(self, keys: &OrgKeys) -> Result<LicenseToken, TokenRefused> {
+        let key = self.key(keys)?;
+        let token = self.0.verify(key).map_err(|_| Code::SignatureInvalid)?;
+        LicenseToken::of(token, key, keys)
+    }
+
+    /// Likewise, on the host's word that [`signature`](Self::signature) is its
+    /// [`key`](Self::key)'s over [`signed_bytes`](Self::signed_bytes), or is not.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub fn accept(self, keys: &OrgKeys, holds: bool) -> Result<LicenseToken, TokenRefused> {
+        let key = self.key(keys)?;
+        let token = self.0.accept(key, holds);
+        LicenseToken::of(token.map_err(|_| Code::SignatureInvalid)?, key, keys)
+    }
+}
+
 impl LicenseToken {
     /// The org tag that a token names, before anything is verified: where to look for keys.
     ///
@@ -90,9 +155,7 @@ impl LicenseToken {
     /// [`Code::Malformed`] when it is not a license token, [`Code::UnknownKey`] when its `kid`
     /// names no organization.
     pub fn org_tag(text: &str, now: Timestamp) -> Result<OrgTag, TokenRefused> {
-        let untrusted =
-            Untrusted::<LicenseClaims>::parse(text, now).map_err(|_| Code::Malformed)?;
-        OrgTag::of_kid(untrusted.kid()).ok_or(Code::UnknownKey)
+        PresentedToken::parse(text, now)?.org_tag()
     }
 
     /// Parses `text` and checks its signature against an organization's keys.
@@ -104,11 +167,14 @@ impl LicenseToken {
         keys: Option<&OrgKeys>,
         now: Timestamp,
     ) -> Result<Self, TokenRefused> {
-        let untrusted =
-            Untrusted::<LicenseClaims>::parse(text, now).map_err(|_| Code::Malformed)?;
-        let keys = keys.ok_or(Code::UnknownKey)?;
-        let key = keys.find(untrusted.kid()).ok_or(Code::UnknownKey)?;
-        let token = untrusted.verify(key).map_err(|_| Code::SignatureInvalid)?;
+        PresentedToken::parse(text, now)?.verify(keys.ok_or(Code::UnknownKey)?)
+    }
+
+    fn of(
+        token: Verified<LicenseClaims>,
+        key: &VerifyingKey,
+        keys: &OrgKeys,
+    ) -> Result<Self, TokenRefused> {
         let claims = token.claims();
         if claims.ver != TOKEN_VERSION {
             return Err(Code::Malformed);

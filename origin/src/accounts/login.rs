@@ -90,7 +90,7 @@ pub(crate) async fn login(
     };
     let tenant = database.tenant_to_be(&Claimant, org);
     let login = tenant
-        .run_tx("find_login", |tx| Box::pin(users::login(tx, user)))
+        .run_pipelined("find_login", |tx| Box::pin(users::login(tx, user)))
         .await?;
     let stored = login.as_ref().map(|login| login.password_hash.as_str());
     let right = passwords.verify(credentials.password, stored).await?;

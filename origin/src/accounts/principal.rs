@@ -123,7 +123,7 @@ async fn person(
     now: Timestamp,
 ) -> Result<Option<Principal>, Error> {
     let live = tenant
-        .run_tx("authenticate_person", |tx| {
+        .run_pipelined("authenticate_person", |tx| {
             Box::pin(sessions::live(tx, session, user, now))
         })
         .await?;
@@ -167,13 +167,26 @@ async fn find_machine(
     };
     let hash = key.hash();
     let live = tenant
-        .run_tx("authenticate_machine", |tx| {
+        .run_pipelined("authenticate_machine", |tx| {
             Box::pin(api_keys::live(tx, hash, now))
         })
         .await?;
-    let Some((key, scopes, plan)) = live else {
+    let Some(live) = live else {
         return Ok(None);
     };
+    let api_keys::LiveKey {
+        id: key,
+        scopes,
+        plan,
+        use_is_news,
+    } = live;
+    if use_is_news {
+        tenant
+            .run_pipelined("note_key_use", |tx| {
+                Box::pin(api_keys::note_use(tx, key, now))
+            })
+            .await?;
+    }
     Ok(Some(Principal {
         actor: Actor::Machine { key, scopes },
         plan,

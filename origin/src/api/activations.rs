@@ -122,7 +122,7 @@ fn filter(call: &Call, license: Option<LicenseId>) -> Result<ActivationFilter<'_
 async fn list(call: Call) -> Result<Reply, HandlerError> {
     let page = call.page()?;
     let filter = &filter(&call, call.parsed("license")?)?;
-    let rows = call.tenant().run_tx("list_activations", |tx| {
+    let rows = call.tenant().run_pipelined("list_activations", |tx| {
         Box::pin(activation_records::list(
             tx,
             filter,
@@ -149,7 +149,7 @@ async fn list_of_license(call: Call) -> Result<Reply, HandlerError> {
 
 async fn read(call: Call) -> Result<Reply, HandlerError> {
     let id: ActivationId = call.id()?;
-    let found = call.tenant().run_tx("read_activation", |tx| {
+    let found = call.tenant().run_pipelined("read_activation", |tx| {
         Box::pin(activation_records::find(tx, id))
     });
     let found = found.await?.ok_or_else(Rejection::not_found)?;

@@ -169,7 +169,7 @@ fn check_scopes(scopes: &[Permission]) -> Result<(), BodyError> {
 async fn list(call: Call) -> Result<Reply, HandlerError> {
     let page = call.page()?;
     let revoked = call.flag("revoked")?.unwrap_or(false);
-    let rows = call.tenant().run_tx("list_api_keys", |tx| {
+    let rows = call.tenant().run_pipelined("list_api_keys", |tx| {
         Box::pin(api_keys::list(tx, revoked, page.before, page.fetch()))
     });
     page.reply(rows.await?, |key| key.id, ApiKeyView::from)
@@ -179,7 +179,7 @@ async fn read(call: Call) -> Result<Reply, HandlerError> {
     let id: ApiKeyId = call.id()?;
     let found = call
         .tenant()
-        .run_tx("read_api_key", |tx| Box::pin(api_keys::find(tx, id)))
+        .run_pipelined("read_api_key", |tx| Box::pin(api_keys::find(tx, id)))
         .await?;
     show(found.ok_or_else(Rejection::not_found)?)
 }

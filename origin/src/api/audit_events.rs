@@ -136,7 +136,7 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
         until: call.parsed("until")?,
     };
     let before = page.before.map(seq_of_cursor).transpose()?;
-    let rows = call.tenant().run_tx("list_audit_events", |tx| {
+    let rows = call.tenant().run_pipelined("list_audit_events", |tx| {
         Box::pin(audit_records::list(tx, &filter, before, page.fetch()))
     });
     let with_persons = call.actor().may(UsersRead);
@@ -160,7 +160,7 @@ async fn read(call: Call) -> Result<Reply, HandlerError> {
     let id: EventId = call.id()?;
     let found = call
         .tenant()
-        .run_tx("read_audit_event", |tx| {
+        .run_pipelined("read_audit_event", |tx| {
             Box::pin(audit_records::find(tx, id))
         })
         .await?;
@@ -171,7 +171,7 @@ async fn read(call: Call) -> Result<Reply, HandlerError> {
 async fn head(call: Call) -> Result<Reply, HandlerError> {
     let head = call
         .tenant()
-        .run_tx("read_audit_head", |tx| Box::pin(audit::head(tx)))
+        .run_pipelined("read_audit_head", |tx| Box::pin(audit::head(tx)))
         .await?;
     // Nothing has been done in an organization that was not founded.
     let (seq, hash) = head.ok_or_else(Rejection::not_found)?;

@@ -262,7 +262,7 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
         text: call.param("text"),
         deleted: call.flag("deleted")?.unwrap_or(false),
     };
-    let rows = call.tenant().run_tx("list_feature_sets", |tx| {
+    let rows = call.tenant().run_pipelined("list_feature_sets", |tx| {
         Box::pin(feature_sets::list(tx, &filter, page.before, page.fetch()))
     });
     page.reply(rows.await?, |set| set.id, FeatureSetSummary::from)
@@ -457,9 +457,11 @@ async fn list_revisions(call: Call) -> Result<Reply, HandlerError> {
 async fn read_revision(call: Call) -> Result<Reply, HandlerError> {
     let id: FeatureSetId = call.id()?;
     let number: i32 = call.segment("revision")?;
-    let found = call.tenant().run_tx("read_feature_set_revision", |tx| {
-        Box::pin(feature_sets::find_revision(tx, id, number))
-    });
+    let found = call
+        .tenant()
+        .run_pipelined("read_feature_set_revision", |tx| {
+            Box::pin(feature_sets::find_revision(tx, id, number))
+        });
     let (revision, features) = found.await?.ok_or_else(Rejection::not_found)?;
     Reply::ok(&RevisionView {
         revision: revision.into(),

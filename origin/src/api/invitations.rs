@@ -128,7 +128,7 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
     let page = call.page()?;
     let closed = call.flag("closed")?.unwrap_or(false);
     let open_at = (!closed).then_some(call.now);
-    let rows = call.tenant().run_tx("list_invitations", |tx| {
+    let rows = call.tenant().run_pipelined("list_invitations", |tx| {
         Box::pin(invitations::list(tx, open_at, page.before, page.fetch()))
     });
     page.reply(

@@ -213,7 +213,7 @@ async fn read(call: Call) -> Result<Reply, HandlerError> {
     let id: LicenseId = call.id()?;
     let found = call
         .tenant()
-        .run_tx("read_license", |tx| Box::pin(license_records::find(tx, id)));
+        .run_pipelined("read_license", |tx| Box::pin(license_records::find(tx, id)));
     show(found.await?.ok_or_else(Rejection::not_found)?)
 }
 

@@ -108,7 +108,7 @@ impl Body for OrganizationChange {
 async fn read(call: Call) -> Result<Reply, HandlerError> {
     let profile = call
         .tenant()
-        .run_tx("read_organization", |tx| {
+        .run_pipelined("read_organization", |tx| {
             Box::pin(organizations::profile(tx))
         })
         .await?;

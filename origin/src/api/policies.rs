@@ -326,7 +326,7 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
         text: call.param("text"),
         deleted: call.flag("deleted")?.unwrap_or(false),
     };
-    let rows = call.tenant().run_tx("list_policies", |tx| {
+    let rows = call.tenant().run_pipelined("list_policies", |tx| {
         Box::pin(policies::list(tx, &filter, page.before, page.fetch()))
     });
     page.reply(rows.await?, |policy| policy.id, PolicyView::from)
@@ -336,7 +336,7 @@ async fn read(call: Call) -> Result<Reply, HandlerError> {
     let id: PolicyId = call.id()?;
     let found = call
         .tenant()
-        .run_tx("read_policy", |tx| Box::pin(policies::find(tx, id)));
+        .run_pipelined("read_policy", |tx| Box::pin(policies::find(tx, id)));
     show(found.await?.ok_or_else(Rejection::not_found)?)
 }
 

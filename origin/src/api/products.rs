@@ -164,7 +164,7 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
         text: call.param("text"),
         deleted: call.flag("deleted")?.unwrap_or(false),
     };
-    let rows = call.tenant().run_tx("list_products", |tx| {
+    let rows = call.tenant().run_pipelined("list_products", |tx| {
         Box::pin(products::list(tx, &filter, page.before, page.fetch()))
     });
     page.reply(rows.await?, |product| product.id, ProductView::from)
@@ -174,7 +174,7 @@ async fn read(call: Call) -> Result<Reply, HandlerError> {
     let id: ProductId = call.id()?;
     let found = call
         .tenant()
-        .run_tx("read_product", |tx| Box::pin(products::find(tx, id)));
+        .run_pipelined("read_product", |tx| Box::pin(products::find(tx, id)));
     show(found.await?.ok_or_else(Rejection::not_found)?)
 }
 

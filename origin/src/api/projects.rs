@@ -226,7 +226,7 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
         status,
         text: call.param("text"),
     };
-    let rows = call.tenant().run_tx("list_projects", |tx| {
+    let rows = call.tenant().run_pipelined("list_projects", |tx| {
         Box::pin(projects::list(tx, &filter, page.before, page.fetch()))
     });
     page.reply(rows.await?, |project| project.id, ProjectView::from)
@@ -236,7 +236,7 @@ async fn read(call: Call) -> Result<Reply, HandlerError> {
     let id: ProjectId = call.id()?;
     let found = call
         .tenant()
-        .run_tx("read_project", |tx| Box::pin(projects::find(tx, id)));
+        .run_pipelined("read_project", |tx| Box::pin(projects::find(tx, id)));
     show(found.await?.ok_or_else(Rejection::not_found)?)
 }
 

@@ -149,7 +149,7 @@ async fn list(call: Call) -> Result<Reply, HandlerError> {
         disabled: call.flag("disabled")?,
         removed: call.flag("removed")?.unwrap_or(false),
     };
-    let rows = call.tenant().run_tx("list_users", |tx| {
+    let rows = call.tenant().run_pipelined("list_users", |tx| {
         Box::pin(users::list(tx, &filter, page.before, page.fetch()))
     });
     page.reply(rows.await?, |user| user.id, UserView::from)
@@ -159,7 +159,7 @@ async fn read(call: Call) -> Result<Reply, HandlerError> {
     let id: UserId = call.id()?;
     let found = call
         .tenant()
-        .run_tx("read_user", |tx| Box::pin(users::find(tx, id)))
+        .run_pipelined("read_user", |tx| Box::pin(users::find(tx, id)))
         .await?;
     show(found.ok_or_else(Rejection::not_found)?)
 }

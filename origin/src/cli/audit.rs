@@ -88,7 +88,7 @@ impl Verify {
     async fn check(&self, tenant: &Tenant) -> Result<Report, CliError> {
         // First, so that events that come meanwhile lie beyond it.
         let head = tenant
-            .run_tx("audit_head", |tx| Box::pin(audit::head(tx)))
+            .run_pipelined("audit_head", |tx| Box::pin(audit::head(tx)))
             .await?;
         let mut walk = Walk {
             seq: 0,
@@ -101,7 +101,7 @@ impl Verify {
         while broken.is_none() && walk.seq < end {
             let after = walk.seq;
             let page = tenant
-                .run_tx("audit_page", |tx| Box::pin(audit::page(tx, after, PAGE)))
+                .run_pipelined("audit_page", |tx| Box::pin(audit::page(tx, after, PAGE)))
                 .await?;
             if page.is_empty() {
                 broken = Some(Break {

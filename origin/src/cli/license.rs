@@ -144,7 +144,7 @@ impl Target {
     async fn show(&self, tenant: &Tenant) -> Result<(), CliError> {
         let id = self.id;
         let view = tenant
-            .run_tx("show_license", |tx| Box::pin(licenses::view(tx, id)))
+            .run_pipelined("show_license", |tx| Box::pin(licenses::view(tx, id)))
             .await?;
         print_json(&view.ok_or_else(|| self.not_found())?)
     }

@@ -253,7 +253,7 @@ impl Serve {
             max_in_flight: self.max_in_flight,
             request_timeout: Duration::from_millis(self.request_timeout_ms),
         };
-        let keyrings = Keyrings::new(master, platform, issuer)?;
+        let keyrings = Keyrings::new(master, &platform, issuer)?;
         let capacity = ReplayCapacity {
             reads: self.replay_read_capacity,
             writes: self.replay_capacity,

@@ -95,14 +95,22 @@ pub(crate) async fn insert(tx: &Tx<'_>, key: &NewApiKey<'_>) -> Result<(), Error
     Ok(())
 }
 
-/// The key with this hash, if it is in force. Notes its use, to the minute.
+/// A key in force, as a request is authenticated with it.
+pub(crate) struct LiveKey {
+    pub(crate) id: ApiKeyId,
+    pub(crate) scopes: Vec<Permission>,
+    pub(crate) plan: Plan,
+    /// Its use was last noted more than a minute ago.
+    pub(crate) use_is_news: bool,
+}
+
+/// The key with this hash, if it is in force.
 pub(crate) async fn live(
     tx: &Tx<'_>,
     key_hash: [u8; 32],
     now: Timestamp,
-) -> Result<Option<(ApiKeyId, Vec<Permission>, Plan)>, Error> {
+) -> Result<Option<LiveKey>, Error> {
     let hash = key_hash.as_slice();
-    let now = system_time(now);
     let row = tx
         .query_opt(
             "SELECT k.id, k.scopes, o.plan,
@@ -114,31 +122,33 @@ pub(crate) async fn live(
             &[
                 (&tx.org(), Type::UUID),
                 (&hash, Type::BYTEA),
-                (&now, Type::TIMESTAMPTZ),
+                (&system_time(now), Type::TIMESTAMPTZ),
             ],
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let id = ApiKeyId::from_uuid(row.try_get(0)?);
-    if row.try_get(3)? {
-        // Not worth a wait: another request notes it just now.
-        tx.execute(
-            "UPDATE licet.api_keys SET last_used_at = $3 WHERE org_id = $1 AND id IN (
-                 SELECT k.id FROM licet.api_keys k WHERE k.org_id = $1 AND k.id = $2
-                 FOR NO KEY UPDATE SKIP LOCKED)",
-            &[
-                (&tx.org(), Type::UUID),
-                (&id.uuid(), Type::UUID),
-                (&now, Type::TIMESTAMPTZ),
-            ],
-        )
-        .await?;
-    }
-    Ok(Some((
-        id,
-        scopes(&row.try_get::<_, Vec<String>>(1)?),
-        Plan::from_column(row.try_get(2)?)?,
-    )))
+    Ok(Some(LiveKey {
+        id: ApiKeyId::from_uuid(row.try_get(0)?),
+        scopes: scopes(&row.try_get::<_, Vec<String>>(1)?),
+        plan: Plan::from_column(row.try_get(2)?)?,
+        use_is_news: row.try_get(3)?,
+    }))
+}
+
+/// Notes that a key was used. Not worth a wait: another request notes it just now.
+pub(crate) async fn note_use(tx: &Tx<'_>, id: ApiKeyId, now: Timestamp) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE licet.api_keys SET last_used_at = $3
+         WHERE org_id = $1 AND id = (SELECT k.id FROM licet.api_keys k WHERE k.org_id = $1 AND k.id = $2
+             FOR NO KEY UPDATE SKIP LOCKED)",
+        &[
+            (&tx.org(), Type::UUID),
+            (&id.uuid(), Type::UUID),
+            (&system_time(now), Type::TIMESTAMPTZ),
+        ],
+    )
+    .await?;
+    Ok(())
 }
 
 pub(crate) async fn find(tx: &Tx<'_>, id: ApiKeyId) -> Result<Option<ApiKey>, Error> {

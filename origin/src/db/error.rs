@@ -24,6 +24,8 @@ pub enum Error {
     KeyInFlight,
     /// The work said yes although one of its statements had failed.
     Aborted,
+    /// The work sent a statement after its transaction's COMMIT.
+    Ended,
     /// The caller's request can't be done, as was found out at work: rolls back.
     Rejected(Rejection),
     /// Not the database's fault.
@@ -139,6 +141,7 @@ impl fmt::Display for Error {
             Self::Changed => f.write_str("rows changed under the transaction, again and again"),
             Self::KeyInFlight => f.write_str("a request with the same key is still at work"),
             Self::Aborted => f.write_str("a statement failed and nobody noticed"),
+            Self::Ended => f.write_str("a statement was sent after COMMIT"),
             Self::Rejected(rejection) => rejection.fmt(f),
             Self::Other(fault) => fault.fmt(f),
         }

@@ -79,34 +79,42 @@ fn record(row: &Row) -> Result<LicenseRecord, Error> {
     })
 }
 
-/// Begins with the ids, so that the planner looks each up instead of walking all licenses in their
-/// order.
-const FIND_ALL: &str =
-    "SELECT l.id, e.status, e.since, l.policy_id, p.name, p.tier, l.feature_set_id,
-         ARRAY(SELECT d.code FROM licet.license_products c
-               JOIN licet.products d ON d.org_id = c.org_id AND d.id = c.product_id
-               WHERE c.org_id = l.org_id AND c.license_id = l.id ORDER BY d.code),
-         l.max_activations,
-         (SELECT count(*) FROM licet.activations a WHERE a.org_id = l.org_id
-              AND a.license_id = l.id AND a.deactivated_at IS NULL),
-         l.expires_at, l.metadata, l.version, l.created_at, l.updated_at,
-         l.features, l.own_max_activations, p.max_activations, p.license_duration_s
-     FROM unnest($2::uuid[]) AS wanted (id)
-     JOIN licet.licenses l ON l.org_id = $1 AND l.id = wanted.id
-     JOIN licet.policies p ON p.org_id = l.org_id AND p.id = l.policy_id
-     CROSS JOIN LATERAL (SELECT
-         CASE WHEN l.status = 'ACTIVE' AND l.expires_at <= now() THEN 'EXPIRED'
-              ELSE l.status END,
-         CASE WHEN l.status = 'ACTIVE' AND l.expires_at <= now() THEN l.expires_at
-              ELSE l.status_since END) AS e (status, since)
-     ORDER BY l.id";
+macro_rules! columns {
+    ($from:literal, $rest:literal) => {
+        concat!(
+            "SELECT l.id, e.status, e.since, l.policy_id, p.name, p.tier, l.feature_set_id,
+                 ARRAY(SELECT d.code FROM licet.license_products c
+                       JOIN licet.products d ON d.org_id = c.org_id AND d.id = c.product_id
+                       WHERE c.org_id = l.org_id AND c.license_id = l.id ORDER BY d.code),
+                 l.max_activations,
+                 (SELECT count(*) FROM licet.activations a WHERE a.org_id = l.org_id
+                      AND a.license_id = l.id AND a.deactivated_at IS NULL),
+                 l.expires_at, l.metadata, l.version, l.created_at, l.updated_at,
+                 l.features, l.own_max_activations, p.max_activations, p.license_duration_s
+             FROM ",
+            $from,
+            " JOIN licet.policies p ON p.org_id = l.org_id AND p.id = l.policy_id
+             CROSS JOIN LATERAL (SELECT
+                 CASE WHEN l.status = 'ACTIVE' AND l.expires_at <= now() THEN 'EXPIRED'
+                      ELSE l.status END,
+                 CASE WHEN l.status = 'ACTIVE' AND l.expires_at <= now() THEN l.expires_at
+                      ELSE l.status_since END) AS e (status, since) ",
+            $rest
+        )
+    };
+}
 
-/// Those of these licenses that there are, in the order of their ids.
+/// Those of these licenses that there are, in the order of their ids. Begins with the ids, which
+/// the planner sees, so that it looks each up instead of walking all licenses in their order.
 pub(crate) async fn find_all(tx: &Tx<'_>, ids: &[LicenseId]) -> Result<Vec<LicenseRecord>, Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
     let rows = tx
         .query(
-            FIND_ALL,
+            columns!(
+                "unnest($2::uuid[]) AS wanted (id)
+                 JOIN licet.licenses l ON l.org_id = $1 AND l.id = wanted.id",
+                "ORDER BY l.id"
+            ),
             &[(&tx.org(), Type::UUID), (&ids, Type::UUID_ARRAY)],
         )
         .await?;
@@ -114,7 +122,13 @@ pub(crate) async fn find_all(tx: &Tx<'_>, ids: &[LicenseId]) -> Result<Vec<Licen
 }
 
 pub(crate) async fn find(tx: &Tx<'_>, id: LicenseId) -> Result<Option<LicenseRecord>, Error> {
-    Ok(find_all(tx, &[id]).await?.pop())
+    let row = tx
+        .query_opt(
+            columns!("licet.licenses l", "WHERE l.org_id = $1 AND l.id = $2"),
+            &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
+        )
+        .await?;
+    row.map(|row| record(&row)).transpose()
 }
 
 /// The license whose key has this hash.
@@ -124,14 +138,14 @@ pub(crate) async fn find_by_key(
 ) -> Result<Option<LicenseRecord>, Error> {
     let row = tx
         .query_opt(
-            "SELECT id FROM licet.licenses WHERE org_id = $1 AND key_hash = $2",
+            columns!(
+                "licet.licenses l",
+                "WHERE l.org_id = $1 AND l.key_hash = $2"
+            ),
             &[(&tx.org(), Type::UUID), (&key_hash.as_slice(), Type::BYTEA)],
         )
         .await?;
-    match row {
-        Some(row) => find(tx, LicenseId::from_uuid(row.try_get(0)?)).await,
-        None => Ok(None),
-    }
+    row.map(|row| record(&row)).transpose()
 }
 
 /// The same, locked. A statement of its own sees what those did who held the lock before.

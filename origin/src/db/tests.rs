@@ -96,6 +96,9 @@ async fn transactions_end_as_they_must() {
     the_error_of_begin_comes_first(&bench).await;
     a_lost_connection_is_replaced_before_commit(&bench).await;
     what_comes_again_is_kept_prepared_but_no_list(&bench).await;
+    pipelined_statements_are_done_together_or_not_at_all(&bench).await;
+    a_statement_after_commit_is_refused(&bench).await;
+    pipelined_work_is_begun_again_on_another_connection(&bench).await;
     nothing_is_seen_outside_of_a_transaction(&bench).await;
 }
 
@@ -214,6 +217,49 @@ async fn a_lost_connection_is_replaced_before_commit(bench: &Bench) {
     done.await.unwrap();
     assert_eq!(attempts.load(Ordering::Relaxed), 2);
     assert_eq!(bench.count(), "2");
+}
+
+async fn pipelined_statements_are_done_together_or_not_at_all(bench: &Bench) {
+    let (before, backend) = (bench.count(), bench.backend().await);
+    let done = bench.tenant.run_pipelined("pipelined", |tx| {
+        Box::pin(async move {
+            let org = tx.org();
+            let argument: [(&(dyn ToSql + Sync), Type); 1] = [(&org, Type::UUID)];
+            let written = tx.execute(WRITE, &argument);
+            futures_util::future::join(written, tx.execute("SELECT 1 / 0", &[]))
+                .await
+                .1
+        })
+    });
+    assert!(matches!(done.await, Err(Error::Statement(_))));
+    assert_eq!(bench.count(), before);
+    // Nothing was left open on it.
+    assert_eq!(bench.backend().await, backend);
+}
+
+async fn a_statement_after_commit_is_refused(bench: &Bench) {
+    let before: u32 = bench.count().parse().unwrap();
+    let done = bench.tenant.run_pipelined("late", |tx| {
+        Box::pin(async move {
+            tx.execute(WRITE, &[(&tx.org(), Type::UUID)]).await?;
+            tx.execute(WRITE, &[(&tx.org(), Type::UUID)]).await
+        })
+    });
+    assert!(matches!(done.await, Err(Error::Ended)));
+    assert_eq!(bench.count(), (before + 1).to_string());
+}
+
+async fn pipelined_work_is_begun_again_on_another_connection(bench: &Bench) {
+    let attempts = AtomicU32::new(0);
+    let done = bench.tenant.run_pipelined("lost", |tx| {
+        let sql = match attempts.fetch_add(1, Ordering::Relaxed) {
+            0 => "SELECT pg_terminate_backend(pg_backend_pid())",
+            _ => "SELECT 1",
+        };
+        Box::pin(async move { tx.execute(sql, &[]).await })
+    });
+    done.await.unwrap();
+    assert_eq!(attempts.load(Ordering::Relaxed), 2);
 }
 
 const LOOKUP: &str = "SELECT 1 + $1::int8 AS looked_up";

@@ -1,6 +1,6 @@
 //! Transactions. The tenant is set by the statement that begins them, and that statement
 //! travels together with the first ones of the work: a transaction of one statement takes two
-//! round trips.
+//! round trips, or one where COMMIT needs no answers to wait for.
 
 use std::{
     marker::PhantomData,
@@ -12,7 +12,7 @@ use std::{
 };
 
 use deadpool_postgres::{Object, ObjectId};
-use futures_util::future::{BoxFuture, join};
+use futures_util::future::{BoxFuture, join, join3};
 use licet_shared::id::OrgId;
 use postgres_protocol::escape::escape_literal;
 use tokio_postgres::{
@@ -43,6 +43,8 @@ pub struct Tx<'s> {
     wanted: Mutex<Vec<Wanted>>,
     org: OrgId,
     failed: AtomicBool,
+    /// COMMIT has been sent.
+    ended: AtomicBool,
     borrows: PhantomData<&'s ()>,
 }
 
@@ -69,7 +71,7 @@ impl Tx<'_> {
         sql: &'static str,
         arguments: &[Argument<'_>],
     ) -> Result<Vec<Row>, Error> {
-        self.note(self.connection.client()?.query_typed(sql, arguments).await)
+        self.note(self.client()?.query_typed(sql, arguments).await)
     }
 
     /// Runs a statement for the one row that it may find. It is kept prepared, so it must be one
@@ -82,7 +84,7 @@ impl Tx<'_> {
         sql: &'static str,
         arguments: &[Argument<'_>],
     ) -> Result<Option<Row>, Error> {
-        let client = self.connection.client()?;
+        let client = self.client()?;
         self.note(match self.ready(sql, arguments)? {
             Some(statement) => client.query_opt(&statement, &values(arguments)).await,
             None => client.query_typed_opt(sql, arguments).await,
@@ -98,11 +100,19 @@ impl Tx<'_> {
         sql: &'static str,
         arguments: &[Argument<'_>],
     ) -> Result<u64, Error> {
-        let client = self.connection.client()?;
+        let client = self.client()?;
         self.note(match self.ready(sql, arguments)? {
             Some(statement) => client.execute(&statement, &values(arguments)).await,
             None => client.execute_typed(sql, arguments).await,
         })
+    }
+
+    /// The connection, while the transaction is open.
+    fn client(&self) -> Result<&tokio_postgres::Client, Error> {
+        if self.ended.load(Ordering::Relaxed) {
+            return Err(Error::Ended);
+        }
+        self.connection.client()
     }
 
     /// The statement as the connection has it ready. If it has not, it may be prepared after the
@@ -216,6 +226,15 @@ impl From<Error> for Failure {
     }
 }
 
+/// When COMMIT is sent.
+#[derive(Clone, Copy)]
+enum Commit {
+    /// Once the work is done.
+    Afterwards,
+    /// Together with the work's statements.
+    Along,
+}
+
 impl Tenant {
     /// Runs `work` in a transaction that sees this organization alone.
     ///
@@ -231,10 +250,34 @@ impl Tenant {
         F: for<'a> Fn(&'a Tx<'s>) -> Work<'a, T> + Send + Sync,
         T: Send,
     {
+        self.run(name, Commit::Afterwards, work).await
+    }
+
+    /// The same in one round trip, for work that sends all its statements before it waits for an
+    /// answer: BEGIN, they and COMMIT travel together. A statement that fails still undoes all.
+    /// The work must be such that it may as well happen twice: it is begun again also when the
+    /// connection was lost during COMMIT.
+    ///
+    /// # Errors
+    /// As [`run_tx`](Self::run_tx); [`Error::Ended`] when a statement came too late, in which case
+    /// those before it have been committed.
+    pub async fn run_pipelined<'s, T, F>(&self, name: &'static str, work: F) -> Result<T, Error>
+    where
+        F: for<'a> Fn(&'a Tx<'s>) -> Work<'a, T> + Send + Sync,
+        T: Send,
+    {
+        self.run(name, Commit::Along, work).await
+    }
+
+    async fn run<'s, T, F>(&self, name: &'static str, commit: Commit, work: F) -> Result<T, Error>
+    where
+        F: for<'a> Fn(&'a Tx<'s>) -> Work<'a, T> + Send + Sync,
+        T: Send,
+    {
         let started = Instant::now();
         let mut attempt = 1;
         let result = loop {
-            let failure = match self.attempt(&work).await {
+            let failure = match self.attempt(commit, &work).await {
                 Ok(value) => break Ok(value),
                 Err(failure) => failure,
             };
@@ -255,7 +298,7 @@ impl Tenant {
         result
     }
 
-    async fn attempt<'s, T, F>(&self, work: &F) -> Result<T, Failure>
+    async fn attempt<'s, T, F>(&self, commit: Commit, work: &F) -> Result<T, Failure>
     where
         F: for<'a> Fn(&'a Tx<'s>) -> Work<'a, T>,
     {
@@ -266,11 +309,27 @@ impl Tenant {
             wanted: Mutex::default(),
             org: self.org(),
             failed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             borrows: PhantomData,
         };
         let begin = begin(self.org());
+        let client = tx.connection.client()?;
         // Polled in this order, so BEGIN is written first and the work does not wait for it.
-        let (begun, worked) = join(tx.connection.client()?.batch_execute(&begin), work(&tx)).await;
+        let begun = client.batch_execute(&begin);
+        let (begun, worked, committed) = match commit {
+            Commit::Afterwards => {
+                let (begun, worked) = join(begun, work(&tx)).await;
+                (begun, worked, None)
+            }
+            Commit::Along => {
+                let committed = async {
+                    tx.ended.store(true, Ordering::Relaxed);
+                    client.batch_execute("COMMIT").await
+                };
+                let (begun, worked, committed) = join3(begun, work(&tx), committed).await;
+                (begun, worked, Some(committed))
+            }
+        };
         begun.map_err(Error::from)?;
         let failed = tx.failed.load(Ordering::Relaxed);
         let wanted = tx.wanted.into_inner();
@@ -278,21 +337,26 @@ impl Tenant {
         let connection = tx.connection;
         match worked {
             Ok(value) if !failed => {
-                connection
-                    .client()?
-                    .batch_execute("COMMIT")
-                    .await
-                    .map_err(in_doubt)?;
+                match committed {
+                    Some(committed) => committed.map_err(Error::from)?,
+                    None => connection
+                        .client()?
+                        .batch_execute("COMMIT")
+                        .await
+                        .map_err(in_doubt)?,
+                }
                 connection.prepare_and_give_back(wanted);
                 Ok(value)
             }
             worked => {
                 let error = worked.err().unwrap_or(Error::Aborted);
+                let ended = match committed {
+                    Some(committed) => committed.is_ok(),
+                    None => connection.client()?.batch_execute("ROLLBACK").await.is_ok(),
+                };
                 // Failing that the connection is closed, which rolls back as well. So is one
                 // whose prepared statements no longer fit, as after a migration.
-                if !error.is_stale_statement()
-                    && connection.client()?.batch_execute("ROLLBACK").await.is_ok()
-                {
+                if ended && !error.is_stale_statement() {
                     connection.give_back();
                 }
                 Err(error.into())

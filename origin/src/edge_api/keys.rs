@@ -21,7 +21,7 @@ pub(super) async fn handle(
     let now = call.now;
     // What the database says now, not what was true when the keys were last read.
     let version = tenant
-        .run_tx("keys_version", |tx| {
+        .run_pipelined("keys_version", |tx| {
             Box::pin(crate::db::organizations::keys_version(tx))
         })
         .await?

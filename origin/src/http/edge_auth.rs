@@ -10,6 +10,7 @@ use licet_shared::{
 };
 
 use super::{Replay, ReplayCapacity, ReplayMemory, WhenFull};
+use crate::keys::ed25519;
 
 /// How far an edge's clock and ours may lie apart, in seconds. Both are kept.
 const SKEW_S: i64 = 10;
@@ -109,8 +110,7 @@ impl EdgeAuthenticator {
         let untrusted =
             Untrusted::<EdgeClaims>::parse(text, now).map_err(|_| Unauthorized::Malformed)?;
         let key = self.keys.iter().find(|key| key.kid() == untrusted.kid());
-        let token = untrusted
-            .verify(key.ok_or(Unauthorized::UnknownEdge)?)
+        let token = ed25519::verify(untrusted, key.ok_or(Unauthorized::UnknownEdge)?)
             .map_err(|_| Unauthorized::Signature)?;
         let claims = token.claims();
         if claims.aud != EdgeClaims::AUDIENCE || claims.iss != token.kid() {

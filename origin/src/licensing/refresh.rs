@@ -26,7 +26,7 @@ pub(crate) async fn refresh(
     let claims = token.claims();
     let (activation, license) = (claims.act, claims.sub);
     let found = tenant
-        .run_tx("refresh", |tx| {
+        .run_pipelined("refresh", |tx| {
             Box::pin(async move {
                 let found = grants::of_activation(tx, activation, license);
                 let seen = activations::see(tx, activation);

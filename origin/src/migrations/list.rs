@@ -50,6 +50,7 @@ migrations! {
     9 "0009_list_indexes" "list_indexes";
     10 "0010_background" "background";
     11 "0011_license_terms" "license_terms";
+    12 "0012_inline_tenant" "inline_tenant";
 }
 
 #[cfg(test)]

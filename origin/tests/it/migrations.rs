@@ -1,6 +1,6 @@
 //! The `migrate` command.
 
-use super::support::{Bed, TestDatabase};
+use super::support::{Bed, TestDatabase, sql::connect};
 
 /// Everything that migrations make, in words: two databases with the same words have the same schema.
 const CATALOGUE: &str = "
@@ -120,6 +120,54 @@ async fn what_was_withdrawn_before_stays_so() {
         .succeed();
     bed.database.command(&["migrate"]).succeed();
     assert_eq!(withdrawals(), before);
+}
+
+/// Policies with the expression for the tenant in place of the function, and back: nothing else
+/// of them changes, whatever the path of whoever migrates.
+#[tokio::test]
+async fn the_tenant_is_put_into_policies_and_nothing_else_of_them_changes() {
+    const UP: &str = include_str!("../../../migrations/0012_inline_tenant.up.sql");
+    const DOWN: &str = include_str!("../../../migrations/0012_inline_tenant.down.sql");
+    const PRINTED: &str = "(NULLIF(current_setting('licet.org_id'::text, true), ''::text))::uuid";
+    let database = TestDatabase::migrated();
+    let policies = || {
+        let sql = "SELECT p::text FROM pg_policies p WHERE schemaname = 'licet' ORDER BY 1";
+        let rows = database.admin(sql).into_iter().flatten().flatten();
+        rows.collect::<Vec<String>>()
+    };
+    let steps = database.command(&["migrate", "--status"]).json();
+    let back = steps.as_array().unwrap().len() - 11;
+    database
+        .command(&["migrate", "--down", &back.to_string()])
+        .succeed();
+    database.admin(
+        r#"CREATE POLICY "Odd ""one" ON licet.products AS RESTRICTIVE TO licet_app, licet_system
+               USING (name <> 'it''s %I' AND (org_id = licet.current_org_id() OR licet.current_org_id() IS NULL))
+               WITH CHECK (licet.current_org_id()::text <> '')"#,
+    );
+    let before = policies();
+    let calls = |policies: &[String]| policies.join("\n").matches("current_org_id").count();
+    assert!(calls(&before) > 80, "{before:?}");
+    let expected: Vec<String> = before
+        .iter()
+        .map(|policy| policy.replace("licet.current_org_id()", PRINTED))
+        .collect();
+
+    let client = connect(&database.admin_url()).await;
+    for path in ["licet, public", "''", "public, pg_catalog", "pg_catalog"] {
+        let set = format!("SET search_path = {path}");
+        client.batch_execute(&set).await.unwrap();
+        client.batch_execute(UP).await.unwrap();
+        assert_eq!(policies(), expected, "{path}");
+        client.batch_execute(DOWN).await.unwrap();
+        assert_eq!(policies(), before, "{path}");
+        let now: String = client
+            .query_one("SHOW search_path", &[])
+            .await
+            .unwrap()
+            .get(0);
+        assert_eq!(now.replace('"', "'"), path);
+    }
 }
 
 #[test]

@@ -99,8 +99,8 @@ async fn count(database: TestDatabase, proxy: Proxy, url: String) {
     assert_eq!(
         trips,
         [
-            ("one statement", 2),
-            ("refresh", 2),
+            ("one statement", 1),
+            ("refresh", 1),
             ("status list, new copy", 3),
             ("status list, same copy", 2),
             ("activate, first time", 3),

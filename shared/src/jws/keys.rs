@@ -166,13 +166,19 @@ impl LocalSigner {
         }
     }
 
+    /// The seed, for hosts whose own Ed25519 is faster. This is the secret itself.
+    #[must_use]
+    pub fn seed(&self) -> [u8; 32] {
+        *self.pair.sk.seed()
+    }
+
     /// `<kid>:<seed>`, as configuration has it. This is the secret itself.
     #[must_use]
     pub fn reveal(&self) -> String {
         format!(
             "{}:{}",
             self.kid,
-            Base64UrlUnpadded::encode_string(&*self.pair.sk.seed())
+            Base64UrlUnpadded::encode_string(&self.seed())
         )
     }
 }

@@ -63,7 +63,7 @@ struct Me {
 
 async fn me(call: Call) -> Result<Reply, HandlerError> {
     let (id, session_id) = person(&call)?;
-    let found = call.tenant().run_tx("read_me", |tx| {
+    let found = call.tenant().run_pipelined("read_me", |tx| {
         Box::pin(async move {
             futures_util::future::try_join(users::find(tx, id), organizations::profile(tx)).await
         })
@@ -103,7 +103,7 @@ impl Body for PasswordChange {
 async fn change_password(call: Call) -> Result<Reply, HandlerError> {
     let (id, session) = person(&call)?;
     let body: PasswordChange = call.json()?;
-    let found = call.tenant().run_tx("find_password", |tx| {
+    let found = call.tenant().run_pipelined("find_password", |tx| {
         Box::pin(async move {
             futures_util::future::try_join(users::find(tx, id), users::login(tx, id)).await
         })

@@ -47,7 +47,7 @@ struct OwnSession {
 async fn list(call: Call) -> Result<Reply, HandlerError> {
     let (user, current) = person(&call)?;
     let page = call.page()?;
-    let rows = call.tenant().run_tx("list_sessions", |tx| {
+    let rows = call.tenant().run_pipelined("list_sessions", |tx| {
         Box::pin(sessions::of_user(
             tx,
             user,

@@ -20,7 +20,7 @@ pub(super) async fn lookup(call: Call) -> Result<Reply, HandlerError> {
         Rejection::new(ProblemCode::LicenseKeyMalformed, error.to_string())
     })?;
     let hash = key.hash();
-    let found = call.tenant().run_tx("look_up_license", |tx| {
+    let found = call.tenant().run_pipelined("look_up_license", |tx| {
         Box::pin(license_records::find_by_key(tx, &hash))
     });
     show(found.await?.ok_or_else(Rejection::not_found)?)

@@ -290,7 +290,7 @@ impl Bed {
             Arc::clone(&metrics),
         );
         let keyrings =
-            Keyrings::new(MasterKey::new(MASTER_SEED), platform(), ISSUER.into()).unwrap();
+            Keyrings::new(MasterKey::new(MASTER_SEED), &platform(), ISSUER.into()).unwrap();
         let edges =
             EdgeAuthenticator::new(vec![edge_key().verifying_key()], options.replay_capacity);
         let state = AppState::with_accounts(

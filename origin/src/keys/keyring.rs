@@ -15,7 +15,7 @@ use licet_shared::{
 };
 use lru::LruCache;
 
-use super::{MasterKey, seal::Place};
+use super::{MasterKey, ed25519::NativeSigner, seal::Place};
 use crate::{
     config::ConfigError,
     db::{
@@ -107,7 +107,7 @@ impl Keyrings {
     /// [`ConfigError`] when the platform key is not one that verifies.
     pub fn new(
         master: MasterKey,
-        platform: LocalSigner,
+        platform: &LocalSigner,
         issuer: String,
     ) -> Result<Self, ConfigError> {
         let platform_key = platform.verifying_key();
@@ -115,6 +115,8 @@ impl Keyrings {
         let platform_public = public.parse().map_err(|_| {
             ConfigError::new("LICET_PLATFORM_KEY", "has a kid that key lists can't hold")
         })?;
+        let platform = NativeSigner::of(platform)
+            .ok_or_else(|| ConfigError::new("LICET_PLATFORM_KEY", "is no Ed25519 seed"))?;
         Ok(Self {
             master,
             platform: Arc::new(platform),
@@ -184,7 +186,7 @@ impl Keyrings {
 
     async fn load(&self, tenant: &Tenant, now: Timestamp) -> Result<Arc<Keyring>, Fault> {
         let (organization, keys) = tenant
-            .run_tx("load_signing_keys", |tx| {
+            .run_pipelined("load_signing_keys", |tx| {
                 Box::pin(async move {
                     let organization = db::organizations::find(tx);
                     let keys = db::signing_keys::in_force(tx);
@@ -265,14 +267,13 @@ impl Keyrings {
             .master
             .open(&key.sealed_seed, place(org, &kid))
             .map_err(|error| Fault::internal("an organization's signing key", error))?;
-        let signer = LocalSigner::from_seed(kid, *seed);
-        if signer.verifying_key().bytes() != key.public {
-            return Err(Fault::internal(
+        match NativeSigner::new(&kid, &seed, &key.public) {
+            Some(signer) => Ok(Arc::new(signer)),
+            None => Err(Fault::internal(
                 "an organization's signing key",
                 "its halves differ",
-            ));
+            )),
         }
-        Ok(Arc::new(signer))
     }
 }
 
