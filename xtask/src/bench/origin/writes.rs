@@ -53,6 +53,7 @@ pub(super) fn measure(
     service: &Service,
     captured: &Captured,
     size: Size,
+    only: &str,
 ) -> Result<Vec<Race>> {
     let peer = Peer::start(data, dir, fastapi)?;
     let bound = Role {
@@ -168,6 +169,7 @@ pub(super) fn measure(
     ];
     races
         .into_iter()
+        .filter(|(what, _)| what.contains(only))
         .map(|(what, entries)| run(what, entries, size.seconds))
         .collect()
 }
