@@ -175,6 +175,10 @@ fn full_database() -> TestDatabase {
          FROM licet.organizations o",
         "INSERT INTO licet.audit_personal (org_id, event_id, user_id, salt, content)
          SELECT e.org_id, e.id, gen_random_uuid(), e.hash, '{}' FROM licet.audit_events e WHERE e.seq < 4",
+        "INSERT INTO licet.trials (org_id, fingerprint_hash, product_id, license_id)
+         SELECT a.org_id, a.fingerprint_hash, c.product_id, a.license_id FROM licet.activations a
+         JOIN licet.license_products c ON c.org_id = a.org_id AND c.license_id = a.license_id
+         ON CONFLICT DO NOTHING",
         "VACUUM (ANALYZE)",
     ] {
         database.admin(statement);
