@@ -35,6 +35,12 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/edge/v1/activations/refresh", post(refresh::handle))
         .route("/edge/v1/activations/deactivate", post(deactivate::handle))
         .route("/edge/v1/activations/license-file", post(checkout::handle))
-        .route("/edge/v1/activations/offline", post(activate_offline::handle))
-        .route("/edge/v1/activations/receipt", post(deactivate_offline::handle))
+        .route(
+            "/edge/v1/activations/offline",
+            post(activate_offline::handle),
+        )
+        .route(
+            "/edge/v1/activations/receipt",
+            post(deactivate_offline::handle),
+        )
 }

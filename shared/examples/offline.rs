@@ -210,10 +210,7 @@ fn now() -> Outcome<Timestamp> {
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "this is a host, not the core"
-)]
+#[allow(clippy::disallowed_methods, reason = "this is a host, not the core")]
 fn random<const BYTES: usize>() -> Outcome<[u8; BYTES]> {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes)?;

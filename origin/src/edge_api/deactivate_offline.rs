@@ -24,7 +24,7 @@ pub(super) async fn handle(
         Some(tenant) => {
             let (origin, now) = (call.origin(), call.now);
             give_back(&tenant, &receipt, Bearer::Customer, origin, now).await?
-        },
+        }
     };
     Ok(call.answer(&state, "deactivate_offline", answer))
 }

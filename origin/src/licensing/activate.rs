@@ -179,7 +179,13 @@ pub(super) async fn run(
             let keyring = keyrings
                 .get_version(tenant, grant.keys_version, now)
                 .await?;
-            Ok(license_file::answer(*grant, &activation, &terms, &keyring, now)?)
+            Ok(license_file::answer(
+                *grant,
+                &activation,
+                &terms,
+                &keyring,
+                now,
+            )?)
         }
         Decided::Refused(code, Some(grant)) => Ok(answer::refusal(code, &grant)),
         Decided::Refused(code, None) => Ok(ActivationAnswer::plain(code)),

@@ -158,9 +158,7 @@ pub(crate) async fn check_out(
         .run_tx("check_out", |tx| {
             Box::pin(async move {
                 match machines::license(tx, activation).await? {
-                    Some(license) => {
-                        decide(tx, activation, license, lifetime, origin, now).await
-                    }
+                    Some(license) => decide(tx, activation, license, lifetime, origin, now).await,
                     None => Ok(Decided::Refused(Code::ActivationNotFound, None)),
                 }
             })

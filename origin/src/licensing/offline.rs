@@ -41,12 +41,10 @@ impl Machine<'_> {
             return Ok(None);
         };
         match machines::by_request(tx, grant.license, nonce).await? {
-            Some(earlier) if earlier.fingerprint_hash.as_ref() != own => {
-                Err(Rejection::conflict(
-                    "Another machine's request has this nonce. Make the request anew.",
-                )
-                .into())
-            }
+            Some(earlier) if earlier.fingerprint_hash.as_ref() != own => Err(Rejection::conflict(
+                "Another machine's request has this nonce. Make the request anew.",
+            )
+            .into()),
             Some(earlier) => Ok((!earlier.live).then_some(Code::Deactivated)),
             None => Ok(None),
         }
@@ -126,7 +124,8 @@ pub(crate) async fn give_back(
         .run_tx("give_back", |tx| {
             Box::pin(async move {
                 let found = grants::of_activation(tx, id, license).await?;
-                let (Some((grant, activation)), Some(key)) = (found, machines::key(tx, id, license).await?)
+                let (Some((grant, activation)), Some(key)) =
+                    (found, machines::key(tx, id, license).await?)
                 else {
                     return Ok(ActivationAnswer::plain(Code::ActivationNotFound));
                 };

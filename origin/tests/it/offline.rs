@@ -24,7 +24,10 @@ impl Shop {
     /// A license whose customers may make files that hold for a week.
     async fn offline_license(&self, max_activations: i32) -> (Value, String) {
         let terms = json!({ "offline_max_s": 7 * DAY });
-        let more = [("max_activations", json!(max_activations)), ("terms", terms)];
+        let more = [
+            ("max_activations", json!(max_activations)),
+            ("terms", terms),
+        ];
         let made = self.issue(&more).await;
         let key = made["key"].as_str().unwrap().to_owned();
         (made, key)
@@ -140,15 +143,16 @@ async fn what_is_not_in_force_gets_no_file() {
     );
 
     let machine = Machine::new("plant-7");
-    for (verb, code) in [
-        ("suspend", Code::Suspended),
-        ("revoke", Code::Revoked),
-    ] {
-        shop.act(&format!("{}/{verb}", one(&license))).await.json(200);
+    for (verb, code) in [("suspend", Code::Suspended), ("revoke", Code::Revoked)] {
+        shop.act(&format!("{}/{verb}", one(&license)))
+            .await
+            .json(200);
         let refused = shop.vendors_file(&id, DAY).await.problem();
         assert_eq!(refused.code.as_str(), "CONFLICT");
         assert!(refused.detail.starts_with(code.as_str()), "{refused:?}");
-        let answer = edge(bed, CHECKOUT, &json!({ "token": token })).await.answer();
+        let answer = edge(bed, CHECKOUT, &json!({ "token": token }))
+            .await
+            .answer();
         assert_eq!((answer.code, answer.license_file), (code, None));
         let answer = by_request(bed, &machine, &key).await;
         assert_eq!((answer.code, answer.license_file), (code, None));
@@ -196,11 +200,16 @@ async fn a_customer_makes_a_file_as_the_terms_allow() {
     let license = format!("/api/v1/licenses/{}", shop.seeded.license);
     bed.patch(&shop.owner, &license, &terms).await.json(200);
     let file = check_out(None).await.answer().license_file.unwrap();
-    assert_eq!(machine.decide(&file, now().plus(60)).code, Code::TokenExpired);
+    assert_eq!(
+        machine.decide(&file, now().plus(60)).code,
+        Code::TokenExpired
+    );
 
     assert_eq!(check_out(Some(59)).await.code(), "BAD_REQUEST");
     let forged = format!("{}AAAA", &token[..token.len() - 4]);
-    let answer = edge(bed, CHECKOUT, &json!({ "token": forged })).await.answer();
+    let answer = edge(bed, CHECKOUT, &json!({ "token": forged }))
+        .await
+        .answer();
     assert_eq!(answer.code, Code::SignatureInvalid);
 }
 
@@ -238,12 +247,18 @@ async fn a_machine_that_never_connects_is_activated_by_its_request() {
     // Seats are those of all devices.
     assert!(bed.activate(&key, "laptop").await.valid);
     let third = by_request(bed, &Machine::new("plant-8"), &key).await;
-    assert_eq!((third.code, third.license_file), (Code::ActivationLimit, None));
+    assert_eq!(
+        (third.code, third.license_file),
+        (Code::ActivationLimit, None)
+    );
     let body = json!({ "request": Machine::new("plant-8").request(&key), "lifetime_s": DAY });
     let refused = shop.vendors("/api/v1/offline-activations", &body).await;
     let refused = refused.problem();
     assert_eq!(refused.code.as_str(), "CONFLICT");
-    assert!(refused.detail.starts_with("ACTIVATION_LIMIT: "), "{refused:?}");
+    assert!(
+        refused.detail.starts_with("ACTIVATION_LIMIT: "),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -277,10 +292,15 @@ async fn a_machine_that_never_connects_is_activated_by_its_code() {
     let path = format!("/api/v1/activations/{id}");
     let shown = bed.get(&shop.owner, &path).await.json(200);
     assert_eq!(shown["name"], "Press 7");
-    let typo = machine.code().replacen(|c: char| c.is_ascii_digit(), "Z", 1);
+    let typo = machine
+        .code()
+        .replacen(|c: char| c.is_ascii_digit(), "Z", 1);
     let refused = edge(bed, ACTIVATE, &asked(&typo)).await.problem();
     assert_eq!(refused.code.as_str(), "BAD_REQUEST");
-    assert!(refused.detail.starts_with("code: the code has a typo"), "{refused:?}");
+    assert!(
+        refused.detail.starts_with("code: the code has a typo"),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -293,11 +313,26 @@ async fn what_asks_for_nothing_that_is_there_is_refused() {
     let code = MachineCode::of("plant-7").to_string();
     for (body, named) in [
         (json!({}), "request: send either"),
-        (json!({ "request": request, "code": code }), "request: send either"),
-        (json!({ "request": request, "name": "x" }), "request: send either"),
-        (json!({ "license_key": key, "code": code }), "request: send either"),
-        (json!({ "request": "x" }), "request: not an activation request"),
-        (json!({ "request": request.replace("REQUEST", "RECEIPT") }), "request: not an"),
+        (
+            json!({ "request": request, "code": code }),
+            "request: send either",
+        ),
+        (
+            json!({ "request": request, "name": "x" }),
+            "request: send either",
+        ),
+        (
+            json!({ "license_key": key, "code": code }),
+            "request: send either",
+        ),
+        (
+            json!({ "request": "x" }),
+            "request: not an activation request",
+        ),
+        (
+            json!({ "request": request.replace("REQUEST", "RECEIPT") }),
+            "request: not an",
+        ),
         (json!({ "request": request, "lifetime_s": 1 }), "lifetime_s"),
         (
             json!({ "license_key": key, "product": "", "code": code }),
@@ -315,7 +350,10 @@ async fn what_asks_for_nothing_that_is_there_is_refused() {
         assert_eq!(refused.code(), "BAD_REQUEST", "{body}");
     }
     let typo = json!({ "license_key": key[..key.len() - 1], "product": "local_cli", "code": code });
-    assert_eq!(edge(bed, ACTIVATE, &typo).await.code(), "LICENSE_KEY_MALFORMED");
+    assert_eq!(
+        edge(bed, ACTIVATE, &typo).await.code(),
+        "LICENSE_KEY_MALFORMED"
+    );
 
     // A key of nobody's, and one of another organization's, are alike to a vendor.
     let nobodys = licet_shared::license_key::LicenseKey::new(shop.seeded.tag, [9; 16]);
@@ -328,7 +366,12 @@ async fn what_asks_for_nothing_that_is_there_is_refused() {
         assert_eq!(refused.code(), "NOT_FOUND");
     }
     // Terms leave it to the vendor; no seat is taken.
-    let answer = edge(bed, ACTIVATE, &json!({ "request": machine.request(&beta.key) })).await;
+    let answer = edge(
+        bed,
+        ACTIVATE,
+        &json!({ "request": machine.request(&beta.key) }),
+    )
+    .await;
     assert_eq!(answer.code(), "FORBIDDEN");
     assert_eq!(shop.audited("activation.created"), 0);
 }
@@ -364,10 +407,16 @@ async fn a_receipt_gives_the_activation_back_once() {
     assert_eq!(shop.audited("activation.deactivated"), 1);
 
     // Nor is the old request good for anything more; a new one is.
-    assert_eq!(by_request(bed, &machine, &key).await.code, Code::Deactivated);
+    assert_eq!(
+        by_request(bed, &machine, &key).await.code,
+        Code::Deactivated
+    );
     let theirs = other.receipt(&theirs.license_file.unwrap());
     assert!(give_back(&theirs).await.valid);
-    assert_eq!(by_request(bed, &machine, &key).await.code, Code::Deactivated);
+    assert_eq!(
+        by_request(bed, &machine, &key).await.code,
+        Code::Deactivated
+    );
     machine.nonce = [3; 16];
     let newer = by_request(bed, &machine, &key).await;
     assert!(newer.valid && newer.activation_id != first.activation_id);
@@ -417,7 +466,10 @@ async fn only_the_machine_itself_gives_its_activation_back() {
     let beta = bed.sign_up("beta").await;
     let body = json!({ "receipt": own });
     let path = "/api/v1/offline-deactivations";
-    assert_eq!(bed.post(&beta.caller, path, &body).await.code(), "NOT_FOUND");
+    assert_eq!(
+        bed.post(&beta.caller, path, &body).await.code(),
+        "NOT_FOUND"
+    );
     let junk = json!({ "receipt": "x" });
     assert_eq!(edge(bed, RECEIPT, &junk).await.code(), "BAD_REQUEST");
     assert_eq!(shop.vendors(path, &junk).await.code(), "BAD_REQUEST");
@@ -441,7 +493,10 @@ fn forge(claims: &str, signature: &str) -> String {
         .map(|line| std::str::from_utf8(line).unwrap())
         .collect();
     let name = "LICET DEACTIVATION RECEIPT";
-    format!("-----BEGIN {name}-----\n{}\n-----END {name}-----\n", lines.join("\n"))
+    format!(
+        "-----BEGIN {name}-----\n{}\n-----END {name}-----\n",
+        lines.join("\n")
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -507,18 +562,30 @@ async fn one_request_many_times_at_once_is_one_activation_and_one_receipt_one_ev
 async fn no_file_is_made_after_a_revocation() {
     let shop = Arc::new(Shop::open().await);
     let (license, key) = shop.offline_license(5).await;
-    let token = shop.bed.activate(&key, "laptop").await.license_token.unwrap();
+    let token = shop
+        .bed
+        .activate(&key, "laptop")
+        .await
+        .license_token
+        .unwrap();
     let tasks = (0..16).map(|number| {
         let (shop, token, path) = (Arc::clone(&shop), token.clone(), one(&license));
         tokio::spawn(async move {
             if number == 8 {
                 let path = format!("{path}/revoke");
                 let bed = &shop.bed;
-                bed.ask_with(&shop.owner, Method::POST, &path, None, &[]).await.json(200);
+                bed.ask_with(&shop.owner, Method::POST, &path, None, &[])
+                    .await
+                    .json(200);
                 return;
             }
-            let answer = edge(&shop.bed, CHECKOUT, &json!({ "token": token })).await.answer();
-            assert!(matches!(answer.code, Code::Valid | Code::Revoked), "{answer:?}");
+            let answer = edge(&shop.bed, CHECKOUT, &json!({ "token": token }))
+                .await
+                .answer();
+            assert!(
+                matches!(answer.code, Code::Valid | Code::Revoked),
+                "{answer:?}"
+            );
         })
     });
     for task in tasks.collect::<Vec<_>>() {

@@ -44,8 +44,7 @@ impl FeatureSet {
         values: BTreeMap<String, Value>,
         times: Times,
     ) -> Result<Self, DocumentError> {
-        let json =
-            serde_json::value::to_raw_value(&values).map_err(|_| DocumentError::Content)?;
+        let json = serde_json::value::to_raw_value(&values).map_err(|_| DocumentError::Content)?;
         Ok(Self {
             id,
             revision,

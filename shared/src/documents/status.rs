@@ -1,7 +1,11 @@
 //! Status lists as documents.
 
 use super::{DocumentError, OrgKeys, StatusListClaims, Ttl};
-use crate::{jws::Times, status_list::{Bits, StatusList}, time::Timestamp};
+use crate::{
+    jws::Times,
+    status_list::{Bits, StatusList},
+    time::Timestamp,
+};
 
 /// A verified status list of one organization.
 #[derive(Clone, Debug)]

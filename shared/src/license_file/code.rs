@@ -162,7 +162,12 @@ mod tests {
 
     #[test]
     fn codes_read_back_however_they_are_typed() {
-        for fingerprint in ["", "device-1", "é", "a much longer fingerprint than the others"] {
+        for fingerprint in [
+            "",
+            "device-1",
+            "é",
+            "a much longer fingerprint than the others",
+        ] {
             let code = MachineCode::of(fingerprint);
             let shown = code.to_string();
             assert_eq!(shown.len(), 56 + 7, "{shown}");

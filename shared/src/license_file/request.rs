@@ -132,7 +132,13 @@ impl ActivationRequest {
         let token = armour::unwrap(Label::ActivationRequest, text).map_err(RequestError::Armour)?;
         let token = std::str::from_utf8(&token).map_err(|_| RequestError::Content)?;
         let claims = self_signed(token, now)?;
-        let content = |holds: bool| if holds { Ok(()) } else { Err(RequestError::Content) };
+        let content = |holds: bool| {
+            if holds {
+                Ok(())
+            } else {
+                Err(RequestError::Content)
+            }
+        };
         content(claims.ver == VERSION)?;
         content(is_base64url::<32>(&claims.fp))?;
         content(is_base64url::<NONCE_BYTES>(&claims.nonce))?;

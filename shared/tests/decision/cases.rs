@@ -1394,7 +1394,11 @@ fn clocks() -> Vec<Named> {
         evidence("60 s behind: two clocks may differ", now + 60, Code::Valid),
         evidence("61 s behind", now + 61, Code::ClockMovedBack),
         evidence("a year behind", now + 365 * DAY, Code::ClockMovedBack),
-        evidence("evidence at the end of time", i64::MAX, Code::ClockMovedBack),
+        evidence(
+            "evidence at the end of time",
+            i64::MAX,
+            Code::ClockMovedBack,
+        ),
         evidence("evidence at the beginning of time", i64::MIN, Code::Valid),
         case(
             "clock: moved back while the origin is gone",
@@ -1409,7 +1413,10 @@ fn clocks() -> Vec<Named> {
             |w| {
                 w.now = T0 - 61;
                 w.newest_evidence = Some(T0);
-                w.keys = Some(Life { iat: T0 - 100, exp: T0 + DAY });
+                w.keys = Some(Life {
+                    iat: T0 - 100,
+                    exp: T0 + DAY,
+                });
                 w.list = w.keys;
                 w.features = w.keys;
             },

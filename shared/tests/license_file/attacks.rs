@@ -12,7 +12,9 @@ use licet_shared::{
 
 use super::{
     support::both_targets,
-    world::{DAY, MACHINE, T0, World, armoured, content, context, machine, platform_keys, tag, trust},
+    world::{
+        DAY, MACHINE, T0, World, armoured, content, context, machine, platform_keys, tag, trust,
+    },
 };
 
 const NOW: Timestamp = Timestamp::from_unix(T0 + DAY);

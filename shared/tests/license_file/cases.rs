@@ -65,7 +65,8 @@ fn all() -> Vec<Named> {
 }
 
 fn questions() -> Vec<Named> {
-    let require = |name: &'static str| move |case: &mut Named| case.context.require = vec![name.into()];
+    let require =
+        |name: &'static str| move |case: &mut Named| case.context.require = vec![name.into()];
     vec![
         asked("all is well", |_| {}, Code::Valid),
         asked(
@@ -88,8 +89,16 @@ fn questions() -> Vec<Named> {
             |it| it.context.fingerprint = None,
             Code::FingerprintRequired,
         ),
-        asked("a feature that is granted", require("export.pdf"), Code::Valid),
-        asked("a feature that is not", require("beta"), Code::FeatureMissing),
+        asked(
+            "a feature that is granted",
+            require("export.pdf"),
+            Code::Valid,
+        ),
+        asked(
+            "a feature that is not",
+            require("beta"),
+            Code::FeatureMissing,
+        ),
         asked(
             "as fresh as demanded",
             |it| it.context.max_staleness_s = Some(DAY as u32),
@@ -116,18 +125,38 @@ fn clocks() -> Vec<Named> {
     vec![
         at("the second it was made", T0, Code::Valid),
         at("its last second", T0 + 30 * DAY - 1, Code::Valid),
-        at("the first second after it", T0 + 30 * DAY, Code::TokenExpired),
-        at("60 s before it was made: two clocks may differ", T0 - 60, Code::Valid),
+        at(
+            "the first second after it",
+            T0 + 30 * DAY,
+            Code::TokenExpired,
+        ),
+        at(
+            "60 s before it was made: two clocks may differ",
+            T0 - 60,
+            Code::Valid,
+        ),
         at("61 s before it was made", T0 - 61, Code::ClockMovedBack),
-        at("a year before it was made", T0 - 365 * DAY, Code::ClockMovedBack),
+        at(
+            "a year before it was made",
+            T0 - 365 * DAY,
+            Code::ClockMovedBack,
+        ),
         at("a clock that begins anew in 1970", 0, Code::ClockMovedBack),
         at("a clock before all time", i64::MIN, Code::ClockMovedBack),
         at("a clock at the end of time", i64::MAX, Code::LicenseExpired),
         seen("this second was seen", T0 + DAY, Code::Valid),
         seen("a time 60 s ahead was seen", T0 + DAY + 60, Code::Valid),
-        seen("a time 61 s ahead was seen", T0 + DAY + 61, Code::ClockMovedBack),
+        seen(
+            "a time 61 s ahead was seen",
+            T0 + DAY + 61,
+            Code::ClockMovedBack,
+        ),
         seen("the end of time was seen", i64::MAX, Code::ClockMovedBack),
-        seen("only times before the file were seen", T0 - DAY, Code::Valid),
+        seen(
+            "only times before the file were seen",
+            T0 - DAY,
+            Code::Valid,
+        ),
         asked(
             "set back behind the file, and nothing seen since",
             |it| {
@@ -161,26 +190,64 @@ fn licenses() -> Vec<Named> {
         made(name, set, expected)
     };
     vec![
-        license("the license has ended", "lexp", json!(T0 + DAY), Code::LicenseExpired),
-        license("the license ends next", "lexp", json!(T0 + DAY + 1), Code::Valid),
+        license(
+            "the license has ended",
+            "lexp",
+            json!(T0 + DAY),
+            Code::LicenseExpired,
+        ),
+        license(
+            "the license ends next",
+            "lexp",
+            json!(T0 + DAY + 1),
+            Code::Valid,
+        ),
         license("the license does not end", "lexp", Value::Null, Code::Valid),
-        license("its own features", "fo", json!({ "export.pdf": null, "seats": 3 }), Code::Valid),
-        license("its own grace counts for nothing", "grace", json!(7 * DAY), Code::Valid),
-        license("a token of another format", "ver", json!(2), Code::Malformed),
-        license("another issuer's", "iss", json!("https://evil.example"), Code::UnknownKey),
+        license(
+            "its own features",
+            "fo",
+            json!({ "export.pdf": null, "seats": 3 }),
+            Code::Valid,
+        ),
+        license(
+            "its own grace counts for nothing",
+            "grace",
+            json!(7 * DAY),
+            Code::Valid,
+        ),
+        license(
+            "a token of another format",
+            "ver",
+            json!(2),
+            Code::Malformed,
+        ),
+        license(
+            "another issuer's",
+            "iss",
+            json!("https://evil.example"),
+            Code::UnknownKey,
+        ),
         license(
             "another organization's",
             "org",
             json!("org_01h455vb4pex5vsknk084sn02q"),
             Code::UnknownKey,
         ),
-        made("no key of the machine's", |it| it.machine_key = None, Code::Valid),
+        made(
+            "no key of the machine's",
+            |it| it.machine_key = None,
+            Code::Valid,
+        ),
         made(
             "a machine's key that is none",
             |it| it.machine_key = Some("AAAA".into()),
             Code::Malformed,
         ),
-        made("another version of the file", |it| it.version = 2, Code::Malformed),
+        made(
+            "another version of the file",
+            |it| it.version = 2,
+            Code::Malformed,
+        ),
         made(
             "a year old, and good for 400 days",
             |it| {
@@ -194,8 +261,16 @@ fn licenses() -> Vec<Named> {
 
 fn vouchers() -> Vec<Named> {
     vec![
-        made("signed by the second key", |it| it.signer = org_signer(2), Code::Valid),
-        made("signed by a key not among them", |it| it.signer = org_signer(3), Code::UnknownKey),
+        made(
+            "signed by the second key",
+            |it| it.signer = org_signer(2),
+            Code::Valid,
+        ),
+        made(
+            "signed by a key not among them",
+            |it| it.signer = org_signer(3),
+            Code::UnknownKey,
+        ),
         made(
             "signed by another key under a known name",
             |it| it.signer = LocalSigner::from_seed(format!("{}.1", tag()), [99; 32]),
@@ -206,7 +281,11 @@ fn vouchers() -> Vec<Named> {
             |it| it.signer = LocalSigner::from_seed("00000000.1", [11; 32]),
             Code::UnknownKey,
         ),
-        made("keys of another platform", |it| it.platform = platform(2), Code::UnknownKey),
+        made(
+            "keys of another platform",
+            |it| it.platform = platform(2),
+            Code::UnknownKey,
+        ),
         made(
             "keys of another platform under the same name",
             |it| it.platform = LocalSigner::from_seed("platform.1", [2; 32]),
@@ -236,16 +315,33 @@ fn vouchers() -> Vec<Named> {
 }
 
 fn texts() -> Vec<Named> {
-    let malformed = |name: &str, change: fn(String) -> String| altered(name, change, Code::Malformed);
+    let malformed =
+        |name: &str, change: fn(String) -> String| altered(name, change, Code::Malformed);
     let content = |name: &str, change: fn(String) -> String| {
         altered(name, |text| rewritten(&text, change), Code::Malformed)
     };
     vec![
         altered("CRLF", |text| text.replace('\n', "\r\n"), Code::Valid),
-        altered("blanks at the ends of lines", |text| text.replace('\n', " \t\n"), Code::Valid),
-        altered("a byte order mark", |text| format!("\u{feff}{text}"), Code::Valid),
-        altered("empty lines around", |text| format!("\n\n{text}\n"), Code::Valid),
-        altered("no line feed at the end", |text| text.trim_end().into(), Code::Valid),
+        altered(
+            "blanks at the ends of lines",
+            |text| text.replace('\n', " \t\n"),
+            Code::Valid,
+        ),
+        altered(
+            "a byte order mark",
+            |text| format!("\u{feff}{text}"),
+            Code::Valid,
+        ),
+        altered(
+            "empty lines around",
+            |text| format!("\n\n{text}\n"),
+            Code::Valid,
+        ),
+        altered(
+            "no line feed at the end",
+            |text| text.trim_end().into(),
+            Code::Valid,
+        ),
         malformed("nothing", |_| String::new()),
         malformed("text before it", |text| format!("Dear Ada,\n{text}")),
         malformed("text after it", |text| format!("{text}Yours, Bob\n")),
@@ -258,7 +354,9 @@ fn texts() -> Vec<Named> {
         }),
         malformed("lines joined", |text| text.replacen("\n", "", 3)),
         malformed("blanks before a line", |text| text.replacen("\n", "\n ", 2)),
-        malformed("another label", |text| text.replace("LICENSE FILE", "ACTIVATION REQUEST")),
+        malformed("another label", |text| {
+            text.replace("LICENSE FILE", "ACTIVATION REQUEST")
+        }),
         malformed("a license token", |_| token()),
         altered(
             "JSON with blanks",
@@ -269,8 +367,12 @@ fn texts() -> Vec<Named> {
             json.replace("\"version\":1", "\"version\":2")
         }),
         content("no version", |json| json.replace("\"version\":1,", "")),
-        content("a field more", |json| json.replacen('{', "{\"note\":\"\",", 1)),
-        content("a field twice", |json| json.replacen('{', "{\"version\":1,", 1)),
+        content("a field more", |json| {
+            json.replacen('{', "{\"note\":\"\",", 1)
+        }),
+        content("a field twice", |json| {
+            json.replacen('{', "{\"version\":1,", 1)
+        }),
         content("an array", |_| "[1,\"\",\"\"]".into()),
         content("not JSON", |json| json[1..].into()),
         content("a license token in place of the file's own", |json| {
@@ -305,8 +407,9 @@ fn token() -> String {
 fn vectors() -> Vectors {
     let mut names: BTreeMap<String, String> = BTreeMap::new();
     let mut vectors = Vectors {
-        about: "Licet license files: text, platform_keys, org, context, newest_seen, now -> verdict."
-            .into(),
+        about:
+            "Licet license files: text, platform_keys, org, context, newest_seen, now -> verdict."
+                .into(),
         platform_keys: platform(1).verifying_key().to_string(),
         org: tag(),
         files: BTreeMap::new(),

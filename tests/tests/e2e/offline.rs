@@ -257,7 +257,10 @@ fn what_the_terms_leave_to_the_vendor_is_forbidden_here() {
 
     // What can't be right is refused by the edge itself.
     for (what, body) in [
-        ("activate-offline", json!({ "request": request.replacen('A', "B", 9) })),
+        (
+            "activate-offline",
+            json!({ "request": request.replacen('A', "B", 9) }),
+        ),
         ("activate-offline", json!({ "license_key": license.key })),
         ("deactivate-offline", json!({ "receipt": request })),
     ] {

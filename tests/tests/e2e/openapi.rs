@@ -185,10 +185,7 @@ fn samples(
     };
     let file = |token: &str| {
         let request = Request::post(&url(check_out.1));
-        of(
-            check_out,
-            request.json(&json!({ "token": token })).send(),
-        )
+        of(check_out, request.json(&json!({ "token": token })).send())
     };
     all.extend([file("x"), file(&activation.token)]);
     stack.superuser().rows(&format!(

@@ -72,11 +72,6 @@ fn a_machine_without_a_network_works_as_pasted() {
         .collect();
     assert_eq!(
         codes,
-        [
-            "VALID",
-            "FINGERPRINT_MISMATCH",
-            "CLOCK_MOVED_BACK",
-            "VALID"
-        ]
+        ["VALID", "FINGERPRINT_MISMATCH", "CLOCK_MOVED_BACK", "VALID"]
     );
 }

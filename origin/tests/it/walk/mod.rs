@@ -57,7 +57,11 @@ fn the_walk_knows_every_operation_and_no_other() {
         }
         let by_id = !matches!(
             row.target,
-            Target::Nothing | Target::LicenseKey | Target::InvitationToken | Target::RefreshToken
+            Target::Nothing
+                | Target::LicenseKey
+                | Target::Receipt
+                | Target::InvitationToken
+                | Target::RefreshToken
         );
         if operation.has_id() != by_id {
             wrong.push(format!(
