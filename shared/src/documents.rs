@@ -1,4 +1,4 @@
-//! The six kinds of tokens: what each says, and the verified documents made from those that
+//! The kinds of tokens: what each says, and the verified documents made from those that
 //! edges keep.
 
 mod claims;
@@ -8,7 +8,7 @@ mod overrides;
 mod status;
 
 pub use claims::{
-    AccessClaims, EdgeClaims, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status,
+    AccessClaims, EdgeClaims, FeaturesClaims, Jwk, KeysClaims, LeaseClaims, LicenseClaims, Status,
     StatusListClaims, StatusReference, TOKEN_VERSION, Tier, Ttl,
 };
 pub use features::FeatureSet;

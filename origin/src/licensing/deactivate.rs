@@ -15,7 +15,7 @@ use crate::{
     db::{
         Error, Tenant, Tx, activations, audit,
         grants::{self, Grant},
-        status_lists,
+        leases, status_lists,
     },
     fault::Fault,
     keys::{Keyring, Keyrings},
@@ -84,7 +84,7 @@ async fn give_back(
     Ok(Decided::GivenBack(Box::new(grant)))
 }
 
-/// Frees the seat of an activation, and says so in the status list. Does nothing where it is free.
+/// Frees the seat of an activation and ends its leases, and says so in the status list. Does nothing where it is free.
 pub(crate) async fn free(
     tx: &Tx<'_>,
     id: ActivationId,
@@ -96,8 +96,9 @@ pub(crate) async fn free(
     };
     let event =
         audit::Event::new(origin, "activation.deactivated").details(json!({ "license": license }));
+    let ended = leases::end_with_activation(tx, id);
     let written = audit::write(tx, &id, &event);
     let bumped = status_lists::bump(tx, entry.list);
-    futures_util::future::try_join(written, bumped).await?;
+    futures_util::future::try_join3(ended, written, bumped).await?;
     Ok(())
 }

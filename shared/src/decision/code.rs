@@ -66,6 +66,10 @@ codes! {
     LicenseExpired = "LICENSE_EXPIRED", "The license has ended. Renew it.";
     /// The token has ended, the license perhaps not.
     TokenExpired = "TOKEN_EXPIRED", "The token has ended. Refresh it and ask again.";
+    /// What was shown as a lease is none of this activation's.
+    LeaseInvalid = "LEASE_INVALID", "This is no lease of this activation's. Acquire one.";
+    /// The lease has ended: its seat may be somebody else's.
+    LeaseExpired = "LEASE_EXPIRED", "The lease has ended, and its seat may be another's. Acquire a new one.";
     /// The token is for other products.
     ProductMismatch = "PRODUCT_MISMATCH", "The license does not cover this product.";
     /// The license is bound to a device, and none was named.
@@ -74,6 +78,8 @@ codes! {
     FingerprintMismatch = "FINGERPRINT_MISMATCH", "This token belongs to another device. Activate this one.";
     /// A required feature is not granted.
     FeatureMissing = "FEATURE_MISSING", "The license does not grant a feature that was required.";
+    /// The license has floating seats, and no lease of one was shown.
+    LeaseRequired = "LEASE_REQUIRED", "This license has floating seats: acquire one, and send its lease.";
     /// The answer can't be given as fresh as was demanded.
     Stale = "STALE", "The license's status is not known freshly enough. Ask again later.";
     /// No license has this key.
@@ -81,7 +87,11 @@ codes! {
     /// All activations are taken.
     ActivationLimit = "ACTIVATION_LIMIT", "All activations of this license are in use. Deactivate another device first.";
     /// All seats are taken.
-    SeatLimit = "SEAT_LIMIT", "All seats of this license are in use.";
+    SeatLimit = "SEAT_LIMIT", "All seats of this license are in use. Try again when one is given back.";
+    /// The lease is over: given back, taken back, or never there.
+    LeaseNotFound = "LEASE_NOT_FOUND", "This lease was given back or taken back. Acquire a new one.";
+    /// The license lends no seat for that long.
+    BorrowRefused = "BORROW_REFUSED", "The license lends no seat for that long. Borrow for less, or stay connected.";
     /// The license does not include the product.
     ProductNotLicensed = "PRODUCT_NOT_LICENSED", "The license does not include this product.";
     /// The activation is gone.
