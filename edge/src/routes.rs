@@ -10,6 +10,9 @@ pub(crate) enum Route<'a> {
     Activate,
     Refresh,
     Deactivate,
+    Acquire,
+    Heartbeat,
+    Release,
     Jwks(OrgTag),
     StatusList(OrgTag, u32),
     Live,
@@ -21,7 +24,7 @@ pub(crate) enum Route<'a> {
 impl<'a> Route<'a> {
     /// How many there are.
     #[cfg(test)]
-    pub(crate) const COUNT: usize = 11;
+    pub(crate) const COUNT: usize = 14;
 
     /// The route of a path, whatever the method.
     pub(crate) fn find(path: &'a str) -> Option<Self> {
@@ -31,6 +34,9 @@ impl<'a> Route<'a> {
             "/api/v1/licenses/activate" => Some(Self::Activate),
             "/api/v1/licenses/refresh" => Some(Self::Refresh),
             "/api/v1/licenses/deactivate" => Some(Self::Deactivate),
+            "/api/v1/licenses/acquire" => Some(Self::Acquire),
+            "/api/v1/licenses/heartbeat" => Some(Self::Heartbeat),
+            "/api/v1/licenses/release" => Some(Self::Release),
             "/health/live" => Some(Self::Live),
             "/health/ready" => Some(Self::Ready),
             "/openapi.json" => Some(Self::OpenApi),
@@ -76,7 +82,13 @@ impl<'a> Route<'a> {
     const fn is_read(self) -> bool {
         !matches!(
             self,
-            Self::Validate | Self::Activate | Self::Refresh | Self::Deactivate
+            Self::Validate
+                | Self::Activate
+                | Self::Refresh
+                | Self::Deactivate
+                | Self::Acquire
+                | Self::Heartbeat
+                | Self::Release
         )
     }
 }

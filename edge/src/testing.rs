@@ -165,6 +165,7 @@ impl Org {
             grace: 3_600,
             fs: Self::features_id(),
             fo: own,
+            lr: false,
             status: Status {
                 status_list: StatusReference {
                     idx: Self::INDEX,

@@ -12,6 +12,7 @@ mod export;
 mod feature_sets;
 mod fields;
 mod invitations;
+mod leases;
 mod licenses;
 mod list;
 mod once;
@@ -54,6 +55,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         projects::operations(),
         licenses::operations(),
         activations::operations(),
+        leases::operations(),
         audit_events::operations(),
         export::operations(),
     ]

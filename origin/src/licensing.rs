@@ -7,12 +7,14 @@ pub(crate) mod deactivate;
 pub(crate) mod demo;
 pub(crate) mod found;
 pub(crate) mod issue;
+pub(crate) mod leases;
 pub(crate) mod refresh;
 pub(crate) mod republish;
+pub(crate) mod terms;
 mod token;
 pub(crate) mod token_size;
 
-pub(crate) use token::verify_token;
+pub(crate) use token::{verify_lease_token, verify_token};
 
 use licet_shared::{decision::Code, time::Timestamp};
 

@@ -17,6 +17,8 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 pub const MAX_REQUIRED_FEATURES: usize = 64;
 /// Most bytes of a lease's holder.
 pub const MAX_HOLDER_BYTES: usize = 128;
+/// Most component fingerprints that a device may have.
+pub const MAX_COMPONENTS: usize = 8;
 /// Most bytes of an activation's metadata, as JSON.
 pub const MAX_METADATA_BYTES: usize = 4 * 1024;
 

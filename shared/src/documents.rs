@@ -8,7 +8,8 @@ mod overrides;
 mod status;
 
 pub use claims::{
-    AccessClaims, EdgeClaims, FeaturesClaims, Jwk, KeysClaims, LeaseClaims, LicenseClaims, Status,
+    AccessClaims, AtExpiry, EdgeClaims, FeaturesClaims, Jwk, KeysClaims, LeaseClaims,
+    LicenseClaims, Status,
     StatusListClaims, StatusReference, TOKEN_VERSION, Tier, Ttl,
 };
 pub use features::FeatureSet;

@@ -53,6 +53,7 @@ impl Documents {
             license: verdict.license,
             activation_id: verdict.activation_id,
             token: verdict.token,
+            lease: verdict.lease,
             freshness: verdict.freshness,
             ..Verdict::refused(Code::Deactivated)
         }

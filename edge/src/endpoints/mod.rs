@@ -4,6 +4,7 @@ pub(crate) mod activate;
 pub(crate) mod deactivate;
 pub(crate) mod features;
 pub(crate) mod health;
+pub(crate) mod leases;
 pub(crate) mod openapi;
 pub(crate) mod orgs;
 pub(crate) mod problems;

@@ -22,6 +22,7 @@ use crate::{
         policies::{self, FingerprintRule, Policy, PolicyFilter},
     },
     http::HandlerError,
+    licensing::terms::{self, Terms},
     random::RowId,
     rejection::Rejection,
 };
@@ -54,7 +55,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::new(Patch, ONE, PoliciesWrite, |call| Box::pin(update(call)))
             .named("update_policy", "Change a policy")
             .detail(
-                "Tier, `token_lifetime_s`, `grace_s` and `fingerprint_rule` count for the next token of every license under the policy; the rest for licenses that are issued from now on.",
+                "Tier, `token_lifetime_s`, `grace_s`, `fingerprint_rule` and `terms` count for every license under the policy, on devices from their next token on; the rest for licenses that are issued from now on.",
             )
             .about::<PolicyId>()
             .takes::<PolicyChange>()
@@ -100,6 +101,7 @@ struct PolicyView {
     /// How long a license counts after its issue; null where it does not end.
     license_duration_s: Option<i64>,
     fingerprint_rule: FingerprintRule,
+    terms: Terms,
     created_at: Timestamp,
     updated_at: Timestamp,
     /// Null where it is not deleted.
@@ -119,6 +121,7 @@ impl From<Policy> for PolicyView {
             grace_s,
             license_duration_s,
             fingerprint_rule,
+            terms,
             version: _,
             created_at,
             updated_at,
@@ -135,6 +138,7 @@ impl From<Policy> for PolicyView {
             grace_s,
             license_duration_s,
             fingerprint_rule,
+            terms,
             created_at,
             updated_at,
             deleted_at,
@@ -182,6 +186,9 @@ struct NewPolicy {
     /// BOUND if absent.
     #[serde(default = "bound")]
     fingerprint_rule: FingerprintRule,
+    /// How its licenses may be used, beyond that.
+    #[serde(default, deserialize_with = "fields::object")]
+    terms: Terms,
 }
 
 impl Body for NewPolicy {
@@ -193,7 +200,8 @@ impl Body for NewPolicy {
         check_grace(self.grace_s)?;
         self.license_duration_s
             .iter()
-            .try_for_each(|duration| check_duration(*duration))
+            .try_for_each(|duration| check_duration(*duration))?;
+        self.terms.check()
     }
 }
 
@@ -227,6 +235,9 @@ struct PolicyChange {
     license_duration_s: Option<Option<i64>>,
     #[serde(default)]
     fingerprint_rule: Option<FingerprintRule>,
+    /// All of them, not only those that differ.
+    #[serde(default, deserialize_with = "terms::object")]
+    terms: Option<Terms>,
 }
 
 impl Body for PolicyChange {
@@ -238,6 +249,7 @@ impl Body for PolicyChange {
             token_lifetime_s,
             grace_s,
             license_duration_s,
+            terms,
             ..
         } = self;
         name.iter()
@@ -246,7 +258,10 @@ impl Body for PolicyChange {
         max_activations.map_or(Ok(()), check_activations)?;
         token_lifetime_s.map_or(Ok(()), check_lifetime)?;
         grace_s.map_or(Ok(()), check_grace)?;
-        license_duration_s.flatten().map_or(Ok(()), check_duration)
+        license_duration_s
+            .flatten()
+            .map_or(Ok(()), check_duration)?;
+        terms.as_ref().map_or(Ok(()), Terms::check)
     }
 }
 
@@ -369,6 +384,7 @@ impl Creation for Create<'_> {
                 grace_s: new.grace_s,
                 license_duration_s: new.license_duration_s,
                 fingerprint_rule: new.fingerprint_rule,
+                terms: new.terms.clone(),
                 version: 1,
                 created_at: self.call.now,
                 updated_at: self.call.now,
@@ -481,6 +497,9 @@ async fn update(call: Call) -> Result<Reply, HandlerError> {
             .license_duration_s
             .unwrap_or(policy.license_duration_s);
         policy.fingerprint_rule = wanted.fingerprint_rule.unwrap_or(policy.fingerprint_rule);
+        if let Some(terms) = &wanted.terms {
+            policy.terms.clone_from(terms);
+        }
         Ok(())
     };
     show(change(&call, "policy.updated", apply).await?)

@@ -15,7 +15,7 @@ use crate::{
     db::{Tenant, licenses},
     licensing::{
         change_status::{Change, Changed, change},
-        issue::{Terms, issue},
+        issue::{Chosen, issue},
     },
 };
 
@@ -101,14 +101,15 @@ impl Issue {
             return Err(ConfigError::new("--expires-at", "lies in the past").into());
         }
         let tenant = operator.for_org(&self.org).await?;
-        let terms = Terms {
+        let chosen = &Chosen {
             max_activations: self.max_activations,
             expires_at: self.expires_at,
+            ..Chosen::default()
         };
         let policy = self.policy.as_str();
         let issued = tenant
             .run_tx("issue_license", |tx| {
-                Box::pin(issue(tx, policy, terms, ORIGIN, now))
+                Box::pin(issue(tx, policy, chosen, ORIGIN, now))
             })
             .await?
             .ok_or_else(|| CliError::Failed(format!("{:?} has no policy {policy:?}", self.org)))?;

@@ -19,7 +19,7 @@ use crate::{
     licensing::{
         demo,
         found::{Founding, found},
-        issue::{Terms, issue},
+        issue::{Chosen, issue},
     },
     random::{self, RowId},
 };
@@ -54,9 +54,9 @@ impl Seed {
         let master = config::master_key(self.master_key.master_key.as_ref())?;
         let operator = Operator::connect(&self.database).await?;
         let tenant = self.org(&operator, &master).await?;
-        let terms = Terms {
+        let chosen = &Chosen {
             max_activations: self.max_activations,
-            expires_at: None,
+            ..Chosen::default()
         };
         let now = clock::now();
         let (organization, issued) = tenant
@@ -64,7 +64,7 @@ impl Seed {
                 Box::pin(async move {
                     demo::fill_catalogue(tx, ORIGIN, now).await?;
                     let organization = db::organizations::find(tx).await?;
-                    let issued = issue(tx, demo::POLICY, terms, ORIGIN, now).await?;
+                    let issued = issue(tx, demo::POLICY, chosen, ORIGIN, now).await?;
                     Ok((organization, issued))
                 })
             })

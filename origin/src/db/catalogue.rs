@@ -9,7 +9,7 @@ use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use super::{Error, Tx, grants, organizations::version};
-use crate::{random::RowId, rejection::Rejection};
+use crate::{licensing::terms::Terms, random::RowId, rejection::Rejection};
 
 /// What a license is issued under.
 #[derive(Clone, Debug)]
@@ -20,6 +20,7 @@ pub(crate) struct Policy {
     pub(crate) feature_set: FeatureSetId,
     pub(crate) max_activations: i32,
     pub(crate) license_duration_s: Option<i64>,
+    pub(crate) terms: Terms,
     /// Codes of the products that its licenses cover, in ascending order.
     pub(crate) products: Vec<String>,
 }
@@ -56,7 +57,7 @@ pub(crate) async fn hold_policy(
     let row = tx
         .query_opt(
             "SELECT id, name, tier, feature_set_id, max_activations, license_duration_s,
-                 deleted_at IS NOT NULL
+                 deleted_at IS NOT NULL, terms
              FROM licet.policies WHERE org_id = $1 AND (id = $2 OR name = $3) FOR SHARE",
             &[
                 (&tx.org(), Type::UUID),
@@ -70,6 +71,7 @@ pub(crate) async fn hold_policy(
     if row.try_get(6)? {
         return Err(Rejection::conflict("The policy is deleted. Restore it first.").into());
     }
+    let Json(terms) = row.try_get(7)?;
     Ok(Some(Policy {
         id,
         name: row.try_get(1)?,
@@ -77,6 +79,7 @@ pub(crate) async fn hold_policy(
         feature_set: FeatureSetId::from_uuid(row.try_get(3)?),
         max_activations: row.try_get(4)?,
         license_duration_s: row.try_get(5)?,
+        terms,
         products: sold_under(tx, id).await?,
     }))
 }

@@ -17,7 +17,7 @@ use super::{
     Error, Tx, activations::Activation, catalogue::revision, licenses::LicenseStatus,
     organizations::version,
 };
-use crate::{clock, random::RowId};
+use crate::{clock, licensing::terms::Terms, random::RowId};
 
 /// What a license grants.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub(crate) struct Grant {
     pub(crate) grace_s: u32,
     /// Whether its tokens name the device.
     pub(crate) bound: bool,
+    /// Those that count: the license's own, over its policy's.
+    pub(crate) terms: Terms,
     pub(crate) products: Vec<String>,
     pub(crate) feature_set: FeatureSetId,
     pub(crate) revision: u32,
@@ -49,7 +51,8 @@ macro_rules! select {
                 p.grace_s, p.fingerprint_rule, f.feature_set_id, f.revision, f.features, o.keys_version, l.features,
                 ARRAY(SELECT d.code FROM licet.license_products c
                       JOIN licet.products d ON d.org_id = c.org_id AND d.id = c.product_id
-                      WHERE c.org_id = l.org_id AND c.license_id = l.id ORDER BY d.code)",
+                      WHERE c.org_id = l.org_id AND c.license_id = l.id ORDER BY d.code),
+                l.terms, p.terms",
             $more,
             " FROM licet.licenses l
              JOIN licet.organizations o ON o.org_id = l.org_id
@@ -99,7 +102,7 @@ pub(crate) async fn of_activation(
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some((grant(&row)?, Activation::from_columns(&row, 14)?)))
+    Ok(Some((grant(&row)?, Activation::from_columns(&row, 16)?)))
 }
 
 /// The same, with the license's row locked as in [`lock_by_key`], and the activation held: it stays
@@ -125,13 +128,15 @@ pub(crate) async fn lock_by_activation(
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some((grant(&row)?, Activation::from_columns(&row, 14)?)))
+    Ok(Some((grant(&row)?, Activation::from_columns(&row, 16)?)))
 }
 
 fn grant(row: &Row) -> Result<Grant, Error> {
     let positive = |number: i32| u32::try_from(number).map_err(|_| Error::Row("policies.grace_s"));
     let Json(features) = row.try_get(10)?;
     let Json(own_features) = row.try_get(12)?;
+    let Json(own_terms): Json<Terms> = row.try_get(14)?;
+    let Json(policy_terms) = row.try_get(15)?;
     Ok(Grant {
         license: LicenseId::from_uuid(row.try_get(0)?),
         status: LicenseStatus::from_column(row.try_get(1)?)?,
@@ -143,6 +148,7 @@ fn grant(row: &Row) -> Result<Grant, Error> {
         token_lifetime_s: i64::from(row.try_get::<_, i32>(5)?),
         grace_s: positive(row.try_get(6)?)?,
         bound: row.try_get::<_, &str>(7)? == "BOUND",
+        terms: own_terms.over(&policy_terms),
         feature_set: FeatureSetId::from_uuid(row.try_get(8)?),
         revision: revision(row.try_get(9)?)?,
         features,

@@ -213,19 +213,20 @@ pub(crate) struct NewLease<'a> {
     pub(crate) request_hash: &'a [u8; 32],
 }
 
-/// Makes a lease, and tells its end: in whole seconds, as its token has it. The license must be
-/// locked, and have a seat for it.
-pub(crate) async fn insert(tx: &Tx<'_>, lease: &NewLease<'_>) -> Result<Timestamp, Error> {
+/// Makes a lease, whose end is in whole seconds, as its token has it. The license must be locked,
+/// and have a seat for it.
+pub(crate) async fn insert(tx: &Tx<'_>, lease: &NewLease<'_>) -> Result<LeaseRecord, Error> {
     let row = tx
         .query_opt(
-            "INSERT INTO licet.leases
+            columns!("INSERT INTO licet.leases AS s
                  (org_id, id, license_id, activation_id, holder, machine_hash, borrowed,
                   acquired_at, renewed_at, expires_at, request_key, request_hash)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, statement_timestamp(), statement_timestamp(),
-                 date_trunc('second', statement_timestamp()) + make_interval(secs => $8), $9, $10)
-             RETURNING expires_at",
+             VALUES ($1, $3, $4, $5, $6, $7, $8, statement_timestamp(), statement_timestamp(),
+                 date_trunc('second', statement_timestamp()) + make_interval(secs => $9), $10, $11)
+             RETURNING", ""),
             &[
                 (&tx.org(), Type::UUID),
+                (&MARGIN_S, Type::FLOAT8),
                 (&lease.id.uuid(), Type::UUID),
                 (&lease.license.uuid(), Type::UUID),
                 (&lease.activation.uuid(), Type::UUID),
@@ -238,8 +239,7 @@ pub(crate) async fn insert(tx: &Tx<'_>, lease: &NewLease<'_>) -> Result<Timestam
             ],
         )
         .await?;
-    let row = row.ok_or(Error::Row("leases"))?;
-    Ok(clock::timestamp(row.try_get(0)?))
+    record(&row.ok_or(Error::Row("leases"))?)
 }
 
 /// A lease by its id, of this activation.

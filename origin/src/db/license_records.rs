@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     clock::{self, system_time},
+    licensing::terms::Terms,
     random::RowId,
 };
 
@@ -43,6 +44,9 @@ pub(crate) struct LicenseRecord {
     /// What the policy gives licenses that are issued now.
     pub(crate) policy_max_activations: i32,
     pub(crate) policy_duration_s: Option<i64>,
+    /// Its own, over the policy's.
+    pub(crate) terms: Terms,
+    pub(crate) policy_terms: Terms,
     pub(crate) live_activations: i64,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) metadata: Map<String, Value>,
@@ -51,9 +55,18 @@ pub(crate) struct LicenseRecord {
     pub(crate) updated_at: Timestamp,
 }
 
+impl LicenseRecord {
+    /// Those that count: its own, over its policy's.
+    pub(crate) fn effective_terms(&self) -> Terms {
+        self.terms.over(&self.policy_terms)
+    }
+}
+
 fn record(row: &Row) -> Result<LicenseRecord, Error> {
     let Json(metadata) = row.try_get(11)?;
     let Json(features) = row.try_get(15)?;
+    let Json(terms) = row.try_get(19)?;
+    let Json(policy_terms) = row.try_get(20)?;
     Ok(LicenseRecord {
         id: LicenseId::from_uuid(row.try_get(0)?),
         status: LicenseStatus::from_column(row.try_get(1)?)?,
@@ -68,6 +81,8 @@ fn record(row: &Row) -> Result<LicenseRecord, Error> {
         own_max_activations: row.try_get(16)?,
         policy_max_activations: row.try_get(17)?,
         policy_duration_s: row.try_get(18)?,
+        terms,
+        policy_terms,
         live_activations: row.try_get(9)?,
         expires_at: row
             .try_get::<_, Option<SystemTime>>(10)?
@@ -90,7 +105,8 @@ macro_rules! columns {
                  (SELECT count(*) FROM licet.activations a WHERE a.org_id = l.org_id
                       AND a.license_id = l.id AND a.deactivated_at IS NULL),
                  l.expires_at, l.metadata, l.version, l.created_at, l.updated_at,
-                 l.features, l.own_max_activations, p.max_activations, p.license_duration_s
+                 l.features, l.own_max_activations, p.max_activations, p.license_duration_s,
+                 l.terms, p.terms
              FROM ",
             $from,
             " JOIN licet.policies p ON p.org_id = l.org_id AND p.id = l.policy_id
@@ -344,6 +360,7 @@ pub(crate) async fn update(tx: &Tx<'_>, license: &LicenseRecord) -> Result<(), E
         "UPDATE licet.licenses
          SET max_activations = $3, expires_at = $4, metadata = $5, version = $6, updated_at = $7,
              features = $8, own_max_activations = $9, policy_id = $10, feature_set_id = $11,
+             terms = $12,
              status = CASE WHEN status = 'EXPIRED' AND ($4 IS NULL OR $4 > $7) THEN 'ACTIVE'
                            ELSE status END,
              status_since = CASE WHEN (status = 'EXPIRED' OR status = 'ACTIVE' AND expires_at <= $7)
@@ -361,6 +378,7 @@ pub(crate) async fn update(tx: &Tx<'_>, license: &LicenseRecord) -> Result<(), E
             (&license.own_max_activations, Type::BOOL),
             (&license.policy.uuid(), Type::UUID),
             (&license.feature_set.uuid(), Type::UUID),
+            (&Json(&license.terms), Type::JSONB),
         ],
     )
     .await?;

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Error, Tx};
-use crate::{clock, random::RowId};
+use crate::{clock, licensing::terms::Terms, random::RowId};
 
 /// Where a license stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -57,6 +57,8 @@ pub(crate) struct NewLicenses<'a> {
     pub(crate) own_max_activations: bool,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) features: &'a FeatureOverrides,
+    /// Their own, over the policy's.
+    pub(crate) terms: &'a Terms,
     pub(crate) metadata: &'a Map<String, Value>,
     /// Each with the hash of its key.
     pub(crate) each: &'a [(LicenseId, [u8; 32])],
@@ -72,8 +74,8 @@ pub(crate) async fn insert(tx: &Tx<'_>, new: &NewLicenses<'_>) -> Result<(), Err
     tx.execute(
         "INSERT INTO licet.licenses
              (org_id, id, key_hash, policy_id, feature_set_id, max_activations, expires_at, metadata,
-              features, own_max_activations)
-         SELECT $1, n.id, n.hash, $4, $5, $6, $7, $8, $9, $10
+              features, own_max_activations, terms)
+         SELECT $1, n.id, n.hash, $4, $5, $6, $7, $8, $9, $10, $11
          FROM unnest($2::uuid[], $3::bytea[]) AS n (id, hash)",
         &[
             (&tx.org(), Type::UUID),
@@ -86,6 +88,7 @@ pub(crate) async fn insert(tx: &Tx<'_>, new: &NewLicenses<'_>) -> Result<(), Err
             (&Json(new.metadata), Type::JSONB),
             (&Json(new.features), Type::JSONB),
             (&new.own_max_activations, Type::BOOL),
+            (&Json(new.terms), Type::JSONB),
         ],
     )
     .await?;

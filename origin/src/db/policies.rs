@@ -8,13 +8,17 @@ use licet_shared::{
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use tokio_postgres::{Row, types::Type};
+use tokio_postgres::{
+    Row,
+    types::{Json, Type},
+};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Error, Tx, grants};
 use crate::{
     clock::{self, system_time},
+    licensing::terms::Terms,
     random::RowId,
 };
 
@@ -59,6 +63,7 @@ pub(crate) struct Policy {
     pub(crate) grace_s: i32,
     pub(crate) license_duration_s: Option<i64>,
     pub(crate) fingerprint_rule: FingerprintRule,
+    pub(crate) terms: Terms,
     pub(crate) version: i32,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
@@ -72,7 +77,8 @@ macro_rules! columns {
                  p.grace_s, p.license_duration_s, p.fingerprint_rule, p.version, p.created_at,
                  p.updated_at, p.deleted_at,
                  ARRAY(SELECT c.product_id FROM licet.policy_products c
-                       WHERE c.org_id = p.org_id AND c.policy_id = p.id ORDER BY c.product_id)
+                       WHERE c.org_id = p.org_id AND c.policy_id = p.id ORDER BY c.product_id),
+                 p.terms
              FROM licet.policies p ",
             $rest
         )
@@ -91,6 +97,7 @@ pub(crate) const fn tier_name(tier: Tier) -> &'static str {
 
 fn policy(row: &Row) -> Result<Policy, Error> {
     let products: Vec<Uuid> = row.try_get(13)?;
+    let Json(terms) = row.try_get(14)?;
     Ok(Policy {
         id: PolicyId::from_uuid(row.try_get(0)?),
         name: row.try_get(1)?,
@@ -102,6 +109,7 @@ fn policy(row: &Row) -> Result<Policy, Error> {
         grace_s: row.try_get(6)?,
         license_duration_s: row.try_get(7)?,
         fingerprint_rule: FingerprintRule::from_column(row.try_get(8)?)?,
+        terms,
         version: row.try_get(9)?,
         created_at: clock::timestamp(row.try_get(10)?),
         updated_at: clock::timestamp(row.try_get(11)?),
@@ -119,8 +127,8 @@ pub(crate) async fn insert(tx: &Tx<'_>, policy: &Policy) -> Result<(), Error> {
     tx.execute(
         "INSERT INTO licet.policies
              (org_id, id, name, tier, feature_set_id, max_activations, token_lifetime_s, grace_s,
-              license_duration_s, fingerprint_rule, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)",
+              license_duration_s, fingerprint_rule, created_at, updated_at, terms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12)",
         &[
             (&tx.org(), Type::UUID),
             (&policy.id.uuid(), Type::UUID),
@@ -133,6 +141,7 @@ pub(crate) async fn insert(tx: &Tx<'_>, policy: &Policy) -> Result<(), Error> {
             (&policy.license_duration_s, Type::INT8),
             (&policy.fingerprint_rule.as_str(), Type::TEXT),
             (&system_time(policy.created_at), Type::TIMESTAMPTZ),
+            (&Json(&policy.terms), Type::JSONB),
         ],
     )
     .await?;
@@ -268,7 +277,7 @@ pub(crate) async fn update(tx: &Tx<'_>, policy: &Policy) -> Result<(), Error> {
         "UPDATE licet.policies
          SET name = $3, tier = $4, feature_set_id = $5, max_activations = $6, token_lifetime_s = $7,
              grace_s = $8, license_duration_s = $9, fingerprint_rule = $10, version = $11,
-             updated_at = $12, deleted_at = $13
+             updated_at = $12, deleted_at = $13, terms = $14
          WHERE org_id = $1 AND id = $2",
         &[
             (&tx.org(), Type::UUID),
@@ -284,6 +293,7 @@ pub(crate) async fn update(tx: &Tx<'_>, policy: &Policy) -> Result<(), Error> {
             (&policy.version, Type::INT4),
             (&system_time(policy.updated_at), Type::TIMESTAMPTZ),
             (&policy.deleted_at.map(system_time), Type::TIMESTAMPTZ),
+            (&Json(&policy.terms), Type::JSONB),
         ],
     )
     .await?;

@@ -90,7 +90,7 @@ pub const TABLES: &[Table] = &[
         kind: "policy",
         name: "policies",
         columns: "id:pol name tier feature_set_id:fs max_activations token_lifetime_s grace_s \
-                  license_duration_s fingerprint_rule version created_at updated_at deleted_at",
+                  license_duration_s fingerprint_rule terms version created_at updated_at deleted_at",
         order: "id",
     },
     Table {
@@ -109,7 +109,7 @@ pub const TABLES: &[Table] = &[
         kind: "license",
         name: "licenses",
         columns: "id:lic policy_id:pol feature_set_id:fs status status_since max_activations \
-                  own_max_activations expires_at features metadata version created_at updated_at",
+                  own_max_activations expires_at features terms metadata version created_at updated_at",
         order: "id",
     },
     Table {

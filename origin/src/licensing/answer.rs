@@ -118,6 +118,7 @@ fn claims(
         grace: grant.grace_s,
         fs: grant.feature_set,
         fo: grant.own_features.clone(),
+        lr: grant.terms.seats.is_some(),
         status: Status {
             status_list: StatusReference {
                 idx: activation.entry.index,
@@ -160,6 +161,7 @@ mod tests {
             grace: 34_560_000,
             fs: FeatureSetId::from_uuid_bytes([255; 16]),
             fo: own,
+            lr: true,
             status: Status {
                 status_list: StatusReference {
                     idx: 131_071,
@@ -197,6 +199,7 @@ mod tests {
             token_lifetime_s: 60,
             grace_s: 0,
             bound: true,
+            terms: crate::licensing::terms::Terms::default(),
             products: vec!["x".repeat(MAX_CODE_BYTES); MAX_PRODUCTS],
             feature_set: FeatureSetId::from_uuid_bytes([1; 16]),
             revision: 1,

@@ -52,7 +52,8 @@ pub(crate) async fn deactivate(
             Decided::GivenBack(grant) => break grant,
             Decided::NotFound => return Ok(ActivationAnswer::plain(Code::ActivationNotFound)),
             Decided::OtherKeys(version) => {
-                match confirm(tenant, keyrings, token, keyring, version, now).await? {
+                let vouched = |keys: &_| token.still_vouched_for_by(keys);
+                match confirm(tenant, keyrings, vouched, keyring, version, now).await? {
                     Ok(current) => keyring = current,
                     Err(code) => return Ok(ActivationAnswer::plain(code)),
                 }

@@ -8,7 +8,7 @@ use licet_shared::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Origin, token_size};
+use super::{Origin, terms::Terms, token_size};
 use crate::{
     db::{
         Error, Tx, audit,
@@ -21,12 +21,14 @@ use crate::{
 };
 
 /// What may be chosen beyond the policy.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Terms {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chosen {
     /// The policy's, if absent.
     pub(crate) max_activations: Option<i32>,
     /// From the policy's duration, if absent.
     pub(crate) expires_at: Option<Timestamp>,
+    /// The license's own, over the policy's.
+    pub(crate) terms: Terms,
 }
 
 /// A license whose key is shown this once.
@@ -44,7 +46,7 @@ pub(crate) struct Issued {
 pub(crate) async fn issue(
     tx: &Tx<'_>,
     policy: &str,
-    terms: Terms,
+    chosen: &Chosen,
     origin: Origin<'_>,
     now: Timestamp,
 ) -> Result<Option<Issued>, Error> {
@@ -54,7 +56,7 @@ pub(crate) async fn issue(
     let tag = organization.ok_or(Error::Row("organizations"))?.tag;
     let Some(policy) = found else { return Ok(None) };
     let batch = Batch {
-        terms,
+        chosen,
         features: &FeatureOverrides::default(),
         metadata: &Map::new(),
         count: 1,
@@ -65,7 +67,7 @@ pub(crate) async fn issue(
 
 /// Licenses to be issued on the same terms.
 pub(crate) struct Batch<'a> {
-    pub(crate) terms: Terms,
+    pub(crate) chosen: &'a Chosen,
     /// Values of their own, in place of the feature set's.
     pub(crate) features: &'a FeatureOverrides,
     pub(crate) metadata: &'a Map<String, Value>,
@@ -85,9 +87,9 @@ pub(crate) async fn issue_under(
     now: Timestamp,
 ) -> Result<Vec<Issued>, Error> {
     token_size::check(&policy.products, batch.features)?;
-    let terms = batch.terms;
-    let max_activations = terms.max_activations.unwrap_or(policy.max_activations);
-    let expires_at = terms
+    let chosen = batch.chosen;
+    let max_activations = chosen.max_activations.unwrap_or(policy.max_activations);
+    let expires_at = chosen
         .expires_at
         .or_else(|| policy.license_duration_s.map(|s| now.plus(s)));
     let issued = (0..batch.count)
@@ -105,9 +107,10 @@ pub(crate) async fn issue_under(
         policy: policy.id,
         feature_set: policy.feature_set,
         max_activations,
-        own_max_activations: terms.max_activations.is_some(),
+        own_max_activations: chosen.max_activations.is_some(),
         expires_at,
         features: batch.features,
+        terms: &chosen.terms,
         metadata: batch.metadata,
         each: &each,
     };
@@ -118,12 +121,14 @@ pub(crate) async fn issue_under(
     let own: Vec<_> = batch.features.values().keys().collect();
     if let [one] = issued.as_slice() {
         let event = audit::Event::new(origin, "license.issued");
-        let event = event.details(json!({ "policy": policy.id, "features": own }));
+        let event =
+            event.details(json!({ "policy": policy.id, "features": own, "terms": chosen.terms }));
         audit::write(tx, &one.id, &event).await?;
     } else {
         let ids: Vec<_> = issued.iter().map(|one| one.id).collect();
         let event = audit::Event::new(origin, "license.batch_issued");
-        let event = event.details(json!({ "licenses": ids, "features": own }));
+        let event =
+            event.details(json!({ "licenses": ids, "features": own, "terms": chosen.terms }));
         audit::write(tx, &policy.id, &event).await?;
     }
     Ok(issued)

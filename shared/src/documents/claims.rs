@@ -29,6 +29,20 @@ pub enum Tier {
     Trial,
 }
 
+/// What the end of a license means to those who use it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "UPPERCASE")]
+pub enum AtExpiry {
+    /// No use beyond it.
+    #[default]
+    Restrict,
+    /// Versions of the product that were released before it go on.
+    Maintain,
+    /// Use goes on, marked as expired.
+    Allow,
+}
+
 /// `license+jwt`: this activation may use these products. Signed by an org key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LicenseClaims {

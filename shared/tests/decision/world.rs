@@ -116,6 +116,7 @@ impl World {
                 grace: 7 * DAY as u32,
                 fs: feature_set_id(),
                 fo: FeatureOverrides::default(),
+                lr: false,
                 status: Status {
                     status_list: StatusReference {
                         idx: INDEX,

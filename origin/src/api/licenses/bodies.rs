@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use crate::{
     api::fields,
     db::{license_records::LicenseRecord, licenses::LicenseStatus},
+    licensing::terms::{self, RenewalStart, Terms},
     rejection::Rejection,
 };
 
@@ -47,6 +48,10 @@ pub(super) struct LicenseView {
     live_activations: i64,
     /// Null where it does not end.
     expires_at: Option<Timestamp>,
+    /// Terms of its own, each over its policy's.
+    terms: Terms,
+    /// The terms that count.
+    effective_terms: Terms,
     #[schema(value_type = std::collections::BTreeMap<String, Value>)]
     metadata: Map<String, Value>,
     created_at: Timestamp,
@@ -55,6 +60,7 @@ pub(super) struct LicenseView {
 
 impl From<LicenseRecord> for LicenseView {
     fn from(license: LicenseRecord) -> Self {
+        let effective_terms = license.effective_terms();
         Self {
             id: license.id,
             status: license.status,
@@ -69,6 +75,8 @@ impl From<LicenseRecord> for LicenseView {
             own_max_activations: license.own_max_activations,
             live_activations: license.live_activations,
             expires_at: license.expires_at,
+            terms: license.terms,
+            effective_terms,
             metadata: license.metadata,
             created_at: license.created_at,
             updated_at: license.updated_at,
@@ -103,6 +111,7 @@ pub(super) struct TermsView<'a> {
     max_activations: i32,
     own_max_activations: bool,
     expires_at: Option<Timestamp>,
+    terms: &'a Terms,
 }
 
 impl<'a> From<&'a LicenseRecord> for TermsView<'a> {
@@ -119,6 +128,7 @@ impl<'a> From<&'a LicenseRecord> for TermsView<'a> {
             max_activations: license.max_activations,
             own_max_activations: license.own_max_activations,
             expires_at: license.expires_at,
+            terms: &license.terms,
         }
     }
 }
@@ -149,6 +159,9 @@ pub(super) struct NewLicense {
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, Value>)]
     pub(super) features: FeatureOverrides,
+    /// Terms of its own, each over its policy's.
+    #[serde(default, deserialize_with = "fields::object")]
+    pub(super) terms: Terms,
     /// Anything you want to keep with it, at most 4096 bytes as JSON.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, Value>)]
@@ -160,6 +173,7 @@ impl Body for NewLicense {
         check_terms(
             self.max_activations,
             Some(&self.features),
+            Some(&self.terms),
             Some(&self.metadata),
         )
     }
@@ -185,6 +199,9 @@ pub(super) struct NewBatch {
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, Value>)]
     pub(super) features: FeatureOverrides,
+    /// Terms of each, over its policy's.
+    #[serde(default, deserialize_with = "fields::object")]
+    pub(super) terms: Terms,
     /// Anything you want to keep with each, at most 4096 bytes as JSON.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, Value>)]
@@ -199,6 +216,7 @@ impl Body for NewBatch {
         check_terms(
             self.max_activations,
             Some(&self.features),
+            Some(&self.terms),
             Some(&self.metadata),
         )
     }
@@ -221,6 +239,9 @@ pub(super) struct LicenseChange {
     #[serde(default)]
     #[schema(value_type = Option<std::collections::BTreeMap<String, Value>>)]
     pub(super) features: Option<FeatureOverrides>,
+    /// All terms of its own, not only those that differ. Each stands in place of its policy's.
+    #[serde(default, deserialize_with = "terms::object")]
+    pub(super) terms: Option<Terms>,
     /// In place of all that was there, at most 4096 bytes as JSON.
     #[serde(default)]
     #[schema(value_type = Option<std::collections::BTreeMap<String, Value>>)]
@@ -232,6 +253,7 @@ impl Body for LicenseChange {
         check_terms(
             self.max_activations.flatten(),
             self.features.as_ref(),
+            self.terms.as_ref(),
             self.metadata.as_ref(),
         )
     }
@@ -251,16 +273,6 @@ pub(super) struct Renewal {
     /// What the duration counts from. The present end, if absent, or now if that has passed.
     #[serde(default)]
     pub(super) from: Option<RenewalStart>,
-}
-
-/// What a renewal's duration counts from.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub(super) enum RenewalStart {
-    /// The present end, also one that has passed.
-    End,
-    /// The time of the renewal.
-    Now,
 }
 
 impl Body for Renewal {
@@ -341,6 +353,7 @@ impl Body for Lookup {
 fn check_terms(
     max_activations: Option<i32>,
     features: Option<&FeatureOverrides>,
+    terms: Option<&Terms>,
     metadata: Option<&Map<String, Value>>,
 ) -> Result<(), BodyError> {
     if max_activations.is_some_and(|max| !(1..=1_000_000).contains(&max)) {
@@ -350,6 +363,7 @@ fn check_terms(
         let features = features.values().clone().into_iter().collect();
         fields::check_features("features", &features, MAX_OVERRIDES_BYTES)?;
     }
+    terms.map_or(Ok(()), Terms::check)?;
     metadata.map_or(Ok(()), |metadata| {
         fields::check_object("metadata", metadata, MAX_METADATA_BYTES)
     })

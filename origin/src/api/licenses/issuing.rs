@@ -22,7 +22,10 @@ use crate::{
         organizations,
     },
     http::HandlerError,
-    licensing::issue::{Batch, Terms, issue_under},
+    licensing::{
+        issue::{Batch, Chosen, issue_under},
+        terms::Terms,
+    },
     rejection::Rejection,
 };
 
@@ -30,7 +33,7 @@ struct Issue<'a> {
     call: &'a Call,
     count: u16,
     policy: PolicyId,
-    terms: Terms,
+    chosen: Chosen,
     features: FeatureOverrides,
     metadata: Map<String, Value>,
 }
@@ -49,7 +52,7 @@ impl Creation for Issue<'_> {
             check_quota(tx, profile.quotas.max_licenses, self.count).await?;
             let policy = hold_policy(tx, self.policy).await?;
             let batch = Batch {
-                terms: self.terms,
+                chosen: &self.chosen,
                 features: &self.features,
                 metadata: &self.metadata,
                 count: self.count.into(),
@@ -112,7 +115,7 @@ pub(super) async fn one(call: Call) -> Result<Reply, HandlerError> {
         call: &call,
         count: 1,
         policy: new.policy_id,
-        terms: terms(&call, new.max_activations, new.expires_at)?,
+        chosen: chosen(&call, new.max_activations, new.expires_at, new.terms)?,
         features: new.features,
         metadata: new.metadata,
     };
@@ -132,7 +135,7 @@ pub(super) async fn many(call: Call) -> Result<Reply, HandlerError> {
         call: &call,
         count: new.count,
         policy: new.policy_id,
-        terms: terms(&call, new.max_activations, new.expires_at)?,
+        chosen: chosen(&call, new.max_activations, new.expires_at, new.terms)?,
         features: new.features,
         metadata: new.metadata,
     };
@@ -143,16 +146,18 @@ pub(super) async fn many(call: Call) -> Result<Reply, HandlerError> {
     call.create(&issue, reply).await
 }
 
-fn terms(
+fn chosen(
     call: &Call,
     max_activations: Option<i32>,
     expires_at: Option<licet_shared::time::Timestamp>,
-) -> Result<Terms, Rejection> {
+    terms: Terms,
+) -> Result<Chosen, Rejection> {
     if let Some(end) = expires_at {
         bodies::in_future(end, call.now)?;
     }
-    Ok(Terms {
+    Ok(Chosen {
         max_activations,
         expires_at,
+        terms,
     })
 }

@@ -4,7 +4,7 @@ use licet_shared::{id::LicenseId, time::Timestamp};
 use serde_json::json;
 
 use super::{
-    bodies::{self, Expiry, Keep, LicenseChange, Renewal, RenewalStart, TermsView, Transfer},
+    bodies::{self, Expiry, Keep, LicenseChange, Renewal, TermsView, Transfer},
     issuing::hold_policy,
     revoked, show,
 };
@@ -17,7 +17,7 @@ use crate::{
         licenses::{self, LicenseStatus},
     },
     http::HandlerError,
-    licensing::{issue::features_too_large, token_size},
+    licensing::{issue::features_too_large, terms::RenewalStart, token_size},
     rejection::Rejection,
 };
 
@@ -111,6 +111,9 @@ impl LicenseChange {
         }
         if let Some(features) = &self.features {
             license.features.clone_from(features);
+        }
+        if let Some(terms) = &self.terms {
+            license.terms.clone_from(terms);
         }
         if let Some(metadata) = &self.metadata {
             license.metadata.clone_from(metadata);
@@ -247,6 +250,7 @@ impl Transfer {
         license.products.clone_from(&policy.products);
         license.policy_max_activations = policy.max_activations;
         license.policy_duration_s = policy.license_duration_s;
+        license.policy_terms.clone_from(&policy.terms);
         license.own_max_activations |= self.keep.contains(&Keep::MaxActivations);
         if !license.own_max_activations {
             license.max_activations = policy.max_activations;
