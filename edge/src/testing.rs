@@ -7,7 +7,7 @@ use js_sys::{Array, Function, Object, Reflect};
 use licet_shared::{
     decision::fingerprint_hash,
     documents::{
-        FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims,
+        AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims,
         StatusReference, TOKEN_VERSION, Tier, Ttl,
     },
     id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag},
@@ -162,6 +162,9 @@ impl Org {
             fp: Some(fingerprint_hash(DEVICE)),
             tier: Tier::Pro,
             lexp: None,
+            xb: AtExpiry::Restrict,
+            ra: None,
+            hb: None,
             grace: 3_600,
             fs: Self::features_id(),
             fo: own,

@@ -31,6 +31,7 @@ mod system;
 mod tenant;
 #[cfg(test)]
 mod tests;
+pub(crate) mod trials;
 mod tx;
 pub(crate) mod users;
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod activate;
 mod answer;
+mod begin;
 pub(crate) mod change_status;
 pub(crate) mod deactivate;
 pub(crate) mod demo;
@@ -31,12 +32,13 @@ pub(crate) struct Origin<'a> {
 /// Why a license may not be used at all, if so, in the order of the decision's codes.
 /// `given_back` is about the activation that asks, where there is one.
 fn objection(grant: &Grant, given_back: bool, now: Timestamp) -> Option<Code> {
-    let ended = grant.expires_at.is_some_and(|end| now >= end);
     match grant.status {
         LicenseStatus::Revoked => Some(Code::Revoked),
         LicenseStatus::Suspended => Some(Code::Suspended),
         _ if given_back => Some(Code::Deactivated),
-        LicenseStatus::Expired => Some(Code::LicenseExpired),
-        LicenseStatus::Active => ended.then_some(Code::LicenseExpired),
+        // Whether or not its row says so yet.
+        LicenseStatus::Expired | LicenseStatus::Active => {
+            grant.is_over(now).then_some(Code::LicenseExpired)
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
         Code, FeatureSetReference, LeaseSummary, LicenseSummary, MAX_TEXT_BYTES, TokenSummary,
     },
     id::{ActivationId, LicenseId},
+    time::Timestamp,
 };
 
 /// Largest request body, in bytes.
@@ -40,6 +41,11 @@ pub struct ValidateRequest {
     /// Oldest status the caller will accept, in seconds; 0 asks the origin.
     #[serde(default)]
     pub max_staleness_s: Option<u32>,
+    /// When the version of the product that wants to run was released. A license that has ended
+    /// may go on for versions from before its end.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub released_at: Option<Timestamp>,
     /// The lease that `acquire` or `heartbeat` gave, where the license has floating seats.
     #[serde(default)]
     pub lease: Option<String>,
@@ -201,6 +207,9 @@ pub struct ActivationAnswer {
     pub code: Code,
     /// Why, in a sentence.
     pub detail: String,
+    /// The license has ended, and its terms let use go on; absent where that is not so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expired: bool,
     /// The license token to keep and to send to `validate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license_token: Option<String>,
@@ -234,6 +243,7 @@ impl ActivationAnswer {
             valid: code == Code::Valid,
             code,
             detail: code.detail().into(),
+            expired: false,
             license_token: None,
             token: None,
             license: None,

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    documents::{FeatureSet, LicenseClaims, OrgKeys, StatusDocument, TOKEN_VERSION},
+    documents::{AtExpiry, FeatureSet, LicenseClaims, OrgKeys, StatusDocument, TOKEN_VERSION},
     id::OrgTag,
     jws::{Untrusted, Verified, VerifyingKey},
     status_list::status,
@@ -44,6 +44,8 @@ pub struct Context<'a> {
     pub require: &'a [String],
     /// Oldest status the caller will accept, in seconds.
     pub max_staleness_s: Option<u32>,
+    /// When the version that wants to run was released, as the product says.
+    pub released_at: Option<Timestamp>,
     /// The lease of a floating seat, where the license has such.
     pub lease: ShownLease<'a>,
 }
@@ -235,13 +237,17 @@ impl LicenseToken {
         self.token.times()
     }
 
-    /// The time from which a client does well to refresh: half of the token's life.
+    /// The time from which a client does well to refresh.
     #[must_use]
     pub fn refresh_after(&self) -> Timestamp {
-        let times = self.times();
-        times
-            .issued_at
-            .plus(times.expires_at.since(times.issued_at) / 2)
+        self.claims().refresh_after(self.times())
+    }
+
+    /// The end of what its grace gives at the most.
+    #[must_use]
+    pub fn grace_end(&self) -> Timestamp {
+        let claims = self.claims();
+        claims.refresh_by(self.times()).plus(claims.grace.into())
     }
 }
 
@@ -281,24 +287,24 @@ pub fn decide_verified<'a>(
     let code = first_objection(token, context, &lease, state, evidence, now).unwrap_or(Code::Valid);
     Verdict {
         lease: lease.summary(),
-        ..Verdict::about(token, code, state, evidence.as_of, now)
+        ..Verdict::about(token, Some(context), code, state, evidence.as_of, now)
     }
 }
 
 /// Decides about a token by itself: whether its license is in force and what it grants, not
 /// whether a given device may run a given product with it.
 ///
-/// Gives neither `PRODUCT_MISMATCH`, `FINGERPRINT_REQUIRED`, `FINGERPRINT_MISMATCH`, `FEATURE_MISSING`
+/// Gives neither `VERSION_NOT_COVERED`, `PRODUCT_MISMATCH`, `FINGERPRINT_REQUIRED`, `FINGERPRINT_MISMATCH`, `FEATURE_MISSING`
 /// nor any code about leases.
 #[must_use]
 pub fn decide_standing<'a>(token: &LicenseToken, state: &State<'a>, now: Timestamp) -> Verdict<'a> {
     let evidence = StatusEvidence::of(token, state.status_list);
     let code = evidence
         .objection()
-        .or_else(|| time_objection(token, state, now))
+        .or_else(|| time_objection(token, None, state, now))
         .or_else(|| freshness_objection(token, None, state, evidence, now))
         .unwrap_or(Code::Valid);
-    Verdict::about(token, code, state, evidence.as_of, now)
+    Verdict::about(token, None, code, state, evidence.as_of, now)
 }
 
 /// What is known of a token's status, and as of when.
@@ -357,7 +363,7 @@ fn first_objection(
 ) -> Option<Code> {
     evidence
         .objection()
-        .or_else(|| time_objection(token, state, now))
+        .or_else(|| time_objection(token, Some(context), state, now))
         .or_else(|| lease.objection(now))
         .or_else(|| use_objection(token, context))
         .or_else(|| {
@@ -387,22 +393,57 @@ fn freshness_objection(
     (!fresh).then_some(Code::Stale)
 }
 
-fn time_objection(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> Option<Code> {
+/// `context` is what is asked, none where it is about the license by itself.
+fn time_objection(
+    token: &LicenseToken,
+    context: Option<&Context<'_>>,
+    state: &State<'_>,
+    now: Timestamp,
+) -> Option<Code> {
     let times = token.times();
-    let license_end = token.claims().lexp.map(Timestamp::from_unix);
-    let token_end = times.expires_at.plus(grace_s(token, state));
+    let grace = grace_s(token, state);
     if times
         .not_before
         .is_some_and(|start| now.plus(CLOCK_SKEW_S) < start)
     {
         Some(Code::NotYetValid)
-    } else if license_end.is_some_and(|end| now >= end) {
-        Some(Code::LicenseExpired)
-    } else if now >= token_end {
+    } else if let Some((end, code)) = end_of_use(token, context)
+        && now >= end
+    {
+        Some(code)
+    } else if now >= times.expires_at.plus(grace) {
         Some(Code::TokenExpired)
+    } else if now >= token.claims().refresh_by(times).plus(grace) {
+        Some(Code::HeartbeatRequired)
     } else {
         None
     }
+}
+
+/// When the license's end is one for the use that is asked about, and the code for it; none where
+/// it has no end, or use goes on.
+fn end_of_use(token: &LicenseToken, context: Option<&Context<'_>>) -> Option<(Timestamp, Code)> {
+    let claims = token.claims();
+    let end = Timestamp::from_unix(claims.lexp?);
+    let before = |released: Option<Timestamp>| released.is_some_and(|released| released < end);
+    match (claims.xb, context) {
+        (AtExpiry::Restrict, _) => Some((end, Code::LicenseExpired)),
+        (AtExpiry::Maintain, Some(asked)) if !before(asked.released_at) => {
+            Some((end, Code::VersionNotCovered))
+        }
+        // Some version of the product may go on, and nobody has asked about one.
+        (AtExpiry::Maintain | AtExpiry::Allow, _) => None,
+    }
+}
+
+/// Whether the license has ended and use goes on.
+fn goes_on_expired(
+    token: &LicenseToken,
+    context: Option<&Context<'_>>,
+    now: Timestamp,
+) -> bool {
+    let ended = token.claims().lexp.is_some_and(|end| now.unix() >= end);
+    ended && end_of_use(token, context).is_none()
 }
 
 fn use_objection(token: &LicenseToken, context: &Context<'_>) -> Option<Code> {
@@ -428,21 +469,20 @@ fn grace_s(token: &LicenseToken, state: &State<'_>) -> i64 {
     }
 }
 
-/// The end of the documents' lives: their own `exp`, and the token's grace on top of it while
-/// the origin can't be reached.
-fn documents_end(token: &LicenseToken, state: &State<'_>) -> Option<Timestamp> {
+/// The end of the documents' own lives; none where one of them is not there.
+fn documents_end(state: &State<'_>) -> Option<Timestamp> {
     let ends = [
         state.keys?.times().expires_at,
         state.status_list?.times().expires_at,
         state.features?.times().expires_at,
     ];
-    ends.into_iter()
-        .min()
-        .map(|end| end.plus(grace_s(token, state)))
+    ends.into_iter().min()
 }
 
+/// Whether they count: to their ends, and for the token's grace on top of that while the origin
+/// can't be reached.
 fn documents_hold(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> bool {
-    documents_end(token, state).is_some_and(|end| now < end)
+    documents_end(state).is_some_and(|end| now < end.plus(grace_s(token, state)))
 }
 
 /// Whether the status is as fresh as its list promises and as the caller demands.
@@ -476,15 +516,41 @@ fn fresh_enough(
 }
 
 /// Seconds for which a degraded host may go on saying yes; none where it is not degraded.
-fn grace_remaining_s(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> Option<i64> {
+fn degraded_for_s(
+    token: &LicenseToken,
+    context: Option<&Context<'_>>,
+    state: &State<'_>,
+    now: Timestamp,
+) -> Option<i64> {
     if state.origin == OriginState::Answering {
         return None;
     }
-    let token_end = token.times().expires_at.plus(grace_s(token, state));
-    let license_end = token.claims().lexp.map(Timestamp::from_unix);
-    let end = [Some(token_end), license_end, documents_end(token, state)]
-        .into_iter()
-        .flatten()
-        .min()?;
+    let grace = grace_s(token, state);
+    let end = yes_until(token, context, documents_end(state), grace);
     Some(end.since(now).max(0))
+}
+
+/// Seconds for which a host could go on saying yes if nobody reached the origin from now on.
+fn grace_remaining_s(
+    token: &LicenseToken,
+    context: Option<&Context<'_>>,
+    state: &State<'_>,
+    now: Timestamp,
+) -> i64 {
+    let grace = token.claims().grace.into();
+    let end = yes_until(token, context, documents_end(state), grace);
+    end.since(now).max(0)
+}
+
+/// The second from which on the answer is no in any case, with so many seconds of grace.
+fn yes_until(
+    token: &LicenseToken,
+    context: Option<&Context<'_>>,
+    documents_end: Option<Timestamp>,
+    grace_s: i64,
+) -> Timestamp {
+    let refresh_by = token.claims().refresh_by(token.times());
+    let held = documents_end.map_or(refresh_by, |end| end.min(refresh_by));
+    let end = held.plus(grace_s);
+    end_of_use(token, context).map_or(end, |(of_use, _)| of_use.min(end))
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use licet_shared::documents::{
-    FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims,
+    AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims,
     StatusReference, TOKEN_VERSION, Tier, Ttl,
 };
 use licet_shared::id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag};
@@ -117,6 +117,9 @@ impl ForgedOrg {
             fp: None,
             tier: Tier::Pro,
             lexp: None,
+            xb: AtExpiry::Restrict,
+            ra: None,
+            hb: None,
             grace: 3600,
             fs: self.feature_set,
             fo: FeatureOverrides::default(),

@@ -48,6 +48,7 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
         fingerprint: asked.fingerprint.as_deref(),
         require: &asked.require,
         max_staleness_s: asked.max_staleness_s,
+        released_at: asked.released_at,
         lease: match &lease {
             None => ShownLease::None,
             Some(None) => ShownLease::Refused,
@@ -119,20 +120,16 @@ pub(super) async fn gather(
     }
 }
 
-/// Whether the token has ended but its grace has not, and nobody knows yet whether the origin,
-/// which would refresh it, can be reached.
+/// Whether the token has ended, or its heartbeat is overdue, but its grace has not, and nobody knows
+/// yet whether the origin, which would refresh it, can be reached.
 pub(super) fn grace_may_apply(
     scope: &Scope,
     token: &LicenseToken,
     documents: &Documents,
     code: Code,
 ) -> bool {
-    let grace_end = token
-        .times()
-        .expires_at
-        .plus(i64::from(token.claims().grace));
-    code == Code::TokenExpired
-        && scope.now() < grace_end
+    matches!(code, Code::TokenExpired | Code::HeartbeatRequired)
+        && scope.now() < token.grace_end()
         && documents.origin != OriginState::Unreachable
         && !scope.isolate.origin.answered_recently(clock::now_ms())
 }

@@ -159,21 +159,69 @@ pub(crate) async fn see(tx: &Tx<'_>, id: ActivationId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Gives a live activation back. Hands back its entry; none when it was not live.
+/// What a license's devices gave back of late.
+pub(crate) struct GivenBack {
+    /// How many within the period.
+    pub(crate) count: i64,
+    /// Whether the activation at hand is live.
+    pub(crate) live: bool,
+}
+
+/// Counts the activations that a license's devices gave back within so many seconds. Exact only
+/// while the license's row is locked by all who do so.
+pub(crate) async fn given_back(
+    tx: &Tx<'_>,
+    id: ActivationId,
+    license: LicenseId,
+    period_s: u32,
+) -> Result<GivenBack, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT (SELECT count(*) FROM licet.activations WHERE org_id = $1 AND license_id = $3
+                         AND given_back AND deactivated_at > now() - make_interval(secs => $4)),
+                 EXISTS (SELECT FROM licet.activations WHERE org_id = $1 AND id = $2
+                         AND license_id = $3 AND deactivated_at IS NULL)",
+            &[
+                (&tx.org(), Type::UUID),
+                (&id.uuid(), Type::UUID),
+                (&license.uuid(), Type::UUID),
+                (&f64::from(period_s), Type::FLOAT8),
+            ],
+        )
+        .await?
+        .ok_or(Error::Row("a count"))?;
+    Ok(GivenBack {
+        count: row.try_get(0)?,
+        live: row.try_get(1)?,
+    })
+}
+
+/// Who takes an activation off its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// The device, or somebody at it.
+    Device,
+    /// The vendor's people.
+    Vendor,
+}
+
+/// Takes a live activation off its device. Hands back its entry; none when it was not live.
 pub(crate) async fn deactivate(
     tx: &Tx<'_>,
     id: ActivationId,
     license: LicenseId,
+    by: By,
 ) -> Result<Option<StatusEntry>, Error> {
     let row = tx
         .query_opt(
-            "UPDATE licet.activations SET deactivated_at = now()
+            "UPDATE licet.activations SET deactivated_at = now(), given_back = $4
              WHERE org_id = $1 AND id = $2 AND license_id = $3 AND deactivated_at IS NULL
              RETURNING status_list, status_index",
             &[
                 (&tx.org(), Type::UUID),
                 (&id.uuid(), Type::UUID),
                 (&license.uuid(), Type::UUID),
+                (&(by == By::Device), Type::BOOL),
             ],
         )
         .await?;

@@ -25,6 +25,8 @@ pub(crate) struct Grant {
     pub(crate) license: LicenseId,
     pub(crate) status: LicenseStatus,
     pub(crate) expires_at: Option<Timestamp>,
+    /// How long it will count from its start, which is to come.
+    pub(crate) pending_duration_s: Option<i64>,
     pub(crate) max_activations: i64,
     pub(crate) tier: Tier,
     pub(crate) token_lifetime_s: i64,
@@ -52,7 +54,7 @@ macro_rules! select {
                 ARRAY(SELECT d.code FROM licet.license_products c
                       JOIN licet.products d ON d.org_id = c.org_id AND d.id = c.product_id
                       WHERE c.org_id = l.org_id AND c.license_id = l.id ORDER BY d.code),
-                l.terms, p.terms",
+                l.terms, p.terms, l.pending_duration_s",
             $more,
             " FROM licet.licenses l
              JOIN licet.organizations o ON o.org_id = l.org_id
@@ -63,6 +65,24 @@ macro_rules! select {
             $from,
         )
     };
+}
+
+impl Grant {
+    /// Whether its end has come, and with it the end of all use.
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        self.is_past_end(now) && !self.terms.goes_on()
+    }
+
+    /// Whether so many devices are all that it may be active on.
+    pub(crate) fn is_full(&self, taken: i64) -> bool {
+        let limit = self.terms.device_limit(self.max_activations);
+        limit.is_some_and(|limit| taken >= limit)
+    }
+
+    /// Whether its end has come.
+    pub(crate) fn is_past_end(&self, now: Timestamp) -> bool {
+        self.status == LicenseStatus::Expired || self.expires_at.is_some_and(|end| now >= end)
+    }
 }
 
 /// The grant of the license with this key, whose row is locked until the transaction ends: its
@@ -102,7 +122,7 @@ pub(crate) async fn of_activation(
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some((grant(&row)?, Activation::from_columns(&row, 16)?)))
+    Ok(Some((grant(&row)?, Activation::from_columns(&row, 17)?)))
 }
 
 /// The same, with the license's row locked as in [`lock_by_key`], and the activation held: it stays
@@ -128,7 +148,7 @@ pub(crate) async fn lock_by_activation(
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some((grant(&row)?, Activation::from_columns(&row, 16)?)))
+    Ok(Some((grant(&row)?, Activation::from_columns(&row, 17)?)))
 }
 
 fn grant(row: &Row) -> Result<Grant, Error> {
@@ -143,6 +163,7 @@ fn grant(row: &Row) -> Result<Grant, Error> {
         expires_at: row
             .try_get::<_, Option<SystemTime>>(2)?
             .map(clock::timestamp),
+        pending_duration_s: row.try_get(16)?,
         max_activations: i64::from(row.try_get::<_, i32>(3)?),
         tier: tier(row.try_get(4)?)?,
         token_lifetime_s: i64::from(row.try_get::<_, i32>(5)?),

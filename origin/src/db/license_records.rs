@@ -49,6 +49,8 @@ pub(crate) struct LicenseRecord {
     pub(crate) policy_terms: Terms,
     pub(crate) live_activations: i64,
     pub(crate) expires_at: Option<Timestamp>,
+    /// How long it will count from its start, which is to come.
+    pub(crate) pending_duration_s: Option<i64>,
     pub(crate) metadata: Map<String, Value>,
     pub(crate) version: i32,
     pub(crate) created_at: Timestamp,
@@ -59,6 +61,12 @@ impl LicenseRecord {
     /// Those that count: its own, over its policy's.
     pub(crate) fn effective_terms(&self) -> Terms {
         self.terms.over(&self.policy_terms)
+    }
+
+    /// The most devices that it may be active on, those over its number included; none where any
+    /// number may.
+    pub(crate) fn device_limit(&self) -> Option<i64> {
+        self.effective_terms().device_limit(self.max_activations.into())
     }
 }
 
@@ -87,6 +95,7 @@ fn record(row: &Row) -> Result<LicenseRecord, Error> {
         expires_at: row
             .try_get::<_, Option<SystemTime>>(10)?
             .map(clock::timestamp),
+        pending_duration_s: row.try_get(21)?,
         metadata,
         version: row.try_get(12)?,
         created_at: clock::timestamp(row.try_get(13)?),
@@ -106,7 +115,7 @@ macro_rules! columns {
                       AND a.license_id = l.id AND a.deactivated_at IS NULL),
                  l.expires_at, l.metadata, l.version, l.created_at, l.updated_at,
                  l.features, l.own_max_activations, p.max_activations, p.license_duration_s,
-                 l.terms, p.terms
+                 l.terms, p.terms, l.pending_duration_s
              FROM ",
             $from,
             " JOIN licet.policies p ON p.org_id = l.org_id AND p.id = l.policy_id
@@ -360,7 +369,7 @@ pub(crate) async fn update(tx: &Tx<'_>, license: &LicenseRecord) -> Result<(), E
         "UPDATE licet.licenses
          SET max_activations = $3, expires_at = $4, metadata = $5, version = $6, updated_at = $7,
              features = $8, own_max_activations = $9, policy_id = $10, feature_set_id = $11,
-             terms = $12,
+             terms = $12, pending_duration_s = $13,
              status = CASE WHEN status = 'EXPIRED' AND ($4 IS NULL OR $4 > $7) THEN 'ACTIVE'
                            ELSE status END,
              status_since = CASE WHEN (status = 'EXPIRED' OR status = 'ACTIVE' AND expires_at <= $7)
@@ -379,6 +388,7 @@ pub(crate) async fn update(tx: &Tx<'_>, license: &LicenseRecord) -> Result<(), E
             (&license.policy.uuid(), Type::UUID),
             (&license.feature_set.uuid(), Type::UUID),
             (&Json(&license.terms), Type::JSONB),
+            (&license.pending_duration_s, Type::INT8),
         ],
     )
     .await?;

@@ -56,6 +56,8 @@ pub(crate) struct NewLicenses<'a> {
     /// The number was chosen for these, and is not their policy's.
     pub(crate) own_max_activations: bool,
     pub(crate) expires_at: Option<Timestamp>,
+    /// How long they count from a start that is to come.
+    pub(crate) pending_duration_s: Option<i64>,
     pub(crate) features: &'a FeatureOverrides,
     /// Their own, over the policy's.
     pub(crate) terms: &'a Terms,
@@ -74,8 +76,8 @@ pub(crate) async fn insert(tx: &Tx<'_>, new: &NewLicenses<'_>) -> Result<(), Err
     tx.execute(
         "INSERT INTO licet.licenses
              (org_id, id, key_hash, policy_id, feature_set_id, max_activations, expires_at, metadata,
-              features, own_max_activations, terms)
-         SELECT $1, n.id, n.hash, $4, $5, $6, $7, $8, $9, $10, $11
+              features, own_max_activations, terms, pending_duration_s)
+         SELECT $1, n.id, n.hash, $4, $5, $6, $7, $8, $9, $10, $11, $12
          FROM unnest($2::uuid[], $3::bytea[]) AS n (id, hash)",
         &[
             (&tx.org(), Type::UUID),
@@ -89,6 +91,7 @@ pub(crate) async fn insert(tx: &Tx<'_>, new: &NewLicenses<'_>) -> Result<(), Err
             (&Json(new.features), Type::JSONB),
             (&new.own_max_activations, Type::BOOL),
             (&Json(new.terms), Type::JSONB),
+            (&new.pending_duration_s, Type::INT8),
         ],
     )
     .await?;
@@ -147,6 +150,48 @@ pub(crate) async fn lock_status(
         .await?;
     row.map(|row| LicenseStatus::from_column(row.try_get(0)?))
         .transpose()
+}
+
+/// The terms of a license that count: its own, over its policy's.
+pub(crate) async fn terms(tx: &Tx<'_>, id: LicenseId) -> Result<Terms, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT l.terms, p.terms FROM licet.licenses l
+             JOIN licet.policies p ON p.org_id = l.org_id AND p.id = l.policy_id
+             WHERE l.org_id = $1 AND l.id = $2",
+            &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
+        )
+        .await?
+        .ok_or(Error::Row("licenses"))?;
+    let (Json(own), Json(policy)): (Json<Terms>, _) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(own.over(&policy))
+}
+
+/// Has the time of a license, which waits for its start, begin with this end; false when it does
+/// not wait any more.
+pub(crate) async fn begin(tx: &Tx<'_>, id: LicenseId, end: Timestamp) -> Result<bool, Error> {
+    let begun = tx
+        .execute(
+            "UPDATE licet.licenses
+             SET expires_at = $3, pending_duration_s = NULL, version = version + 1, updated_at = now()
+             WHERE org_id = $1 AND id = $2 AND pending_duration_s IS NOT NULL",
+            &[
+                (&tx.org(), Type::UUID),
+                (&id.uuid(), Type::UUID),
+                (&clock::system_time(end), Type::TIMESTAMPTZ),
+            ],
+        )
+        .await?;
+    Ok(begun == 1)
+}
+
+/// Whether a license was ever activated.
+pub(crate) async fn was_activated(tx: &Tx<'_>, id: LicenseId) -> Result<bool, Error> {
+    let sql = "SELECT EXISTS (SELECT FROM licet.activations WHERE org_id = $1 AND license_id = $2)";
+    let row = tx
+        .query_opt(sql, &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)])
+        .await?;
+    Ok(row.ok_or(Error::Row("activations"))?.try_get(0)?)
 }
 
 /// Gives a license another status.

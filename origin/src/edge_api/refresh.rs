@@ -21,6 +21,7 @@ pub(super) async fn handle(
                 state.keyrings(),
                 &it.token,
                 it.keyring,
+                call.origin(),
                 call.now,
             )
             .await?

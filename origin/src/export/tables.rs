@@ -109,7 +109,7 @@ pub const TABLES: &[Table] = &[
         kind: "license",
         name: "licenses",
         columns: "id:lic policy_id:pol feature_set_id:fs status status_since max_activations \
-                  own_max_activations expires_at features terms metadata version created_at updated_at",
+                  own_max_activations expires_at pending_duration_s features terms metadata version created_at updated_at",
         order: "id",
     },
     Table {
@@ -128,7 +128,7 @@ pub const TABLES: &[Table] = &[
         kind: "activation",
         name: "activations",
         columns: "id:act license_id:lic fingerprint_hash status_list status_index name metadata \
-                  created_at last_seen_at deactivated_at",
+                  created_at last_seen_at deactivated_at given_back",
         order: "id",
     },
     Table {
@@ -137,6 +137,12 @@ pub const TABLES: &[Table] = &[
         columns: "id:lea license_id:lic activation_id:act holder machine_hash borrowed acquired_at \
                   renewed_at expires_at ended_at ended_why",
         order: "id",
+    },
+    Table {
+        kind: "trial",
+        name: "trials",
+        columns: "fingerprint_hash product_id:prd license_id:lic created_at",
+        order: "fingerprint_hash, product_id",
     },
     Table {
         kind: "withdrawal",

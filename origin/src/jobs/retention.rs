@@ -152,6 +152,7 @@ pub const KEPT: &[(&str, &str)] = &[
     ("projects", "deleted ones can be restored"),
     ("signing_keys", "tokens name them"),
     ("status_versions", "entries of a list are never used again"),
+    ("trials", "a device has one of each product"),
     (
         "withdrawals",
         "revoked licenses stay so; reinstated ones have none",

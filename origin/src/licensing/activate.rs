@@ -8,6 +8,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use licet_shared::{
     api::{ActivateRequest, ActivationAnswer},
     decision::{Code, fingerprint_hash},
+    documents::Tier,
     id::ActivationId,
     license_key::LicenseKey,
     time::Timestamp,
@@ -15,7 +16,7 @@ use licet_shared::{
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{Origin, answer, objection};
+use super::{Origin, answer, begin::begin, objection};
 use crate::{
     db::{
         Error, Tenant, Tx,
@@ -24,6 +25,7 @@ use crate::{
         grants::{self, Grant},
         idempotency::{self, Outcome},
         status_lists::{self, StatusEntry},
+        trials,
     },
     fault::Fault,
     keys::Keyrings,
@@ -155,7 +157,7 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
     let (claimed, grant, seats, newest) =
         futures_util::future::join4(claim, grant, seats, newest).await;
     let claimed = claimed?;
-    let (Some(grant), Some(seats)) = (grant?, seats?) else {
+    let (Some(mut grant), Some(seats)) = (grant?, seats?) else {
         // Nothing is written for a key that somebody made up.
         return Ok(Decided::Refused(Code::LicenseNotFound, None));
     };
@@ -169,19 +171,27 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
     if let Some(code) = objection_to_use(&grant, &seats, attempt) {
         return refuse(tx, attempt, grant, code).await;
     }
+    let mut taken = seats.taken;
     if let Some(own) = seats.own {
         if again(tx, attempt, own.id).await? {
+            begin(tx, &mut grant, attempt.origin, attempt.now).await?;
             return Ok(Decided::Granted(Box::new(grant), own));
         }
         // It has just been given back, which takes no lock on the license: then count anew.
         // None can be taken meanwhile.
         let seats = activations::seats(tx, &attempt.key_hash, &attempt.fingerprint_hash).await?;
         let seats = seats.ok_or(Error::Changed)?;
+        taken = seats.taken;
         if let Some(code) = objection_to_use(&grant, &seats, attempt) {
             return refuse(tx, attempt, grant, code).await;
         }
     }
-    let activation = first(tx, attempt, &grant, newest?).await?;
+    if let Some(code) = objection_to_trial(tx, &grant, attempt).await? {
+        return refuse(tx, attempt, grant, code).await;
+    }
+    begin(tx, &mut grant, attempt.origin, attempt.now).await?;
+    let over_limit = (taken + 1 - grant.max_activations).max(0);
+    let activation = first(tx, attempt, &grant, over_limit, newest?).await?;
     Ok(Decided::Granted(Box::new(grant), activation))
 }
 
@@ -212,11 +222,24 @@ async fn claim(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<bool, Error> {
 fn objection_to_use(grant: &Grant, seats: &Seats, attempt: &Attempt<'_>) -> Option<Code> {
     if !grant.products.contains(&attempt.request.product) {
         Some(Code::ProductNotLicensed)
-    } else if seats.own.is_none() && seats.taken >= grant.max_activations {
+    } else if seats.own.is_none() && grant.is_full(seats.taken) {
         Some(Code::ActivationLimit)
     } else {
         None
     }
+}
+
+/// Why a device that has no activation yet may not try what a trial is for.
+async fn objection_to_trial(
+    tx: &Tx<'_>,
+    grant: &Grant,
+    attempt: &Attempt<'_>,
+) -> Result<Option<Code>, Error> {
+    if grant.tier != Tier::Trial {
+        return Ok(None);
+    }
+    let first = trials::claim(tx, grant.license, &attempt.fingerprint_hash).await?;
+    Ok((!first).then_some(Code::TrialUsed))
 }
 
 /// The list that the next entry goes into, and whether it has to be begun.
@@ -255,6 +278,7 @@ async fn first(
     tx: &Tx<'_>,
     attempt: &Attempt<'_>,
     grant: &Grant,
+    over_limit: i64,
     newest: Option<StatusEntry>,
 ) -> Result<Activation, Error> {
     let (list, must_begin) = open_list(newest);
@@ -269,8 +293,11 @@ async fn first(
         name: attempt.request.name.as_deref(),
         metadata: attempt.request.metadata.as_ref(),
     };
-    let event = audit::Event::new(attempt.origin, "activation.created")
-        .details(json!({ "license": grant.license }));
+    let mut details = json!({ "license": grant.license });
+    if over_limit > 0 {
+        details["over_limit"] = json!(over_limit);
+    }
+    let event = audit::Event::new(attempt.origin, "activation.created").details(details);
     // Event and entry come last: from them on, the organization's other activations wait.
     let recorded = record(
         tx,

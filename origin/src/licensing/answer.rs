@@ -70,12 +70,12 @@ pub(super) fn token(
     if text.len() > MAX_TOKEN_BYTES {
         return Err(too_long(format!("{} bytes", text.len())));
     }
-    let half_life = times.expires_at.since(now) / 2;
     Ok(ActivationAnswer {
+        expired: grant.is_past_end(now),
         license_token: Some(text),
         token: Some(TokenSummary {
             expires_at: times.expires_at,
-            refresh_after: now.plus(half_life),
+            refresh_after: claims.refresh_after(times),
         }),
         license: Some(summary(&grant)),
         activation_id: Some(activation.id),
@@ -115,6 +115,9 @@ fn claims(
         fp: grant.bound.then(|| activation.fingerprint_hash.clone()),
         tier: grant.tier,
         lexp: grant.expires_at.map(Timestamp::unix),
+        xb: grant.terms.expiry.unwrap_or_default(),
+        ra: grant.terms.refresh_after_s,
+        hb: grant.terms.heartbeat_s,
         grace: grant.grace_s,
         fs: grant.feature_set,
         fo: grant.own_features.clone(),
@@ -132,7 +135,7 @@ fn claims(
 #[cfg(test)]
 mod tests {
     use licet_shared::{
-        documents::Tier,
+        documents::{AtExpiry, Tier},
         id::{ActivationId, FeatureSetId, LicenseId, OrgId},
         jws::LocalSigner,
     };
@@ -141,7 +144,9 @@ mod tests {
         token_size::{MAX_BYTES, MAX_CODE_BYTES},
         *,
     };
-    use crate::{config::MAX_ISSUER_BYTES, db::catalogue::MAX_PRODUCTS};
+    use crate::{
+        config::MAX_ISSUER_BYTES, db::catalogue::MAX_PRODUCTS, licensing::terms::Terms,
+    };
 
     /// The longest token that limits elsewhere allow with these products and features.
     fn longest(products: Vec<String>, own: FeatureOverrides) -> usize {
@@ -158,6 +163,9 @@ mod tests {
             fp: Some("x".repeat(43)),
             tier: Tier::Enterprise,
             lexp: Some(253_402_300_799),
+            xb: AtExpiry::Maintain,
+            ra: Some(34_560_000),
+            hb: Some(34_560_000),
             grace: 34_560_000,
             fs: FeatureSetId::from_uuid_bytes([255; 16]),
             fo: own,
@@ -194,12 +202,13 @@ mod tests {
             license: LicenseId::from_uuid_bytes([1; 16]),
             status: crate::db::licenses::LicenseStatus::Active,
             expires_at: None,
+            pending_duration_s: None,
             max_activations: 1,
             tier: Tier::Pro,
             token_lifetime_s: 60,
             grace_s: 0,
             bound: true,
-            terms: crate::licensing::terms::Terms::default(),
+            terms: Terms::default(),
             products: vec!["x".repeat(MAX_CODE_BYTES); MAX_PRODUCTS],
             feature_set: FeatureSetId::from_uuid_bytes([1; 16]),
             revision: 1,

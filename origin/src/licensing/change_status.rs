@@ -30,11 +30,13 @@ impl Change {
         }
     }
 
-    /// The status that it leads to; none where it can't be done.
-    const fn from(self, status: LicenseStatus) -> Option<LicenseStatus> {
+    /// The status that it leads to; none where it can't be done. What has ended can be stopped
+    /// only where use `goes_on`.
+    const fn from(self, status: LicenseStatus, goes_on: bool) -> Option<LicenseStatus> {
         use LicenseStatus::{Active, Expired, Revoked, Suspended};
         match (self, status) {
             (Self::Suspend, Active | Suspended) => Some(Suspended),
+            (Self::Suspend, Expired) if goes_on => Some(Suspended),
             (Self::Reinstate, Active | Suspended) => Some(Active),
             (Self::Revoke, _) => Some(Revoked),
             (Self::Suspend | Self::Reinstate, Expired | Revoked) => None,
@@ -62,7 +64,11 @@ pub(crate) async fn change(
     let Some(before) = licenses::lock_status(tx, id).await? else {
         return Ok(Changed::NotFound);
     };
-    let Some(after) = change.from(before) else {
+    let goes_on = match before {
+        LicenseStatus::Expired => licenses::terms(tx, id).await?.goes_on(),
+        _ => false,
+    };
+    let Some(after) = change.from(before, goes_on) else {
         return Ok(Changed::Impossible(before));
     };
     if after == before {
@@ -114,11 +120,14 @@ mod tests {
     fn revoked_is_for_good_and_repeating_is_no_change() {
         use LicenseStatus::{Active, Expired, Revoked, Suspended};
         for status in [Active, Expired, Suspended, Revoked] {
-            assert_eq!(Change::Revoke.from(status), Some(Revoked));
+            assert_eq!(Change::Revoke.from(status, false), Some(Revoked));
         }
-        assert_eq!(Change::Reinstate.from(Revoked), None);
-        assert_eq!(Change::Suspend.from(Revoked), None);
-        assert_eq!(Change::Suspend.from(Suspended), Some(Suspended));
-        assert_eq!(Change::Reinstate.from(Suspended), Some(Active));
+        assert_eq!(Change::Reinstate.from(Revoked, false), None);
+        assert_eq!(Change::Suspend.from(Revoked, false), None);
+        assert_eq!(Change::Suspend.from(Suspended, false), Some(Suspended));
+        assert_eq!(Change::Reinstate.from(Suspended, false), Some(Active));
+        assert_eq!(Change::Suspend.from(Expired, false), None);
+        assert_eq!(Change::Suspend.from(Expired, true), Some(Suspended));
+        assert_eq!(Change::Reinstate.from(Expired, true), None);
     }
 }

@@ -10,12 +10,14 @@ use licet_shared::{
 };
 use serde_json::json;
 
-use super::{Origin, answer::summary, token::confirm};
+use super::{Origin, answer, token::confirm};
 use crate::{
     db::{
-        Error, Tenant, Tx, activations, audit,
+        Error, Tenant, Tx,
+        activations::{self, Activation, By},
+        audit,
         grants::{self, Grant},
-        leases, status_lists,
+        leases, licenses, status_lists,
     },
     fault::Fault,
     keys::{Keyring, Keyrings},
@@ -24,6 +26,7 @@ use crate::{
 /// What became of it in the transaction.
 enum Decided {
     GivenBack(Box<Grant>),
+    Refused(Code, Box<Grant>),
     NotFound,
     /// The organization's keys have changed: is the token still theirs?
     OtherKeys(u64),
@@ -31,7 +34,7 @@ enum Decided {
 
 /// Gives back the activation that a verified token was made for.
 ///
-/// A license that is suspended, revoked or ended is no obstacle: a seat can always be given back.
+/// A license that is suspended, revoked or ended is no obstacle, but its terms may be.
 pub(crate) async fn deactivate(
     tenant: &Tenant,
     keyrings: &Keyrings,
@@ -50,6 +53,7 @@ pub(crate) async fn deactivate(
             .await?;
         match decided {
             Decided::GivenBack(grant) => break grant,
+            Decided::Refused(code, grant) => return Ok(answer::refusal(code, &grant)),
             Decided::NotFound => return Ok(ActivationAnswer::plain(Code::ActivationNotFound)),
             Decided::OtherKeys(version) => {
                 let vouched = |keys: &_| token.still_vouched_for_by(keys);
@@ -62,7 +66,7 @@ pub(crate) async fn deactivate(
     };
     Ok(ActivationAnswer {
         detail: "The activation has been given back.".into(),
-        license: Some(summary(&grant)),
+        license: Some(answer::summary(&grant)),
         activation_id: Some(id),
         ..ActivationAnswer::plain(Code::Valid)
     })
@@ -75,24 +79,67 @@ async fn give_back(
     keys_version: u64,
     origin: Origin<'_>,
 ) -> Result<Decided, Error> {
-    let Some((grant, _)) = grants::of_activation(tx, id, license).await? else {
+    let Some((grant, activation)) = grants::of_activation(tx, id, license).await? else {
         return Ok(Decided::NotFound);
     };
     if grant.keys_version > keys_version {
         return Ok(Decided::OtherKeys(grant.keys_version));
     }
-    free(tx, id, license, origin).await?;
-    Ok(Decided::GivenBack(Box::new(grant)))
+    Ok(match give_up(tx, &grant, &activation, origin).await? {
+        None => Decided::GivenBack(Box::new(grant)),
+        Some(code) => Decided::Refused(code, Box::new(grant)),
+    })
 }
 
-/// Frees the seat of an activation and ends its leases, and says so in the status list. Does nothing where it is free.
+/// Has a device give its activation back, or says why its license's terms don't let it. What was
+/// given back before is so still.
+pub(crate) async fn give_up(
+    tx: &Tx<'_>,
+    grant: &Grant,
+    activation: &Activation,
+    origin: Origin<'_>,
+) -> Result<Option<Code>, Error> {
+    let (id, license) = (activation.id, grant.license);
+    if !activation.live {
+        return Ok(None);
+    }
+    if let Some(limit) = grant.terms.deactivations {
+        // One after the other, as each counts.
+        licenses::lock_status(tx, license).await?;
+        let of_late = activations::given_back(tx, id, license, limit.period_s).await?;
+        if !of_late.live {
+            return Ok(None);
+        }
+        if of_late.count >= i64::from(limit.max) {
+            return Ok(Some(Code::DeactivationLimit));
+        }
+    }
+    if grant.terms.transferable == Some(false) {
+        return Ok(Some(Code::TransferRefused));
+    }
+    take(tx, id, license, By::Device, origin).await?;
+    Ok(None)
+}
+
+/// Has the vendor's people take an activation off its device, whatever the license's terms.
 pub(crate) async fn free(
     tx: &Tx<'_>,
     id: ActivationId,
     license: LicenseId,
     origin: Origin<'_>,
 ) -> Result<(), Error> {
-    let Some(entry) = activations::deactivate(tx, id, license).await? else {
+    take(tx, id, license, By::Vendor, origin).await
+}
+
+/// Frees the seat of an activation, and says so in the status list. Does nothing where it is free.
+async fn take(
+    tx: &Tx<'_>,
+    id: ActivationId,
+    license: LicenseId,
+    by: By,
+    origin: Origin<'_>,
+) -> Result<(), Error> {
+    let Some(entry) = activations::deactivate(tx, id, license, by).await? else {
         return Ok(());
     };
     let event =

@@ -8,7 +8,7 @@ use licet_shared::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Origin, terms::Terms, token_size};
+use super::{Origin, terms::{DurationStart, Terms}, token_size};
 use crate::{
     db::{
         Error, Tx, audit,
@@ -89,9 +89,12 @@ pub(crate) async fn issue_under(
     token_size::check(&policy.products, batch.features)?;
     let chosen = batch.chosen;
     let max_activations = chosen.max_activations.unwrap_or(policy.max_activations);
-    let expires_at = chosen
-        .expires_at
-        .or_else(|| policy.license_duration_s.map(|s| now.plus(s)));
+    let start = chosen.terms.over(&policy.terms).duration_start(policy.tier);
+    let (expires_at, pending_duration_s) = match (chosen.expires_at, policy.license_duration_s) {
+        (Some(end), _) => (Some(end), None),
+        (None, Some(duration)) if start == DurationStart::Issue => (Some(now.plus(duration)), None),
+        (None, duration) => (None, duration),
+    };
     let issued = (0..batch.count)
         .map(|_| {
             Ok(Issued {
@@ -109,6 +112,7 @@ pub(crate) async fn issue_under(
         max_activations,
         own_max_activations: chosen.max_activations.is_some(),
         expires_at,
+        pending_duration_s,
         features: batch.features,
         terms: &chosen.terms,
         metadata: batch.metadata,

@@ -5,12 +5,17 @@ use std::sync::Arc;
 use licet_shared::{
     api::ActivationAnswer,
     decision::{Code, LicenseToken},
+    id::{ActivationId, LicenseId},
     time::Timestamp,
 };
 
-use super::{answer, objection, token::confirm};
+use super::{Origin, answer, begin::begin, objection, terms::DurationStart, token::confirm};
 use crate::{
-    db::{Tenant, activations, grants},
+    db::{
+        Error, Tenant, activations,
+        grants::{self, Grant},
+        licenses,
+    },
     fault::Fault,
     keys::{Keyring, Keyrings},
 };
@@ -21,6 +26,7 @@ pub(crate) async fn refresh(
     keyrings: &Keyrings,
     token: &LicenseToken,
     keyring: Arc<Keyring>,
+    origin: Origin<'_>,
     now: Timestamp,
 ) -> Result<ActivationAnswer, Fault> {
     let claims = token.claims();
@@ -44,8 +50,38 @@ pub(crate) async fn refresh(
         Ok(keyring) => keyring,
         Err(code) => return Ok(ActivationAnswer::plain(code)),
     };
-    match objection(&grant, !activation.live, now) {
-        Some(code) => Ok(answer::refusal(code, &grant)),
-        None => answer::token(grant, &activation, &keyring, now),
+    if let Some(code) = objection(&grant, !activation.live, now) {
+        return Ok(answer::refusal(code, &grant));
     }
+    let grant = if waits_for_a_refresh(&grant) {
+        start(tenant, activation.id, license, origin, now).await?
+    } else {
+        grant
+    };
+    answer::token(grant, &activation, &keyring, now)
+}
+
+fn waits_for_a_refresh(grant: &Grant) -> bool {
+    let start = grant.terms.duration_start(grant.tier);
+    grant.pending_duration_s.is_some() && start == DurationStart::FirstValidation
+}
+
+/// Has the license's time begin, unless another refresh has just done so.
+async fn start(
+    tenant: &Tenant,
+    activation: ActivationId,
+    license: LicenseId,
+    origin: Origin<'_>,
+    now: Timestamp,
+) -> Result<Grant, Fault> {
+    let begun = tenant.run_tx("begin_license", |tx| {
+        Box::pin(async move {
+            licenses::lock_status(tx, license).await?;
+            let found = grants::of_activation(tx, activation, license).await?;
+            let (mut grant, _) = found.ok_or(Error::Row("activations"))?;
+            begin(tx, &mut grant, origin, now).await?;
+            Ok(grant)
+        })
+    });
+    Ok(begun.await?)
 }

@@ -14,7 +14,7 @@ pub(crate) use time::{DurationStart, RenewalStart};
 
 use std::{fmt, marker::PhantomData};
 
-use licet_shared::{api::BodyError, documents::AtExpiry};
+use licet_shared::{api::BodyError, documents::{AtExpiry, Tier}};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
@@ -90,6 +90,24 @@ impl Terms {
             fingerprint: self.fingerprint.or(policy.fingerprint),
             seats: self.seats.or(policy.seats),
         }
+    }
+
+    /// Whether use goes on, of some version at least, when the license's end has come.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.expiry.is_some_and(|expiry| !expiry.is_restrict())
+    }
+
+    /// What a license's duration counts from.
+    pub(crate) fn duration_start(&self, tier: Tier) -> DurationStart {
+        self.duration_from.unwrap_or(match tier {
+            Tier::Trial => DurationStart::FirstActivation,
+            Tier::Free | Tier::Pro | Tier::Enterprise => DurationStart::Issue,
+        })
+    }
+
+    /// The most devices for a number of activations; none where any number may be.
+    pub(crate) fn device_limit(&self, max_activations: i64) -> Option<i64> {
+        self.overage.unwrap_or(Overage::None).limit(max_activations)
     }
 
     /// Checks ranges.

@@ -52,7 +52,9 @@ migrations! {
     11 "0011_license_terms" "license_terms";
     12 "0012_inline_tenant" "inline_tenant";
     13 "0013_terms" "terms";
-    14 "0014_leases" "leases";
+    14 "0014_license_start" "license_start";
+    15 "0015_trials" "trials";
+    16 "0016_leases" "leases";
 }
 
 #[cfg(test)]

@@ -64,8 +64,12 @@ codes! {
     NotYetValid = "NOT_YET_VALID", "The license does not begin until later.";
     /// The license itself has ended.
     LicenseExpired = "LICENSE_EXPIRED", "The license has ended. Renew it.";
+    /// The license has ended, and this version of the product was not released before.
+    VersionNotCovered = "VERSION_NOT_COVERED", "The license has ended. It covers the versions that were released before: say released_at, run one of those, or renew it.";
     /// The token has ended, the license perhaps not.
     TokenExpired = "TOKEN_EXPIRED", "The token has ended. Refresh it and ask again.";
+    /// The token was made too long ago, although it has not ended.
+    HeartbeatRequired = "HEARTBEAT_REQUIRED", "The device was last heard of too long ago. Refresh the token and ask again.";
     /// What was shown as a lease is none of this activation's.
     LeaseInvalid = "LEASE_INVALID", "This is no lease of this activation's. Acquire one.";
     /// The lease has ended: its seat may be somebody else's.
@@ -88,6 +92,12 @@ codes! {
     ActivationLimit = "ACTIVATION_LIMIT", "All activations of this license are in use. Deactivate another device first.";
     /// All seats are taken.
     SeatLimit = "SEAT_LIMIT", "All seats of this license are in use. Try again when one is given back.";
+    /// No more activations may be given back at present.
+    DeactivationLimit = "DEACTIVATION_LIMIT", "No more of this license's activations may be given back at present. Try again later, or ask its vendor.";
+    /// The device has had its trial of the product.
+    TrialUsed = "TRIAL_USED", "This device has tried the product before. Buy a license.";
+    /// The license may not go to another device.
+    TransferRefused = "TRANSFER_REFUSED", "This license may not go to another device, so its activation is not given back. Ask its vendor.";
     /// The lease is over: given back, taken back, or never there.
     LeaseNotFound = "LEASE_NOT_FOUND", "This lease was given back or taken back. Acquire a new one.";
     /// The license lends no seat for that long.

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Code, LicenseToken, OriginState, State, grace_remaining_s};
+use super::{
+    Code, Context, LicenseToken, OriginState, State, degraded_for_s, goes_on_expired,
+    grace_remaining_s,
+};
 use crate::{
     documents::Tier,
     id::{ActivationId, FeatureSetId, LeaseId, LicenseId},
@@ -22,6 +25,9 @@ pub struct Verdict<'a> {
     pub code: Code,
     /// Why, in a sentence.
     pub detail: &'static str,
+    /// The license has ended, and its terms let use go on; absent where that is not so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub expired: bool,
     /// The license; known once the signature has been checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub license: Option<LicenseSummary>,
@@ -45,6 +51,11 @@ pub struct Verdict<'a> {
     /// How fresh the answer is; known once the signature has been checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freshness: Option<Freshness>,
+    /// For how many more seconds the license could be used if the origin could not be reached from
+    /// now on: 0 where it may not be used, whatever the token's grace. Known once the signature has
+    /// been checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace_remaining_s: Option<i64>,
     /// Names the request in logs. Set by the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
@@ -180,6 +191,7 @@ impl<'a> Verdict<'a> {
             valid: false,
             code,
             detail: code.detail(),
+            expired: false,
             license: None,
             activation_id: None,
             features: None,
@@ -187,12 +199,14 @@ impl<'a> Verdict<'a> {
             token: None,
             lease: None,
             freshness: None,
+            grace_remaining_s: None,
             request_id: None,
         }
     }
 
     pub(super) fn about(
         token: &LicenseToken,
+        context: Option<&Context<'_>>,
         code: Code,
         state: &State<'a>,
         as_of: Timestamp,
@@ -201,8 +215,15 @@ impl<'a> Verdict<'a> {
         let claims = token.claims();
         let valid = code == Code::Valid;
         let features = state.features.filter(|_| valid);
+        // What stands before it in the order of codes, no refresh mends: no grace counts against it.
+        let remaining = if code < Code::TokenExpired {
+            0
+        } else {
+            grace_remaining_s(token, context, state, now)
+        };
         Self {
             valid,
+            expired: goes_on_expired(token, context, now),
             license: Some(LicenseSummary {
                 id: claims.sub,
                 tier: claims.tier,
@@ -224,8 +245,9 @@ impl<'a> Verdict<'a> {
                 age_s: now.since(as_of).max(0),
                 source: state.source,
                 degraded: Degraded::of(state.origin),
-                grace_remaining_s: grace_remaining_s(token, state, now),
+                grace_remaining_s: degraded_for_s(token, context, state, now),
             }),
+            grace_remaining_s: Some(remaining),
             ..Self::refused(code)
         }
     }

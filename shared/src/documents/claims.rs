@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use super::FeatureOverrides;
 use crate::{
     id::{ActivationId, EventId, FeatureSetId, LeaseId, LicenseId, OrgId, OrgTag, UserId},
-    jws::Kind,
+    jws::{Kind, Times},
+    time::Timestamp,
 };
 
 /// The token format that this code writes, and the only one it reads.
@@ -43,6 +44,14 @@ pub enum AtExpiry {
     Allow,
 }
 
+impl AtExpiry {
+    /// Whether all use ends with the license.
+    #[must_use]
+    pub const fn is_restrict(&self) -> bool {
+        matches!(self, Self::Restrict)
+    }
+}
+
 /// `license+jwt`: this activation may use these products. Signed by an org key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LicenseClaims {
@@ -66,6 +75,15 @@ pub struct LicenseClaims {
     /// End of the license itself, seconds since the epoch; absent where it does not end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lexp: Option<i64>,
+    /// What that end means; absent where it is the end of all use.
+    #[serde(default, skip_serializing_if = "AtExpiry::is_restrict")]
+    pub xb: AtExpiry,
+    /// Seconds after `iat` from which a client does well to refresh; absent for half of the life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ra: Option<u32>,
+    /// Seconds after `iat` within which a client must refresh; absent where `exp` is all there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hb: Option<u32>,
     /// Seconds past `exp` for which the token counts while the origin can't be reached.
     pub grace: u32,
     /// The feature set.
@@ -85,6 +103,24 @@ pub struct LicenseClaims {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 const fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+impl LicenseClaims {
+    /// The second from which on the token has to be refreshed: its own end, or its heartbeat's if
+    /// that is earlier.
+    #[must_use]
+    pub fn refresh_by(&self, times: Times) -> Timestamp {
+        let heartbeat = self.hb.map(|hb| times.issued_at.plus(hb.into()));
+        heartbeat.map_or(times.expires_at, |end| end.min(times.expires_at))
+    }
+
+    /// The time from which a client does well to refresh the token.
+    #[must_use]
+    pub fn refresh_after(&self, times: Times) -> Timestamp {
+        let span = self.refresh_by(times).since(times.issued_at);
+        let after = self.ra.map_or(span / 2, |ra| i64::from(ra).min(span));
+        times.issued_at.plus(after)
+    }
 }
 
 impl Kind for LicenseClaims {

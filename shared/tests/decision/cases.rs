@@ -2,7 +2,9 @@
 
 use licet_shared::{
     decision::{Code, OriginState, Source},
+    documents::AtExpiry,
     id::OrgId,
+    time::Timestamp,
 };
 use serde_json::json;
 
@@ -30,7 +32,7 @@ fn case(name: &str, change: impl Fn(&mut World), expected: Code) -> Named {
 
 /// One way to earn each code, in the order in which the design tries them. Written out here, not
 /// taken from `Code::ALL`, so that a changed order in the code shows.
-const FAULTS: [(Code, Change); 15] = [
+const FAULTS: [(Code, Change); 17] = [
     (Code::Malformed, |w| {
         w.tamper = Some(|token| token.replacen('.', "..", 1));
     }),
@@ -42,12 +44,17 @@ const FAULTS: [(Code, Change); 15] = [
     (Code::StatusUnknown, |w| w.status = 7),
     (Code::NotYetValid, |w| w.nbf = Some(w.now + 3600)),
     (Code::LicenseExpired, |w| w.claims.lexp = Some(w.now - 1)),
+    (Code::VersionNotCovered, |w| {
+        w.claims.lexp = Some(w.now - 1);
+        w.claims.xb = AtExpiry::Maintain;
+    }),
     (Code::TokenExpired, |w| {
         w.token_life = Life {
             iat: T0 - DAY,
             exp: w.now - 1,
         }
     }),
+    (Code::HeartbeatRequired, |w| w.claims.hb = Some(10)),
     (Code::ProductMismatch, |w| {
         w.context.product = "workflow_app".into();
     }),
@@ -62,13 +69,14 @@ const FAULTS: [(Code, Change); 15] = [
 ];
 
 /// Codes of which a request can earn one at the most: they read the same value.
-const EXCLUSIVE: [&[Code]; 3] = [
+const EXCLUSIVE: [&[Code]; 4] = [
     &[
         Code::Revoked,
         Code::Suspended,
         Code::Deactivated,
         Code::StatusUnknown,
     ],
+    &[Code::LicenseExpired, Code::VersionNotCovered],
     &[Code::FingerprintRequired, Code::FingerprintMismatch],
     // Both change the text of the signed token.
     &[Code::Malformed, Code::SignatureInvalid],
@@ -100,6 +108,8 @@ pub(crate) fn all() -> Vec<Named> {
     cases.extend(degraded());
     cases.extend(uses());
     cases.extend(overrides());
+    cases.extend(ends());
+    cases.extend(heartbeats());
     cases
 }
 
@@ -858,6 +868,145 @@ fn uses() -> Vec<Named> {
         Code::Valid,
     ));
     cases
+}
+
+/// What the end of a license means, on both sides of it.
+fn ends() -> Vec<Named> {
+    use AtExpiry::{Allow, Maintain, Restrict};
+    // The behaviour, seconds since the end, seconds from the version's release to the end.
+    let end = |name: &str, at: AtExpiry, since: i64, release: Option<i64>, expected: Code| {
+        let change = |w: &mut World| {
+            w.claims.lexp = Some(w.now - since);
+            w.claims.xb = at;
+            w.context.released_at = release.map(|before| Timestamp::from_unix(w.now - since - before));
+        };
+        case(&format!("end: {name}"), change, expected)
+    };
+    let mut cases = vec![
+        end("last second, RESTRICT", Restrict, -1, None, Code::Valid),
+        end("RESTRICT asks for no version", Restrict, 0, Some(DAY), Code::LicenseExpired),
+        end("last second, MAINTAIN asks for no version", Maintain, -1, None, Code::Valid),
+        end("last second, MAINTAIN, a version of the future", Maintain, -1, Some(-DAY), Code::Valid),
+        end("first second after, MAINTAIN, no version named", Maintain, 0, None, Code::VersionNotCovered),
+        end("first second after, MAINTAIN, released a second before", Maintain, 0, Some(1), Code::Valid),
+        end("first second after, MAINTAIN, released at the end", Maintain, 0, Some(0), Code::VersionNotCovered),
+        end("first second after, MAINTAIN, released a second after", Maintain, 0, Some(-1), Code::VersionNotCovered),
+        end("years after, MAINTAIN, released years before", Maintain, 900 * DAY, Some(900 * DAY), Code::Valid),
+        end("last second, ALLOW", Allow, -1, None, Code::Valid),
+        end("first second after, ALLOW", Allow, 0, None, Code::Valid),
+        end("years after, ALLOW, released today", Allow, 900 * DAY, Some(-900 * DAY), Code::Valid),
+    ];
+    let without_end = |at: AtExpiry| {
+        let change = |w: &mut World| {
+            w.claims.lexp = None;
+            w.claims.xb = at;
+        };
+        case(&format!("end: none, {at:?}"), change, Code::Valid)
+    };
+    cases.extend([Restrict, Maintain, Allow].map(without_end));
+    for (name, fault, expected) in [
+        ("revoked", (|w| w.status = 1) as Change, Code::Revoked),
+        ("suspended", |w| w.status = 2, Code::Suspended),
+        (
+            "with a token that has ended",
+            |w| w.token_life.exp = w.now,
+            Code::TokenExpired,
+        ),
+        (
+            "without a required feature",
+            |w| w.context.require = vec!["beta".into()],
+            Code::FeatureMissing,
+        ),
+    ] {
+        for at in [Maintain, Allow] {
+            let change = |w: &mut World| {
+                w.claims.lexp = Some(w.now - DAY);
+                w.claims.xb = at;
+                w.context.released_at = Some(Timestamp::from_unix(w.now - 2 * DAY));
+                fault(w);
+            };
+            cases.push(case(&format!("end: {name}, {at:?}"), change, expected));
+        }
+    }
+    for (name, at, expected) in [
+        ("is cut short by the end of use", Restrict, Code::Valid),
+        ("goes on beyond the end of a license that does", Allow, Code::Valid),
+    ] {
+        let change = |w: &mut World| {
+            w.origin = OriginState::Unreachable;
+            w.source = Source::Kv;
+            w.claims.lexp = Some(T0 + DAY + 100);
+            w.claims.xb = at;
+            w.now = T0 + DAY + 99;
+        };
+        cases.push(case(&format!("end: grace {name}"), change, expected));
+    }
+    let claim: [(&str, Tamper, Code); 3] = [
+        ("RESTRICT written out", |t| with_claim(&t, r#""xb":"RESTRICT""#), Code::Valid),
+        ("an unknown behaviour", |t| with_claim(&t, r#""xb":"EXTEND""#), Code::Malformed),
+        ("no behaviour", |t| with_claim(&t, r#""xb":null"#), Code::Malformed),
+    ];
+    cases.extend(claim.into_iter().map(|(name, tamper, expected)| {
+        let change = |w: &mut World| w.tamper = Some(tamper);
+        case(&format!("end: {name}"), change, expected)
+    }));
+    cases
+}
+
+/// Tokens that must be refreshed before they end, and when they are best refreshed.
+fn heartbeats() -> Vec<Named> {
+    let beat = |name: &str, change: Change, expected: Code| {
+        case(&format!("heartbeat: {name}"), change, expected)
+    };
+    let down = |w: &mut World| {
+        w.origin = OriginState::Unreachable;
+        w.source = Source::Kv;
+        w.claims.hb = Some(3600);
+    };
+    let mut cases = vec![
+        beat("last second", |w| w.claims.hb = Some(11), Code::Valid),
+        beat("first second after", |w| w.claims.hb = Some(10), Code::HeartbeatRequired),
+        beat("longer than the token's life", |w| {
+            w.claims.hb = Some(2 * DAY as u32);
+            w.token_life.exp = w.now;
+        }, Code::TokenExpired),
+        beat("a license that has ended comes first", |w| {
+            w.claims.hb = Some(10);
+            w.claims.lexp = Some(w.now);
+        }, Code::LicenseExpired),
+        beat("an overdue one before another device", |w| {
+            w.claims.hb = Some(10);
+            w.context.fingerprint = Some("device-2".into());
+        }, Code::HeartbeatRequired),
+        beat("an origin that answers is no reason for grace", |w| {
+            w.claims.hb = Some(10);
+            w.origin = OriginState::Unusable;
+        }, Code::HeartbeatRequired),
+        beat("in half of its time, a refresh is best", |w| w.claims.hb = Some(3600), Code::Valid),
+        beat("best refreshed as the policy says", |w| w.claims.ra = Some(300), Code::Valid),
+        beat("best refreshed before it must be", |w| {
+            w.claims.hb = Some(3600);
+            w.claims.ra = Some(7200);
+        }, Code::Valid),
+    ];
+    for (name, after, expected) in [
+        ("first second of grace", 3600, Code::Valid),
+        ("last second of grace", 3600 + 7 * DAY - 1, Code::Valid),
+        ("first second after grace", 3600 + 7 * DAY, Code::HeartbeatRequired),
+    ] {
+        let change = |w: &mut World| {
+            down(w);
+            w.token_life.exp = T0 + 30 * DAY;
+            w.now = T0 + after;
+        };
+        cases.push(case(&format!("heartbeat: {name}"), change, expected));
+    }
+    cases
+}
+
+/// A token of the good world with this claim added.
+fn with_claim(token: &str, claim: &str) -> String {
+    with_payload(token, |p| p.replacen('{', &format!("{{{claim},"), 1))
 }
 
 /// A license's own feature values, over those of its set.

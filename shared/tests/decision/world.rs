@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use licet_shared::{
     decision::{OriginState, Source, fingerprint_hash},
     documents::{
-        FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims,
+        AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims,
         StatusReference, Tier, Ttl,
     },
     id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag},
@@ -113,6 +113,9 @@ impl World {
                 fp: Some(fingerprint_hash("device-1")),
                 tier: Tier::Pro,
                 lexp: Some(T0 + 365 * DAY),
+                xb: AtExpiry::Restrict,
+                ra: None,
+                hb: None,
                 grace: 7 * DAY as u32,
                 fs: feature_set_id(),
                 fo: FeatureOverrides::default(),

@@ -46,8 +46,12 @@ pub(super) struct LicenseView {
     own_max_activations: bool,
     /// Devices that it is active on.
     live_activations: i64,
-    /// Null where it does not end.
+    /// How many of these are beyond `max_activations`, by its terms or because that was lowered.
+    activations_over_limit: i64,
+    /// Null where it does not end, or its time has not begun.
     expires_at: Option<Timestamp>,
+    /// How long it will count from its start, which is to come; null otherwise.
+    pending_duration_s: Option<i64>,
     /// Terms of its own, each over its policy's.
     terms: Terms,
     /// The terms that count.
@@ -61,6 +65,7 @@ pub(super) struct LicenseView {
 impl From<LicenseRecord> for LicenseView {
     fn from(license: LicenseRecord) -> Self {
         let effective_terms = license.effective_terms();
+        let over = license.live_activations - i64::from(license.max_activations);
         Self {
             id: license.id,
             status: license.status,
@@ -74,7 +79,9 @@ impl From<LicenseRecord> for LicenseView {
             max_activations: license.max_activations,
             own_max_activations: license.own_max_activations,
             live_activations: license.live_activations,
+            activations_over_limit: over.max(0),
             expires_at: license.expires_at,
+            pending_duration_s: license.pending_duration_s,
             terms: license.terms,
             effective_terms,
             metadata: license.metadata,
@@ -111,6 +118,7 @@ pub(super) struct TermsView<'a> {
     max_activations: i32,
     own_max_activations: bool,
     expires_at: Option<Timestamp>,
+    pending_duration_s: Option<i64>,
     terms: &'a Terms,
 }
 
@@ -128,6 +136,7 @@ impl<'a> From<&'a LicenseRecord> for TermsView<'a> {
             max_activations: license.max_activations,
             own_max_activations: license.own_max_activations,
             expires_at: license.expires_at,
+            pending_duration_s: license.pending_duration_s,
             terms: &license.terms,
         }
     }
@@ -270,7 +279,8 @@ pub(super) struct Renewal {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 3_155_760_000_i64)]
     pub(super) duration_s: Option<i64>,
-    /// What the duration counts from. The present end, if absent, or now if that has passed.
+    /// What the duration counts from. As the license's terms say, if absent, and else the present
+    /// end, or now if that has passed.
     #[serde(default)]
     pub(super) from: Option<RenewalStart>,
 }
@@ -301,9 +311,9 @@ pub(super) struct Transfer {
     /// What stays although it would follow the policy.
     #[serde(default)]
     pub(super) keep: Vec<Keep>,
-    /// What becomes of its end: KEEP, if absent.
+    /// What becomes of its end. KEEP, if absent; RESTART where a trial is converted to another tier.
     #[serde(default)]
-    pub(super) expiry: Expiry,
+    pub(super) expiry: Option<Expiry>,
     /// Go on although there are more devices than it may then be active on. They stay, and no
     /// other comes in.
     #[serde(default)]
@@ -325,11 +335,10 @@ pub(super) enum Keep {
 }
 
 /// What becomes of a license's end at a transfer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub(super) enum Expiry {
     /// It stays.
-    #[default]
     Keep,
     /// It is as if the license were issued now under the policy.
     Restart,

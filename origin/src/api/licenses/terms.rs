@@ -1,6 +1,6 @@
 //! Changing a license's terms: by hand, by renewal, by another policy.
 
-use licet_shared::{id::LicenseId, time::Timestamp};
+use licet_shared::{documents::Tier, id::LicenseId, time::Timestamp};
 use serde_json::json;
 
 use super::{
@@ -17,7 +17,7 @@ use crate::{
         licenses::{self, LicenseStatus},
     },
     http::HandlerError,
-    licensing::{issue::features_too_large, terms::RenewalStart, token_size},
+    licensing::{issue::features_too_large, terms::{DurationStart, RenewalStart}, token_size},
     rejection::Rejection,
 };
 
@@ -108,6 +108,7 @@ impl LicenseChange {
         }
         if let Some(end) = self.expires_at {
             license.expires_at = end;
+            license.pending_duration_s = None;
         }
         if let Some(features) = &self.features {
             license.features.clone_from(features);
@@ -164,7 +165,11 @@ pub(super) async fn renew(call: Call) -> Result<Reply, HandlerError> {
 impl Renewal {
     fn apply(&self, license: &mut LicenseRecord, now: Timestamp) -> Result<(), Rejection> {
         let end = license.expires_at.ok_or_else(|| {
-            Rejection::conflict("The license has no end, so there is nothing to renew.")
+            Rejection::conflict(if license.pending_duration_s.is_some() {
+                "The license's time has not begun, so there is nothing to renew."
+            } else {
+                "The license has no end, so there is nothing to renew."
+            })
         })?;
         let renewed = self.end(license, end, now)?;
         if renewed < end {
@@ -190,7 +195,8 @@ impl Renewal {
         let duration = duration.ok_or_else(|| {
             Rejection::conflict("The policy sets no duration: say expires_at or duration_s.")
         })?;
-        let start = match self.from {
+        let from = self.from.or(license.effective_terms().renewal_from);
+        let start = match from {
             Some(RenewalStart::End) => end,
             Some(RenewalStart::Now) => now,
             None => end.max(now),
@@ -216,8 +222,10 @@ impl Creation for Once<'_, Transfer> {
             // Before the license, as whoever changes a policy waits for no license.
             let policy = hold_policy(tx, transfer.policy_id).await?;
             let before = lock(tx, call, self.id).await?;
+            Transfer::check_allowed(&before, &policy)?;
+            let activated = licenses::was_activated(tx, self.id).await?;
             let mut after = before.clone();
-            transfer.apply(&policy, &mut after, call.now);
+            transfer.apply(&policy, &mut after, activated, call.now);
             transfer.check_limit(&before, &after)?;
             let moved = write(tx, call, "license.transferred", before, after).await?;
             Ok((self.id, moved))
@@ -241,8 +249,18 @@ pub(super) async fn transfer(call: Call) -> Result<Reply, HandlerError> {
     call.create(&transfer, show).await
 }
 
+/// Whether a trial becomes something else, as when it is paid for: not so much a transfer as a
+/// beginning.
+fn converts(license: &LicenseRecord, policy: &Policy) -> bool {
+    license.tier == Tier::Trial && policy.tier != Tier::Trial
+}
+
 impl Transfer {
-    fn apply(&self, policy: &Policy, license: &mut LicenseRecord, now: Timestamp) {
+    fn apply(&self, policy: &Policy, license: &mut LicenseRecord, activated: bool, now: Timestamp) {
+        let restarts = match self.expiry {
+            Some(expiry) => expiry == Expiry::Restart,
+            None => converts(license, policy),
+        };
         license.policy = policy.id;
         license.policy_name.clone_from(&policy.name);
         license.tier = policy.tier;
@@ -255,16 +273,50 @@ impl Transfer {
         if !license.own_max_activations {
             license.max_activations = policy.max_activations;
         }
-        if self.expiry == Expiry::Restart {
-            license.expires_at = policy.license_duration_s.map(|duration| now.plus(duration));
+        if restarts {
+            Self::restart(policy, license, activated, now);
         }
+    }
+
+    /// As if it were issued now. Of a license that was activated before, the first activation is
+    /// past.
+    fn restart(
+        policy: &Policy,
+        license: &mut LicenseRecord,
+        activated: bool,
+        now: Timestamp,
+    ) {
+        let duration = policy.license_duration_s;
+        let waits = match license.effective_terms().duration_start(policy.tier) {
+            DurationStart::Issue => false,
+            DurationStart::FirstActivation => !activated,
+            DurationStart::FirstValidation => true,
+        };
+        license.pending_duration_s = duration.filter(|_| waits);
+        license.expires_at = duration.filter(|_| !waits).map(|duration| now.plus(duration));
+    }
+
+    fn check_allowed(license: &LicenseRecord, policy: &Policy) -> Result<(), Rejection> {
+        let stays = license.effective_terms().transferable == Some(false);
+        // Staying is no transfer either.
+        if !stays || converts(license, policy) || license.policy == policy.id {
+            return Ok(());
+        }
+        Err(Rejection::conflict(
+            "The license's terms don't let it go to another policy (`transferable` is false). \
+             Change its terms first.",
+        ))
     }
 
     /// Only what the transfer itself makes too little: a license may be over its limit already.
     fn check_limit(&self, before: &LicenseRecord, after: &LicenseRecord) -> Result<(), Rejection> {
-        let (live, max) = (after.live_activations, after.max_activations);
-        let excess = live - i64::from(max);
-        if excess <= 0 || max >= before.max_activations || self.over_limit {
+        let live = after.live_activations;
+        let Some(max) = after.device_limit() else {
+            return Ok(());
+        };
+        let excess = live - max;
+        let lowered = before.device_limit().is_none_or(|before| max < before);
+        if excess <= 0 || !lowered || self.over_limit {
             return Ok(());
         }
         Err(Rejection::conflict(format!(
