@@ -244,9 +244,9 @@ async fn change_status(call: Call, what: Change) -> Result<Reply, HandlerError> 
                 .ok_or_else(Rejection::not_found)?;
             if_match.check(before.version)?;
             // Also where its row does not say so yet.
-            let ended = before.status == LicenseStatus::Expired && what != Change::Revoke;
+            let is_over = before.status == LicenseStatus::Expired && what != Change::Revoke;
             let stoppable = what == Change::Suspend && before.effective_terms().goes_on();
-            if ended && !stoppable {
+            if is_over && !stoppable {
                 return Err(ended().into());
             }
             match change_status::change(tx, id, what, call.origin()).await? {

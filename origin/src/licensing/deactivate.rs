@@ -131,7 +131,8 @@ pub(crate) async fn free(
     take(tx, id, license, By::Vendor, origin).await
 }
 
-/// Frees the seat of an activation, and says so in the status list. Does nothing where it is free.
+/// Frees the seat of an activation and ends its leases, and says so in the status list. Does nothing
+/// where it is free.
 async fn take(
     tx: &Tx<'_>,
     id: ActivationId,

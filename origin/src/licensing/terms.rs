@@ -9,7 +9,7 @@ mod time;
 
 pub(crate) use activations::{Deactivations, Overage};
 pub(crate) use fingerprint::{Fingerprint, FingerprintTerm};
-pub(crate) use seats::{SeatUnit, Seats};
+pub(crate) use seats::Seats;
 pub(crate) use time::{DurationStart, RenewalStart};
 
 use std::{fmt, marker::PhantomData};

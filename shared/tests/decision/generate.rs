@@ -39,7 +39,7 @@ fn vectors() -> Vectors {
                 source: world.source,
                 origin: world.origin,
             },
-            context: world.context,
+            context: world.context(),
             verdict: serde_json::Value::Null,
         };
         cases.push((case, named.expected));

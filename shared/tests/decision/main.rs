@@ -18,7 +18,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use licet_shared::{
-    decision::{Code, Context, OriginState, Source, State, decide},
+    decision::{Code, Context, OriginState, ShownLease, Source, State, decide},
     documents::{FeatureSet, OrgKeys, PlatformKeys, StatusDocument},
     id::{FeatureSetId, OrgTag},
     time::Timestamp,
@@ -61,6 +61,8 @@ struct CaseContext {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_staleness_s: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     released_at: Option<Timestamp>,
 }
 
@@ -91,6 +93,7 @@ impl Vectors {
             fingerprint: case.context.fingerprint.as_deref(),
             require: &case.context.require,
             max_staleness_s: case.context.max_staleness_s,
+            lease: case.context.lease.as_deref().map_or(ShownLease::None, ShownLease::Text),
             released_at: case.context.released_at,
         };
         let state = State {
@@ -122,6 +125,7 @@ both_targets! {
             Code::LicenseNotFound, Code::ActivationLimit, Code::SeatLimit,
             Code::DeactivationLimit, Code::TrialUsed, Code::TransferRefused,
             Code::ProductNotLicensed, Code::ActivationNotFound,
+            Code::LeaseNotFound, Code::BorrowRefused,
         ];
         for code in Code::ALL.iter().filter(|code| !origin_only.contains(code)) {
             let covered = vectors.cases.iter().any(|case| case.verdict["code"] == code.as_str());
