@@ -1,3 +1,3 @@
-DROP INDEX licet.activations_given_back;
+DROP INDEX licet.activations_by_devices;
 ALTER TABLE licet.activations DROP COLUMN given_back;
 ALTER TABLE licet.licenses DROP COLUMN pending_duration_s;

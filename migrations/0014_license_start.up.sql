@@ -11,5 +11,5 @@ ALTER TABLE licet.activations
     ADD COLUMN given_back boolean NOT NULL DEFAULT false;
 
 -- How many a license's devices gave back of late.
-CREATE INDEX activations_given_back ON licet.activations (org_id, license_id, deactivated_at)
+CREATE INDEX activations_by_devices ON licet.activations (org_id, license_id, deactivated_at)
     WHERE given_back;

@@ -7,8 +7,8 @@ use js_sys::{Array, Function, Object, Reflect};
 use licet_shared::{
     decision::fingerprint_hash,
     documents::{
-        AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims,
-        StatusReference, TOKEN_VERSION, Tier, Ttl,
+        AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status,
+        StatusListClaims, StatusReference, TOKEN_VERSION, Tier, Ttl,
     },
     id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag},
     jws::{Kind, LocalSigner, Times, sign},
@@ -160,6 +160,7 @@ impl Org {
             org: Self::id(),
             act: ActivationId::from_uuid_bytes(bytes(5)),
             fp: Some(fingerprint_hash(DEVICE)),
+            fpc: None,
             tier: Tier::Pro,
             lexp: None,
             xb: AtExpiry::Restrict,

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    components::Components,
     decision::{
         Code, FeatureSetReference, LeaseSummary, LicenseSummary, MAX_TEXT_BYTES, TokenSummary,
     },
@@ -35,6 +36,9 @@ pub struct ValidateRequest {
     /// The device's fingerprint, if the license is bound to one.
     #[serde(default)]
     pub fingerprint: Option<String>,
+    /// Its component fingerprints, if the license is bound to some of them.
+    #[serde(default)]
+    pub fingerprints: Option<Components>,
     /// Features without which the answer is no.
     #[serde(default)]
     pub require: Vec<String>,
@@ -61,7 +65,11 @@ pub struct ActivateRequest {
     /// Code of the product that wants to run.
     pub product: String,
     /// A text that is the same for this device each time and differs from other devices'.
-    pub fingerprint: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// Several such texts, some of which may change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprints: Option<Components>,
     /// What people call the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -311,7 +319,7 @@ pub fn parse<T: Body>(json: &[u8]) -> Result<T, BodyError> {
     Ok(body)
 }
 
-fn check_text(name: &str, text: &str) -> Result<(), BodyError> {
+pub(crate) fn check_text(name: &str, text: &str) -> Result<(), BodyError> {
     if text.is_empty() {
         Err(BodyError::field(name, "must not be empty"))
     } else if text.len() > MAX_TEXT_BYTES {
@@ -336,6 +344,9 @@ impl Body for ValidateRequest {
         if let Some(fingerprint) = &self.fingerprint {
             check_text("fingerprint", fingerprint)?;
         }
+        self.fingerprints
+            .as_ref()
+            .map_or(Ok(()), Components::check)?;
         if self.require.len() > MAX_REQUIRED_FEATURES {
             return Err(BodyError::field(
                 "require",
@@ -352,7 +363,12 @@ impl Body for ActivateRequest {
     // The key's own form is not checked here: it has a problem of its own, `LICENSE_KEY_MALFORMED`.
     fn check(&self) -> Result<(), BodyError> {
         check_text("product", &self.product)?;
-        check_text("fingerprint", &self.fingerprint)?;
+        if let Some(fingerprint) = &self.fingerprint {
+            check_text("fingerprint", fingerprint)?;
+        }
+        self.fingerprints
+            .as_ref()
+            .map_or(Ok(()), Components::check)?;
         if let Some(name) = &self.name {
             check_text("name", name)?;
         }

@@ -19,7 +19,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    documents::{AtExpiry, FeatureSet, LicenseClaims, OrgKeys, StatusDocument, TOKEN_VERSION},
+    components::Components,
+    documents::{
+        AtExpiry, BoundComponents, FeatureSet, LicenseClaims, OrgKeys, StatusDocument,
+        TOKEN_VERSION,
+    },
     id::OrgTag,
     jws::{Untrusted, Verified, VerifyingKey},
     status_list::status,
@@ -40,6 +44,8 @@ pub struct Context<'a> {
     pub product: &'a str,
     /// The device's fingerprint, as text of the product's own making.
     pub fingerprint: Option<&'a str>,
+    /// The device's component fingerprints.
+    pub fingerprints: Option<&'a Components>,
     /// Features without which the answer is no.
     pub require: &'a [String],
     /// Oldest status the caller will accept, in seconds.
@@ -437,11 +443,7 @@ fn end_of_use(token: &LicenseToken, context: Option<&Context<'_>>) -> Option<(Ti
 }
 
 /// Whether the license has ended and use goes on.
-fn goes_on_expired(
-    token: &LicenseToken,
-    context: Option<&Context<'_>>,
-    now: Timestamp,
-) -> bool {
+fn goes_on_expired(token: &LicenseToken, context: Option<&Context<'_>>, now: Timestamp) -> bool {
     let ended = token.claims().lexp.is_some_and(|end| now.unix() >= end);
     ended && end_of_use(token, context).is_none()
 }
@@ -451,12 +453,21 @@ fn use_objection(token: &LicenseToken, context: &Context<'_>) -> Option<Code> {
     if !claims.aud.iter().any(|product| product == context.product) {
         return Some(Code::ProductMismatch);
     }
-    match (&claims.fp, context.fingerprint) {
-        (None, _) => None,
-        (Some(_), None) => Some(Code::FingerprintRequired),
-        (Some(bound), Some(given)) => {
-            (*bound != fingerprint_hash(given)).then_some(Code::FingerprintMismatch)
-        }
+    // Whether the device is the one it should be; none where it is not told.
+    let is_it = |bound: &String| Some(*bound == fingerprint_hash(context.fingerprint?));
+    let has_enough = |bound: &BoundComponents| {
+        Some(context.fingerprints?.matching(&bound.of) >= usize::from(bound.n))
+    };
+    let told = [
+        claims.fp.as_ref().map(is_it),
+        claims.fpc.as_ref().map(has_enough),
+    ];
+    let mut asked = told.into_iter().flatten();
+    if asked.clone().any(|answer| answer.is_none()) {
+        Some(Code::FingerprintRequired)
+    } else {
+        let differs = asked.any(|answer| answer == Some(false));
+        differs.then_some(Code::FingerprintMismatch)
     }
 }
 

@@ -8,9 +8,9 @@ mod overrides;
 mod status;
 
 pub use claims::{
-    AccessClaims, AtExpiry, EdgeClaims, FeaturesClaims, Jwk, KeysClaims, LeaseClaims,
-    LicenseClaims, Status,
-    StatusListClaims, StatusReference, TOKEN_VERSION, Tier, Ttl,
+    AccessClaims, AtExpiry, BoundComponents, EdgeClaims, FeaturesClaims, Jwk, KeysClaims,
+    LeaseClaims, LicenseClaims, Status, StatusListClaims, StatusReference, TOKEN_VERSION, Tier,
+    Ttl,
 };
 pub use features::FeatureSet;
 pub use keys::{OrgKeys, PlatformKeys};

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod api;
+pub mod components;
 mod crockford;
 pub mod decision;
 pub mod documents;

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use licet_shared::documents::{
-    AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status, StatusListClaims,
-    StatusReference, TOKEN_VERSION, Tier, Ttl,
+    AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status,
+    StatusListClaims, StatusReference, TOKEN_VERSION, Tier, Ttl,
 };
 use licet_shared::id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag};
 use licet_shared::jws::{Kind, LocalSigner, Times, sign};
@@ -115,6 +115,7 @@ impl ForgedOrg {
             org: self.id,
             act: ActivationId::new(unix_ms(), random()),
             fp: None,
+            fpc: None,
             tier: Tier::Pro,
             lexp: None,
             xb: AtExpiry::Restrict,

@@ -46,6 +46,7 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
     let context = Context {
         product: &asked.product,
         fingerprint: asked.fingerprint.as_deref(),
+        fingerprints: asked.fingerprints.as_ref(),
         require: &asked.require,
         max_staleness_s: asked.max_staleness_s,
         released_at: asked.released_at,

@@ -82,8 +82,10 @@ fn filters(operation: Operation) -> Operation {
 struct ActivationView {
     id: ActivationId,
     license_id: LicenseId,
-    /// Base64url of the SHA-256 of the device's fingerprint.
-    fingerprint_hash: String,
+    /// Base64url of the SHA-256 of the device's fingerprint; null where it named none.
+    fingerprint_hash: Option<String>,
+    /// Names of the component fingerprints that the device is told by.
+    components: Vec<String>,
     /// What people call the device.
     name: Option<String>,
     /// What the device said of itself.
@@ -102,6 +104,7 @@ impl From<ActivationRecord> for ActivationView {
             id: activation.id,
             license_id: activation.license,
             fingerprint_hash: activation.fingerprint_hash,
+            components: activation.components,
             name: activation.name,
             metadata: activation.metadata,
             created_at: activation.created_at,

@@ -21,7 +21,9 @@ use crate::{clock, random::RowId};
 pub(crate) struct ActivationRecord {
     pub(crate) id: ActivationId,
     pub(crate) license: LicenseId,
-    pub(crate) fingerprint_hash: String,
+    pub(crate) fingerprint_hash: Option<String>,
+    /// Names of the component fingerprints that it is told by.
+    pub(crate) components: Vec<String>,
     pub(crate) name: Option<String>,
     pub(crate) metadata: Option<Map<String, Value>>,
     pub(crate) created_at: Timestamp,
@@ -33,7 +35,7 @@ macro_rules! columns {
     ($rest:literal) => {
         concat!(
             "SELECT id, license_id, fingerprint_hash, name, metadata, created_at, last_seen_at,
-                 deactivated_at
+                 deactivated_at, ARRAY(SELECT jsonb_object_keys(components) ORDER BY 1)
              FROM licet.activations ",
             $rest
         )
@@ -46,6 +48,7 @@ fn record(row: &Row) -> Result<ActivationRecord, Error> {
         id: ActivationId::from_uuid(row.try_get(0)?),
         license: LicenseId::from_uuid(row.try_get(1)?),
         fingerprint_hash: row.try_get(2)?,
+        components: row.try_get(8)?,
         name: row.try_get(3)?,
         metadata: metadata.map(|Json(metadata)| metadata),
         created_at: clock::timestamp(row.try_get(5)?),

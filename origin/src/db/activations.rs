@@ -1,5 +1,7 @@
 //! `activations`.
 
+use std::collections::BTreeMap;
+
 use licet_shared::id::{ActivationId, LicenseId};
 use serde_json::{Map, Value};
 use tokio_postgres::{
@@ -10,25 +12,33 @@ use tokio_postgres::{
 use super::{Error, Tx, status_lists::StatusEntry};
 use crate::random::RowId;
 
+/// Hashes of component fingerprints, by name.
+pub(crate) type Hashes = BTreeMap<String, String>;
+
 /// One installation of a license.
 #[derive(Clone, Debug)]
 pub(crate) struct Activation {
     pub(crate) id: ActivationId,
     /// Base64url of the SHA-256 of the device's fingerprint.
-    pub(crate) fingerprint_hash: String,
+    /// None where it named none.
+    pub(crate) fingerprint_hash: Option<String>,
+    /// Hashes of its component fingerprints, by name.
+    pub(crate) components: Option<Hashes>,
     pub(crate) entry: StatusEntry,
     /// Not given back.
     pub(crate) live: bool,
 }
 
 impl Activation {
-    /// From five columns that begin at `first`: id, fingerprint hash, list, index, live.
+    /// From six columns that begin at `first`: id, fingerprint hash, list, index, live, components.
     pub(super) fn from_columns(row: &Row, first: usize) -> Result<Self, Error> {
+        let components: Option<Json<Hashes>> = row.try_get(first + 5)?;
         Ok(Self {
             id: ActivationId::from_uuid(row.try_get(first)?),
             fingerprint_hash: row.try_get(first + 1)?,
             entry: StatusEntry::from_columns(row.try_get(first + 2)?, row.try_get(first + 3)?)?,
             live: row.try_get(first + 4)?,
+            components: components.map(|Json(hashes)| hashes),
         })
     }
 }
@@ -47,13 +57,14 @@ pub(crate) struct Seats {
 pub(crate) async fn seats(
     tx: &Tx<'_>,
     key_hash: &[u8; 32],
-    fingerprint_hash: &str,
+    fingerprint_hash: Option<&str>,
 ) -> Result<Option<Seats>, Error> {
     let row = tx
         .query_opt(
             "SELECT (SELECT count(*) FROM licet.activations c WHERE c.org_id = l.org_id
                          AND c.license_id = l.id AND c.deactivated_at IS NULL),
-                 a.id IS NOT NULL, a.id, a.fingerprint_hash, a.status_list, a.status_index, true
+                 a.id IS NOT NULL, a.id, a.fingerprint_hash, a.status_list, a.status_index, true,
+                 a.components
              FROM licet.licenses l
              LEFT JOIN licet.activations a ON a.org_id = l.org_id AND a.license_id = l.id
                  AND a.fingerprint_hash = $3 AND a.deactivated_at IS NULL
@@ -77,11 +88,41 @@ pub(crate) async fn seats(
     }))
 }
 
+/// The live activation of the license of which so many components, or all, are those of the
+/// device: of several the one with the most. Looks at each live one of the license.
+pub(crate) async fn with_components(
+    tx: &Tx<'_>,
+    license: LicenseId,
+    components: &Hashes,
+    matching: Option<u8>,
+) -> Result<Option<Activation>, Error> {
+    let row = tx
+        .query_opt(
+            "SELECT a.id, a.fingerprint_hash, a.status_list, a.status_index, true, a.components
+             FROM licet.activations a
+             CROSS JOIN LATERAL (SELECT count(*) AS whole,
+                     count(*) FILTER (WHERE $3::jsonb ->> c.key = c.value) AS same
+                 FROM jsonb_each_text(a.components) c) AS m
+             WHERE a.org_id = $1 AND a.license_id = $2 AND a.deactivated_at IS NULL
+                 AND a.components IS NOT NULL AND m.same >= least($4::int8, m.whole)
+             ORDER BY m.same DESC, a.id LIMIT 1",
+            &[
+                (&tx.org(), Type::UUID),
+                (&license.uuid(), Type::UUID),
+                (&Json(components), Type::JSONB),
+                (&matching.map(i64::from), Type::INT8),
+            ],
+        )
+        .await?;
+    row.map(|row| Activation::from_columns(&row, 0)).transpose()
+}
+
 /// An activation to be made.
 pub(crate) struct NewActivation<'a> {
     pub(crate) id: ActivationId,
     pub(crate) license: LicenseId,
-    pub(crate) fingerprint_hash: &'a str,
+    pub(crate) fingerprint_hash: Option<&'a str>,
+    pub(crate) components: Option<&'a Hashes>,
     pub(crate) name: Option<&'a str>,
     pub(crate) metadata: Option<&'a Map<String, Value>>,
 }
@@ -98,8 +139,9 @@ pub(crate) async fn insert(
     let inserted = tx
         .query_opt(
             "INSERT INTO licet.activations
-                 (org_id, id, license_id, fingerprint_hash, name, metadata, status_list, status_index)
-             SELECT s.org_id, $2, $3, $4, $5, $6, s.number, s.next_index - 1
+                 (org_id, id, license_id, fingerprint_hash, name, metadata, status_list, status_index,
+                  components)
+             SELECT s.org_id, $2, $3, $4, $5, $6, s.number, s.next_index - 1, $8
              FROM licet.status_versions s WHERE s.org_id = $1 AND s.number = $7
              RETURNING status_list, status_index",
             &[
@@ -110,6 +152,7 @@ pub(crate) async fn insert(
                 (&activation.name, Type::TEXT),
                 (&activation.metadata.map(Json), Type::JSONB),
                 (&StatusEntry::column(list)?, Type::INT4),
+                (&activation.components.map(Json), Type::JSONB),
             ],
         )
         .await;
@@ -122,24 +165,28 @@ pub(crate) async fn insert(
     }
 }
 
-/// Notes that a live activation was heard of, and what it now calls itself. Holds its row until the
+/// Notes that a live activation was heard of, what it now calls itself, and its components where
+/// it had none. Holds its row until the
 /// transaction ends, so that it stays live as long. False when it has just been given back.
 pub(crate) async fn touch(
     tx: &Tx<'_>,
     id: ActivationId,
     name: Option<&str>,
     metadata: Option<&Map<String, Value>>,
+    components: Option<&Hashes>,
 ) -> Result<bool, Error> {
     let touched = tx
         .execute(
             "UPDATE licet.activations
-         SET last_seen_at = now(), name = coalesce($3, name), metadata = coalesce($4, metadata)
+         SET last_seen_at = now(), name = coalesce($3, name), metadata = coalesce($4, metadata),
+             components = coalesce(components, $5)
          WHERE org_id = $1 AND id = $2 AND deactivated_at IS NULL",
             &[
                 (&tx.org(), Type::UUID),
                 (&id.uuid(), Type::UUID),
                 (&name, Type::TEXT),
                 (&metadata.map(Json), Type::JSONB),
+                (&components.map(Json), Type::JSONB),
             ],
         )
         .await?;

@@ -17,7 +17,11 @@ use super::{
     Error, Tx, activations::Activation, catalogue::revision, licenses::LicenseStatus,
     organizations::version,
 };
-use crate::{clock, licensing::terms::Terms, random::RowId};
+use crate::{
+    clock,
+    licensing::terms::{Fingerprint, Terms},
+    random::RowId,
+};
 
 /// What a license grants.
 #[derive(Clone, Debug)]
@@ -32,7 +36,7 @@ pub(crate) struct Grant {
     pub(crate) token_lifetime_s: i64,
     pub(crate) grace_s: u32,
     /// Whether its tokens name the device.
-    pub(crate) bound: bool,
+    pub(crate) fingerprint: Fingerprint,
     /// Those that count: the license's own, over its policy's.
     pub(crate) terms: Terms,
     pub(crate) products: Vec<String>,
@@ -110,7 +114,8 @@ pub(crate) async fn of_activation(
     let row = tx
         .query_opt(
             select!(
-                ", a.id, a.fingerprint_hash, a.status_list, a.status_index, a.deactivated_at IS NULL",
+                ", a.id, a.fingerprint_hash, a.status_list, a.status_index, a.deactivated_at IS NULL,
+                  a.components",
                 "JOIN licet.activations a ON a.org_id = l.org_id AND a.license_id = l.id
                  WHERE l.org_id = $1 AND a.id = $2 AND l.id = $3"
             ),
@@ -157,6 +162,7 @@ fn grant(row: &Row) -> Result<Grant, Error> {
     let Json(own_features) = row.try_get(12)?;
     let Json(own_terms): Json<Terms> = row.try_get(14)?;
     let Json(policy_terms) = row.try_get(15)?;
+    let terms = own_terms.over(&policy_terms);
     Ok(Grant {
         license: LicenseId::from_uuid(row.try_get(0)?),
         status: LicenseStatus::from_column(row.try_get(1)?)?,
@@ -168,8 +174,8 @@ fn grant(row: &Row) -> Result<Grant, Error> {
         tier: tier(row.try_get(4)?)?,
         token_lifetime_s: i64::from(row.try_get::<_, i32>(5)?),
         grace_s: positive(row.try_get(6)?)?,
-        bound: row.try_get::<_, &str>(7)? == "BOUND",
-        terms: own_terms.over(&policy_terms),
+        fingerprint: terms.fingerprint_rule(row.try_get::<_, &str>(7)? == "BOUND"),
+        terms,
         feature_set: FeatureSetId::from_uuid(row.try_get(8)?),
         revision: revision(row.try_get(9)?)?,
         features,

@@ -66,7 +66,8 @@ impl LicenseRecord {
     /// The most devices that it may be active on, those over its number included; none where any
     /// number may.
     pub(crate) fn device_limit(&self) -> Option<i64> {
-        self.effective_terms().device_limit(self.max_activations.into())
+        self.effective_terms()
+            .device_limit(self.max_activations.into())
     }
 }
 

@@ -127,7 +127,7 @@ pub const TABLES: &[Table] = &[
     Table {
         kind: "activation",
         name: "activations",
-        columns: "id:act license_id:lic fingerprint_hash status_list status_index name metadata \
+        columns: "id:act license_id:lic fingerprint_hash components status_list status_index name metadata \
                   created_at last_seen_at deactivated_at given_back",
         order: "id",
     },

@@ -7,6 +7,7 @@
 use base64ct::{Base64UrlUnpadded, Encoding};
 use licet_shared::{
     api::{ActivateRequest, ActivationAnswer},
+    components::Components,
     decision::{Code, fingerprint_hash},
     documents::Tier,
     id::ActivationId,
@@ -16,11 +17,11 @@ use licet_shared::{
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{Origin, answer, begin::begin, objection};
+use super::{Origin, answer, begin::begin, objection, terms::Fingerprint};
 use crate::{
     db::{
         Error, Tenant, Tx,
-        activations::{self, Activation, NewActivation, Seats},
+        activations::{self, Activation, Hashes, NewActivation, Seats},
         audit,
         grants::{self, Grant},
         idempotency::{self, Outcome},
@@ -90,7 +91,8 @@ impl From<Error> for ActivateError {
 /// What is asked, in the form that the tables want.
 struct Attempt<'a> {
     key_hash: [u8; 32],
-    fingerprint_hash: String,
+    fingerprint_hash: Option<String>,
+    components: Option<Hashes>,
     request: &'a ActivateRequest,
     once: Option<Scoped>,
     origin: Origin<'a>,
@@ -98,6 +100,10 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
+    fn fingerprint_hash(&self) -> Option<&str> {
+        self.fingerprint_hash.as_deref()
+    }
+
     /// Idempotency keys from before this time no longer count.
     fn outworn(&self) -> Timestamp {
         self.now.plus(-idempotency::KEPT_S)
@@ -126,7 +132,8 @@ pub(crate) async fn activate(
     let key_hash = key.hash();
     let attempt = Attempt {
         key_hash,
-        fingerprint_hash: fingerprint_hash(&request.fingerprint),
+        fingerprint_hash: request.fingerprint.as_deref().map(fingerprint_hash),
+        components: request.fingerprints.as_ref().map(Components::hashes),
         request,
         once: once.map(|once| once.of_license(&key_hash)),
         origin,
@@ -152,12 +159,12 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
     // All four travel together and run in this order.
     let claim = claim(tx, attempt);
     let grant = grants::lock_by_key(tx, &attempt.key_hash);
-    let seats = activations::seats(tx, &attempt.key_hash, &attempt.fingerprint_hash);
+    let seats = activations::seats(tx, &attempt.key_hash, attempt.fingerprint_hash());
     let newest = status_lists::newest(tx);
     let (claimed, grant, seats, newest) =
         futures_util::future::join4(claim, grant, seats, newest).await;
     let claimed = claimed?;
-    let (Some(mut grant), Some(seats)) = (grant?, seats?) else {
+    let (Some(mut grant), Some(mut seats)) = (grant?, seats?) else {
         // Nothing is written for a key that somebody made up.
         return Ok(Decided::Refused(Code::LicenseNotFound, None));
     };
@@ -168,18 +175,27 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
         return refuse(tx, attempt, grant, code).await;
     }
     answer::check_size(&grant)?;
+    if let Some(code) = objection_to_device(&grant, attempt) {
+        return refuse(tx, attempt, grant, code).await;
+    }
+    if let (None, Some(components)) = (&seats.own, &attempt.components) {
+        let matching = grant.terms.matching_components();
+        let own = activations::with_components(tx, grant.license, components, matching);
+        seats.own = own.await?;
+    }
     if let Some(code) = objection_to_use(&grant, &seats, attempt) {
         return refuse(tx, attempt, grant, code).await;
     }
     let mut taken = seats.taken;
-    if let Some(own) = seats.own {
+    if let Some(mut own) = seats.own {
         if again(tx, attempt, own.id).await? {
+            own.components = own.components.or_else(|| attempt.components.clone());
             begin(tx, &mut grant, attempt.origin, attempt.now).await?;
             return Ok(Decided::Granted(Box::new(grant), own));
         }
         // It has just been given back, which takes no lock on the license: then count anew.
         // None can be taken meanwhile.
-        let seats = activations::seats(tx, &attempt.key_hash, &attempt.fingerprint_hash).await?;
+        let seats = activations::seats(tx, &attempt.key_hash, attempt.fingerprint_hash()).await?;
         let seats = seats.ok_or(Error::Changed)?;
         taken = seats.taken;
         if let Some(code) = objection_to_use(&grant, &seats, attempt) {
@@ -219,6 +235,17 @@ async fn claim(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<bool, Error> {
     }
 }
 
+/// Whether the device names what it will be told by.
+fn objection_to_device(grant: &Grant, attempt: &Attempt<'_>) -> Option<Code> {
+    let wanted = usize::from(grant.terms.matching_components().unwrap_or(1));
+    let sound = match (&attempt.components, &attempt.fingerprint_hash) {
+        (Some(components), _) => components.len() >= wanted,
+        (None, None) => grant.fingerprint != Fingerprint::Required,
+        (None, Some(_)) => true,
+    };
+    (!sound).then_some(Code::FingerprintRequired)
+}
+
 fn objection_to_use(grant: &Grant, seats: &Seats, attempt: &Attempt<'_>) -> Option<Code> {
     if !grant.products.contains(&attempt.request.product) {
         Some(Code::ProductNotLicensed)
@@ -238,7 +265,10 @@ async fn objection_to_trial(
     if grant.tier != Tier::Trial {
         return Ok(None);
     }
-    let first = trials::claim(tx, grant.license, &attempt.fingerprint_hash).await?;
+    let Some(hash) = attempt.fingerprint_hash() else {
+        return Ok(Some(Code::FingerprintRequired));
+    };
+    let first = trials::claim(tx, grant.license, hash).await?;
     Ok((!first).then_some(Code::TrialUsed))
 }
 
@@ -264,7 +294,13 @@ async fn record(tx: &Tx<'_>, attempt: &Attempt<'_>, outcome: Outcome) -> Result<
 /// The device has its seat already; false when it has just been given back.
 async fn again(tx: &Tx<'_>, attempt: &Attempt<'_>, id: ActivationId) -> Result<bool, Error> {
     let request = attempt.request;
-    let touch = activations::touch(tx, id, request.name.as_deref(), request.metadata.as_ref());
+    let touch = activations::touch(
+        tx,
+        id,
+        request.name.as_deref(),
+        request.metadata.as_ref(),
+        attempt.components.as_ref(),
+    );
     let outcome = Outcome {
         code: Code::Valid,
         activation: Some(id),
@@ -289,7 +325,8 @@ async fn first(
     let new = NewActivation {
         id,
         license: grant.license,
-        fingerprint_hash: &attempt.fingerprint_hash,
+        fingerprint_hash: attempt.fingerprint_hash(),
+        components: attempt.components.as_ref(),
         name: attempt.request.name.as_deref(),
         metadata: attempt.request.metadata.as_ref(),
     };
@@ -317,6 +354,7 @@ async fn first(
     Ok(Activation {
         id,
         fingerprint_hash: attempt.fingerprint_hash.clone(),
+        components: attempt.components.clone(),
         entry: inserted?,
         live: true,
     })

@@ -3,7 +3,9 @@
 use licet_shared::{
     api::ActivationAnswer,
     decision::{Code, FeatureSetReference, LicenseSummary, TokenSummary},
-    documents::{FeatureOverrides, LicenseClaims, Status, StatusReference, TOKEN_VERSION},
+    documents::{
+        BoundComponents, FeatureOverrides, LicenseClaims, Status, StatusReference, TOKEN_VERSION,
+    },
     id::EventId,
     jws::{MAX_TOKEN_BYTES, Times, sign},
     time::Timestamp,
@@ -11,7 +13,7 @@ use licet_shared::{
 
 use serde_json::{Map, Value};
 
-use super::token_size;
+use super::{terms::Fingerprint, token_size};
 use crate::{
     db::{activations::Activation, grants::Grant},
     fault::Fault,
@@ -98,6 +100,17 @@ fn features(in_set: Map<String, Value>, own: &FeatureOverrides) -> Map<String, V
         .collect()
 }
 
+/// The components that the token is bound to, in place of one fingerprint.
+fn bound_components(grant: &Grant, activation: &Activation) -> Option<BoundComponents> {
+    let of = activation.components.clone()?;
+    let all = u8::try_from(of.len()).unwrap_or(u8::MAX);
+    let n = grant
+        .terms
+        .matching_components()
+        .map_or(all, |n| n.min(all));
+    (grant.fingerprint != Fingerprint::None).then_some(BoundComponents { n, of })
+}
+
 fn claims(
     grant: &Grant,
     activation: &Activation,
@@ -105,6 +118,9 @@ fn claims(
 ) -> Result<LicenseClaims, Fault> {
     let keys = keyring.public();
     let list = activation.entry.list;
+    let fpc = bound_components(grant, activation);
+    let hash = activation.fingerprint_hash.clone();
+    let fp = hash.filter(|_| grant.fingerprint != Fingerprint::None && fpc.is_none());
     Ok(LicenseClaims {
         iss: keys.issuer().into(),
         aud: grant.products.clone(),
@@ -112,7 +128,8 @@ fn claims(
         jti: EventId::generate()?,
         org: keys.org(),
         act: activation.id,
-        fp: grant.bound.then(|| activation.fingerprint_hash.clone()),
+        fp,
+        fpc,
         tier: grant.tier,
         lexp: grant.expires_at.map(Timestamp::unix),
         xb: grant.terms.expiry.unwrap_or_default(),
@@ -135,6 +152,7 @@ fn claims(
 #[cfg(test)]
 mod tests {
     use licet_shared::{
+        api::MAX_COMPONENTS,
         documents::{AtExpiry, Tier},
         id::{ActivationId, FeatureSetId, LicenseId, OrgId},
         jws::LocalSigner,
@@ -144,9 +162,7 @@ mod tests {
         token_size::{MAX_BYTES, MAX_CODE_BYTES},
         *,
     };
-    use crate::{
-        config::MAX_ISSUER_BYTES, db::catalogue::MAX_PRODUCTS, licensing::terms::Terms,
-    };
+    use crate::{config::MAX_ISSUER_BYTES, db::catalogue::MAX_PRODUCTS, licensing::terms::Terms};
 
     /// The longest token that limits elsewhere allow with these products and features.
     fn longest(products: Vec<String>, own: FeatureOverrides) -> usize {
@@ -160,7 +176,13 @@ mod tests {
             jti: EventId::from_uuid_bytes([255; 16]),
             org: OrgId::from_uuid_bytes([255; 16]),
             act: ActivationId::from_uuid_bytes([255; 16]),
-            fp: Some("x".repeat(43)),
+            fp: None,
+            fpc: Some(BoundComponents {
+                n: 8,
+                of: (0..MAX_COMPONENTS)
+                    .map(|n| (format!("{n:024}"), "x".repeat(43)))
+                    .collect(),
+            }),
             tier: Tier::Enterprise,
             lexp: Some(253_402_300_799),
             xb: AtExpiry::Maintain,
@@ -207,7 +229,7 @@ mod tests {
             tier: Tier::Pro,
             token_lifetime_s: 60,
             grace_s: 0,
-            bound: true,
+            fingerprint: Fingerprint::Required,
             terms: Terms::default(),
             products: vec!["x".repeat(MAX_CODE_BYTES); MAX_PRODUCTS],
             feature_set: FeatureSetId::from_uuid_bytes([1; 16]),

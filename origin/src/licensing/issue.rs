@@ -8,7 +8,11 @@ use licet_shared::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Origin, terms::{DurationStart, Terms}, token_size};
+use super::{
+    Origin,
+    terms::{DurationStart, Terms},
+    token_size,
+};
 use crate::{
     db::{
         Error, Tx, audit,

@@ -14,7 +14,10 @@ pub(crate) use time::{DurationStart, RenewalStart};
 
 use std::{fmt, marker::PhantomData};
 
-use licet_shared::{api::BodyError, documents::{AtExpiry, Tier}};
+use licet_shared::{
+    api::BodyError,
+    documents::{AtExpiry, Tier},
+};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
@@ -103,6 +106,23 @@ impl Terms {
             Tier::Trial => DurationStart::FirstActivation,
             Tier::Free | Tier::Pro | Tier::Enterprise => DurationStart::Issue,
         })
+    }
+
+    /// Where a token counts. `bound` is what the policy's own rule says.
+    pub(crate) fn fingerprint_rule(&self, bound: bool) -> Fingerprint {
+        let of_policy = if bound {
+            Fingerprint::Required
+        } else {
+            Fingerprint::None
+        };
+        self.fingerprint
+            .and_then(|term| term.rule)
+            .unwrap_or(of_policy)
+    }
+
+    /// How many of a device's components must be as they were; none for all of them.
+    pub(crate) fn matching_components(&self) -> Option<u8> {
+        self.fingerprint.and_then(|term| term.matching)
     }
 
     /// The most devices for a number of activations; none where any number may be.

@@ -54,7 +54,8 @@ migrations! {
     13 "0013_terms" "terms";
     14 "0014_license_start" "license_start";
     15 "0015_trials" "trials";
-    16 "0016_leases" "leases";
+    16 "0016_components" "components";
+    17 "0017_leases" "leases";
 }
 
 #[cfg(test)]

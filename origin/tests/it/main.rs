@@ -35,5 +35,6 @@ mod round_trips;
 mod startup;
 mod status;
 mod support;
+mod terms;
 mod tls;
 mod walk;

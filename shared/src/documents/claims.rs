@@ -70,6 +70,9 @@ pub struct LicenseClaims {
     /// SHA-256 of the device's fingerprint, base64url; absent where any device may use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fp: Option<String>,
+    /// The device's component fingerprints; absent where it is not told by them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fpc: Option<BoundComponents>,
     /// What was bought.
     pub tier: Tier,
     /// End of the license itself, seconds since the epoch; absent where it does not end.
@@ -103,6 +106,15 @@ pub struct LicenseClaims {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 const fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+/// The `fpc` claim: components of which so many must be as they were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundComponents {
+    /// How many.
+    pub n: u8,
+    /// Name to the SHA-256 of the text, base64url.
+    pub of: BTreeMap<String, String>,
 }
 
 impl LicenseClaims {

@@ -1,8 +1,9 @@
 //! Every case by name: what is changed in the good world, and the code it must get.
 
 use licet_shared::{
+    components::Components,
     decision::{Code, OriginState, Source},
-    documents::AtExpiry,
+    documents::{AtExpiry, BoundComponents},
     id::{ActivationId, LicenseId, OrgId},
     time::Timestamp,
 };
@@ -118,6 +119,7 @@ pub(crate) fn all() -> Vec<Named> {
     cases.extend(overrides());
     cases.extend(ends());
     cases.extend(heartbeats());
+    cases.extend(components());
     cases.extend(leases());
     cases
 }
@@ -887,23 +889,78 @@ fn ends() -> Vec<Named> {
         let change = |w: &mut World| {
             w.claims.lexp = Some(w.now - since);
             w.claims.xb = at;
-            w.context.released_at = release.map(|before| Timestamp::from_unix(w.now - since - before));
+            w.context.released_at =
+                release.map(|before| Timestamp::from_unix(w.now - since - before));
         };
         case(&format!("end: {name}"), change, expected)
     };
     let mut cases = vec![
         end("last second, RESTRICT", Restrict, -1, None, Code::Valid),
-        end("RESTRICT asks for no version", Restrict, 0, Some(DAY), Code::LicenseExpired),
-        end("last second, MAINTAIN asks for no version", Maintain, -1, None, Code::Valid),
-        end("last second, MAINTAIN, a version of the future", Maintain, -1, Some(-DAY), Code::Valid),
-        end("first second after, MAINTAIN, no version named", Maintain, 0, None, Code::VersionNotCovered),
-        end("first second after, MAINTAIN, released a second before", Maintain, 0, Some(1), Code::Valid),
-        end("first second after, MAINTAIN, released at the end", Maintain, 0, Some(0), Code::VersionNotCovered),
-        end("first second after, MAINTAIN, released a second after", Maintain, 0, Some(-1), Code::VersionNotCovered),
-        end("years after, MAINTAIN, released years before", Maintain, 900 * DAY, Some(900 * DAY), Code::Valid),
+        end(
+            "RESTRICT asks for no version",
+            Restrict,
+            0,
+            Some(DAY),
+            Code::LicenseExpired,
+        ),
+        end(
+            "last second, MAINTAIN asks for no version",
+            Maintain,
+            -1,
+            None,
+            Code::Valid,
+        ),
+        end(
+            "last second, MAINTAIN, a version of the future",
+            Maintain,
+            -1,
+            Some(-DAY),
+            Code::Valid,
+        ),
+        end(
+            "first second after, MAINTAIN, no version named",
+            Maintain,
+            0,
+            None,
+            Code::VersionNotCovered,
+        ),
+        end(
+            "first second after, MAINTAIN, released a second before",
+            Maintain,
+            0,
+            Some(1),
+            Code::Valid,
+        ),
+        end(
+            "first second after, MAINTAIN, released at the end",
+            Maintain,
+            0,
+            Some(0),
+            Code::VersionNotCovered,
+        ),
+        end(
+            "first second after, MAINTAIN, released a second after",
+            Maintain,
+            0,
+            Some(-1),
+            Code::VersionNotCovered,
+        ),
+        end(
+            "years after, MAINTAIN, released years before",
+            Maintain,
+            900 * DAY,
+            Some(900 * DAY),
+            Code::Valid,
+        ),
         end("last second, ALLOW", Allow, -1, None, Code::Valid),
         end("first second after, ALLOW", Allow, 0, None, Code::Valid),
-        end("years after, ALLOW, released today", Allow, 900 * DAY, Some(-900 * DAY), Code::Valid),
+        end(
+            "years after, ALLOW, released today",
+            Allow,
+            900 * DAY,
+            Some(-900 * DAY),
+            Code::Valid,
+        ),
     ];
     let without_end = |at: AtExpiry| {
         let change = |w: &mut World| {
@@ -939,7 +996,11 @@ fn ends() -> Vec<Named> {
     }
     for (name, at, expected) in [
         ("is cut short by the end of use", Restrict, Code::Valid),
-        ("goes on beyond the end of a license that does", Allow, Code::Valid),
+        (
+            "goes on beyond the end of a license that does",
+            Allow,
+            Code::Valid,
+        ),
     ] {
         let change = |w: &mut World| {
             w.origin = OriginState::Unreachable;
@@ -951,9 +1012,21 @@ fn ends() -> Vec<Named> {
         cases.push(case(&format!("end: grace {name}"), change, expected));
     }
     let claim: [(&str, Tamper, Code); 3] = [
-        ("RESTRICT written out", |t| with_claim(&t, r#""xb":"RESTRICT""#), Code::Valid),
-        ("an unknown behaviour", |t| with_claim(&t, r#""xb":"EXTEND""#), Code::Malformed),
-        ("no behaviour", |t| with_claim(&t, r#""xb":null"#), Code::Malformed),
+        (
+            "RESTRICT written out",
+            |t| with_claim(&t, r#""xb":"RESTRICT""#),
+            Code::Valid,
+        ),
+        (
+            "an unknown behaviour",
+            |t| with_claim(&t, r#""xb":"EXTEND""#),
+            Code::Malformed,
+        ),
+        (
+            "no behaviour",
+            |t| with_claim(&t, r#""xb":null"#),
+            Code::Malformed,
+        ),
     ];
     cases.extend(claim.into_iter().map(|(name, tamper, expected)| {
         let change = |w: &mut World| w.tamper = Some(tamper);
@@ -974,34 +1047,70 @@ fn heartbeats() -> Vec<Named> {
     };
     let mut cases = vec![
         beat("last second", |w| w.claims.hb = Some(11), Code::Valid),
-        beat("first second after", |w| w.claims.hb = Some(10), Code::HeartbeatRequired),
-        beat("longer than the token's life", |w| {
-            w.claims.hb = Some(2 * DAY as u32);
-            w.token_life.exp = w.now;
-        }, Code::TokenExpired),
-        beat("a license that has ended comes first", |w| {
-            w.claims.hb = Some(10);
-            w.claims.lexp = Some(w.now);
-        }, Code::LicenseExpired),
-        beat("an overdue one before another device", |w| {
-            w.claims.hb = Some(10);
-            w.context.fingerprint = Some("device-2".into());
-        }, Code::HeartbeatRequired),
-        beat("an origin that answers is no reason for grace", |w| {
-            w.claims.hb = Some(10);
-            w.origin = OriginState::Unusable;
-        }, Code::HeartbeatRequired),
-        beat("in half of its time, a refresh is best", |w| w.claims.hb = Some(3600), Code::Valid),
-        beat("best refreshed as the policy says", |w| w.claims.ra = Some(300), Code::Valid),
-        beat("best refreshed before it must be", |w| {
-            w.claims.hb = Some(3600);
-            w.claims.ra = Some(7200);
-        }, Code::Valid),
+        beat(
+            "first second after",
+            |w| w.claims.hb = Some(10),
+            Code::HeartbeatRequired,
+        ),
+        beat(
+            "longer than the token's life",
+            |w| {
+                w.claims.hb = Some(2 * DAY as u32);
+                w.token_life.exp = w.now;
+            },
+            Code::TokenExpired,
+        ),
+        beat(
+            "a license that has ended comes first",
+            |w| {
+                w.claims.hb = Some(10);
+                w.claims.lexp = Some(w.now);
+            },
+            Code::LicenseExpired,
+        ),
+        beat(
+            "an overdue one before another device",
+            |w| {
+                w.claims.hb = Some(10);
+                w.context.fingerprint = Some("device-2".into());
+            },
+            Code::HeartbeatRequired,
+        ),
+        beat(
+            "an origin that answers is no reason for grace",
+            |w| {
+                w.claims.hb = Some(10);
+                w.origin = OriginState::Unusable;
+            },
+            Code::HeartbeatRequired,
+        ),
+        beat(
+            "in half of its time, a refresh is best",
+            |w| w.claims.hb = Some(3600),
+            Code::Valid,
+        ),
+        beat(
+            "best refreshed as the policy says",
+            |w| w.claims.ra = Some(300),
+            Code::Valid,
+        ),
+        beat(
+            "best refreshed before it must be",
+            |w| {
+                w.claims.hb = Some(3600);
+                w.claims.ra = Some(7200);
+            },
+            Code::Valid,
+        ),
     ];
     for (name, after, expected) in [
         ("first second of grace", 3600, Code::Valid),
         ("last second of grace", 3600 + 7 * DAY - 1, Code::Valid),
-        ("first second after grace", 3600 + 7 * DAY, Code::HeartbeatRequired),
+        (
+            "first second after grace",
+            3600 + 7 * DAY,
+            Code::HeartbeatRequired,
+        ),
     ] {
         let change = |w: &mut World| {
             down(w);
@@ -1010,6 +1119,172 @@ fn heartbeats() -> Vec<Named> {
         };
         cases.push(case(&format!("heartbeat: {name}"), change, expected));
     }
+    cases
+}
+
+/// Devices that are told by any n of several fingerprints.
+fn components() -> Vec<Named> {
+    let named = |all: &[(&str, &str)]| -> Components {
+        let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+        all.iter().map(owned).collect()
+    };
+    let device = [("board", "B1"), ("disk", "D1"), ("mac", "M1")];
+    let bound = |n: u8| BoundComponents {
+        n,
+        of: named(&device).hashes(),
+    };
+    let given = |name: &str, n: u8, given: &[(&str, &str)], expected: Code| {
+        let change = |w: &mut World| {
+            w.claims.fp = None;
+            w.claims.fpc = Some(bound(n));
+            w.context.fingerprint = None;
+            w.context.fingerprints = Some(named(given));
+        };
+        case(&format!("components: {name}"), change, expected)
+    };
+    let mut cases = vec![
+        given("all three of three", 3, &device, Code::Valid),
+        given(
+            "two of three, another disk",
+            2,
+            &[("board", "B1"), ("disk", "D2"), ("mac", "M1")],
+            Code::Valid,
+        ),
+        given(
+            "two of three, one not named",
+            2,
+            &[("board", "B1"), ("mac", "M1")],
+            Code::Valid,
+        ),
+        given(
+            "one of two",
+            2,
+            &[("board", "B1"), ("disk", "D2"), ("mac", "M2")],
+            Code::FingerprintMismatch,
+        ),
+        given(
+            "two of all three",
+            3,
+            &[("board", "B1"), ("disk", "D1"), ("mac", "M2")],
+            Code::FingerprintMismatch,
+        ),
+        given("one of one", 1, &[("mac", "M1")], Code::Valid),
+        given(
+            "none of one",
+            1,
+            &[("mac", "M9")],
+            Code::FingerprintMismatch,
+        ),
+        given(
+            "right texts under others' names",
+            1,
+            &[("mac", "B1"), ("board", "D1")],
+            Code::FingerprintMismatch,
+        ),
+        given(
+            "one text under many names counts once",
+            2,
+            &[("mac", "M1"), ("mac2", "M1"), ("mac3", "M1")],
+            Code::FingerprintMismatch,
+        ),
+        given(
+            "more than were activated",
+            2,
+            &[
+                ("board", "B1"),
+                ("cpu", "C1"),
+                ("disk", "D1"),
+                ("tpm", "T1"),
+            ],
+            Code::Valid,
+        ),
+        case(
+            "components: none named",
+            |w| {
+                w.claims.fp = None;
+                w.claims.fpc = Some(bound(2));
+                w.context.fingerprint = None;
+            },
+            Code::FingerprintRequired,
+        ),
+        case(
+            "components: only one text named",
+            |w| {
+                w.claims.fp = None;
+                w.claims.fpc = Some(bound(2));
+            },
+            Code::FingerprintRequired,
+        ),
+        case(
+            "components: named for a token that is bound to one text",
+            |w| {
+                w.context.fingerprints = Some(named(&device));
+            },
+            Code::Valid,
+        ),
+        case(
+            "components: for a token that is bound to nothing",
+            |w| {
+                w.claims.fp = None;
+                w.context.fingerprint = None;
+                w.context.fingerprints = Some(named(&device));
+            },
+            Code::Valid,
+        ),
+        case(
+            "components: not in place of the one text",
+            |w| {
+                w.context.fingerprint = None;
+                w.context.fingerprints = Some(named(&device));
+            },
+            Code::FingerprintRequired,
+        ),
+        case(
+            "components: beside the one text, both right",
+            |w| {
+                w.claims.fpc = Some(bound(2));
+                w.context.fingerprints = Some(named(&device));
+            },
+            Code::Valid,
+        ),
+        case(
+            "components: beside the one text, which is another",
+            |w| {
+                w.claims.fpc = Some(bound(2));
+                w.context.fingerprint = Some("device-2".into());
+                w.context.fingerprints = Some(named(&device));
+            },
+            Code::FingerprintMismatch,
+        ),
+        case(
+            "components: beside the one text, too few",
+            |w| {
+                w.claims.fpc = Some(bound(2));
+                w.context.fingerprints = Some(named(&[("mac", "M1")]));
+            },
+            Code::FingerprintMismatch,
+        ),
+        case(
+            "components: another product comes first",
+            |w| {
+                w.claims.fp = None;
+                w.claims.fpc = Some(bound(2));
+                w.context.product = "workflow_app".into();
+            },
+            Code::ProductMismatch,
+        ),
+    ];
+    let claim: [(&str, Tamper); 3] = [
+        ("a number that is none", |t| {
+            with_claim(&t, r#""fpc":{"n":-1,"of":{}}"#)
+        }),
+        ("no number", |t| with_claim(&t, r#""fpc":{"of":{}}"#)),
+        ("no components", |t| with_claim(&t, r#""fpc":{"n":1}"#)),
+    ];
+    cases.extend(claim.into_iter().map(|(name, tamper)| {
+        let change = |w: &mut World| w.tamper = Some(tamper);
+        case(&format!("components: {name}"), change, Code::Malformed)
+    }));
     cases
 }
 

@@ -18,6 +18,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use licet_shared::{
+    components::Components,
     decision::{Code, Context, OriginState, ShownLease, Source, State, decide},
     documents::{FeatureSet, OrgKeys, PlatformKeys, StatusDocument},
     id::{FeatureSetId, OrgTag},
@@ -56,6 +57,8 @@ struct CaseContext {
     product: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fingerprint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fingerprints: Option<Components>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     require: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,6 +94,7 @@ impl Vectors {
         let context = Context {
             product: &case.context.product,
             fingerprint: case.context.fingerprint.as_deref(),
+            fingerprints: case.context.fingerprints.as_ref(),
             require: &case.context.require,
             max_staleness_s: case.context.max_staleness_s,
             lease: case.context.lease.as_deref().map_or(ShownLease::None, ShownLease::Text),

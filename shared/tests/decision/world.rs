@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use licet_shared::{
     decision::{OriginState, Source, fingerprint_hash},
     documents::{
-        AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LeaseClaims, LicenseClaims, Status,
-        StatusListClaims,
-        StatusReference, Tier, Ttl,
+        AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LeaseClaims, LicenseClaims,
+        Status, StatusListClaims, StatusReference, Tier, Ttl,
     },
     id::{ActivationId, EventId, FeatureSetId, LeaseId, LicenseId, OrgId, OrgTag},
     jws::{LocalSigner, Times, sign},
@@ -158,6 +157,7 @@ impl World {
                 org: org_id(),
                 act: ActivationId::new(T0 as u64 * 1000, [5; 10]),
                 fp: Some(fingerprint_hash("device-1")),
+                fpc: None,
                 tier: Tier::Pro,
                 lexp: Some(T0 + 365 * DAY),
                 xb: AtExpiry::Restrict,

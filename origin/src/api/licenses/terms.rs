@@ -17,7 +17,11 @@ use crate::{
         licenses::{self, LicenseStatus},
     },
     http::HandlerError,
-    licensing::{issue::features_too_large, terms::{DurationStart, RenewalStart}, token_size},
+    licensing::{
+        issue::features_too_large,
+        terms::{DurationStart, RenewalStart},
+        token_size,
+    },
     rejection::Rejection,
 };
 
@@ -280,12 +284,7 @@ impl Transfer {
 
     /// As if it were issued now. Of a license that was activated before, the first activation is
     /// past.
-    fn restart(
-        policy: &Policy,
-        license: &mut LicenseRecord,
-        activated: bool,
-        now: Timestamp,
-    ) {
+    fn restart(policy: &Policy, license: &mut LicenseRecord, activated: bool, now: Timestamp) {
         let duration = policy.license_duration_s;
         let waits = match license.effective_terms().duration_start(policy.tier) {
             DurationStart::Issue => false,
@@ -293,7 +292,9 @@ impl Transfer {
             DurationStart::FirstValidation => true,
         };
         license.pending_duration_s = duration.filter(|_| waits);
-        license.expires_at = duration.filter(|_| !waits).map(|duration| now.plus(duration));
+        license.expires_at = duration
+            .filter(|_| !waits)
+            .map(|duration| now.plus(duration));
     }
 
     fn check_allowed(license: &LicenseRecord, policy: &Policy) -> Result<(), Rejection> {
