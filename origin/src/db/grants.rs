@@ -140,7 +140,8 @@ pub(crate) async fn lock_by_activation(
     let row = tx
         .query_opt(
             select!(
-                ", a.id, a.fingerprint_hash, a.status_list, a.status_index, a.deactivated_at IS NULL",
+                ", a.id, a.fingerprint_hash, a.status_list, a.status_index, a.deactivated_at IS NULL,
+                  a.components",
                 "JOIN licet.activations a ON a.org_id = l.org_id AND a.license_id = l.id
                  WHERE l.org_id = $1 AND a.id = $2 AND l.id = $3
                  FOR NO KEY UPDATE OF l FOR SHARE OF a"

@@ -5,14 +5,14 @@ use licet_tests::{Request, Stack};
 use serde_json::{Value, json};
 
 /// A vendor who is logged in at the origin.
-struct Vendor<'a> {
+pub(crate) struct Vendor<'a> {
     stack: &'a Stack,
-    token: String,
+    pub(crate) token: String,
 }
 
 impl<'a> Vendor<'a> {
     #[track_caller]
-    fn sign_up(stack: &'a Stack, slug: &str) -> Self {
+    pub(crate) fn sign_up(stack: &'a Stack, slug: &str) -> Self {
         let body = json!({
             "organization": { "name": slug, "slug": slug }, "email": format!("owner@{slug}.test"),
             "password": "correct horse battery", "name": "An Owner",
@@ -26,7 +26,7 @@ impl<'a> Vendor<'a> {
     }
 
     #[track_caller]
-    fn send(&self, method: &str, path: &str, body: &Value, status: u16) -> Value {
+    pub(crate) fn send(&self, method: &str, path: &str, body: &Value, status: u16) -> Value {
         let url = format!("{}/api/v1/{path}", self.stack.origin.url());
         let request = Request::new(method, &url).bearer(&self.token).json(body);
         request.send().expect(status).json()
@@ -34,7 +34,7 @@ impl<'a> Vendor<'a> {
 
     /// Makes something, and gives its id.
     #[track_caller]
-    fn make(&self, path: &str, body: &Value) -> Value {
+    pub(crate) fn make(&self, path: &str, body: &Value) -> Value {
         self.send("POST", path, body, 201)["id"].clone()
     }
 }

@@ -5,13 +5,21 @@ use std::process::Command;
 use licet_tests::{Stack, StackOptions};
 use serde_json::Value;
 
-#[test]
-fn the_five_minute_path_works_as_pasted() {
-    let stack = Stack::start(&StackOptions::default());
+/// The commands below each of these headings, one after the other.
+fn script(headings: &[&str]) -> String {
     let readme = std::fs::read_to_string(xtask::paths::workspace().join("README.md")).unwrap();
-    let (_, after) = readme.split_once("### A business in five minutes").unwrap();
-    let (_, after) = after.split_once("```sh\n").unwrap();
-    let (script, _) = after.split_once("\n```").unwrap();
+    let block = |heading: &&str| {
+        let (_, after) = readme.split_once(&format!("### {heading}")).unwrap();
+        let (_, after) = after.split_once("```sh\n").unwrap();
+        after.split_once("\n```").unwrap().0.to_owned()
+    };
+    let blocks: Vec<String> = headings.iter().map(block).collect();
+    blocks.join("\n")
+}
+
+/// Runs a script with a stack's addresses in place of those of `cargo xtask dev`. Its lines are
+/// answers.
+fn run(stack: &Stack, script: &str) -> Vec<Value> {
     assert!(script.contains("http://127.0.0.1:8600") && script.contains("http://127.0.0.1:8787"));
     let script = script
         .replace("http://127.0.0.1:8600", &stack.origin.url())
@@ -30,16 +38,39 @@ fn the_five_minute_path_works_as_pasted() {
         output.status.success() && stderr.is_empty(),
         "{stderr}\n{stdout}"
     );
-    let answers: Vec<Value> = stdout
+    stdout
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+        .collect()
+}
+
+#[test]
+fn the_five_minute_path_works_as_pasted() {
+    let stack = Stack::start(&StackOptions::default());
+    let answers = run(&stack, &script(&["A business in five minutes"]));
     let [valid, features, revoked, refused] = answers.as_slice() else {
-        panic!("four answers, not {stdout}");
+        panic!("four answers, not {answers:#?}");
     };
     assert_eq!(valid["code"], "VALID", "{valid}");
     assert_eq!(valid["features"]["projects.max"], 25, "{valid}");
     assert_eq!(features["features"]["export.pdf"], true, "{features}");
     assert_eq!(revoked["status"], "REVOKED", "{revoked}");
     assert_eq!(refused["code"], "REVOKED", "{refused}");
+}
+
+#[test]
+fn a_floating_seat_works_as_pasted() {
+    let stack = Stack::start(&StackOptions::default());
+    let script = script(&["A business in five minutes", "A floating seat"]);
+    let answers = run(&stack, &script);
+    let [needed, valid, taken, listed, released, borrowed] = &answers[4..] else {
+        panic!("six more answers, not {answers:#?}");
+    };
+    assert_eq!(needed["code"], "LEASE_REQUIRED", "{needed}");
+    assert_eq!(valid["code"], "VALID", "{valid}");
+    assert_eq!(valid["lease"]["borrowed"], false, "{valid}");
+    assert_eq!(taken["code"], "SEAT_LIMIT", "{taken}");
+    assert_eq!(listed["data"][0]["holder"], "ada@workstation", "{listed}");
+    assert_eq!(released["code"], "VALID", "{released}");
+    assert_eq!(borrowed["lease"]["borrowed"], true, "{borrowed}");
 }

@@ -152,8 +152,8 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
     let license = claims.sub;
     // The machine of who sends no fingerprint is the activation's, which is not known yet; a
     // token that is bound names it.
-    let machine = attempt.fingerprint.as_ref().or(claims.fp.as_ref());
-    let machine = machine.map_or("", String::as_str);
+    let named = attempt.fingerprint.as_ref().or(claims.fp.as_ref());
+    let machine = named.map_or("", String::as_str);
     // All four travel together and run in this order.
     let locked = grants::lock_by_activation(tx, claims.act, license);
     let cleared = leases::end_overdue(tx, license);
@@ -193,19 +193,23 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
     let Some(seats) = grant.terms.seats else {
         return Ok(Decided::NotNeeded(Box::new((grant, activation))));
     };
-    let own = &activation.fingerprint_hash;
-    if grant.bound && attempt.fingerprint.as_ref().is_some_and(|it| it != own) {
+    // A token that is bound to a device names no other.
+    if let (Some(bound), Some(given)) = (&claims.fp, &attempt.fingerprint)
+        && bound != given
+    {
         return refuse(Code::FingerprintMismatch, grant, activation, None);
     }
     let borrowed_s = attempt.asked.borrow_s;
     if borrowed_s.is_some_and(|seconds| seconds > seats.borrow_max_s) {
         return refuse(Code::BorrowRefused, grant, activation, None);
     }
-    let machine = attempt.fingerprint.as_ref().unwrap_or(own).clone();
-    let usage = if attempt.fingerprint.as_ref().or(claims.fp.as_ref()) == Some(&machine) {
-        usage?
-    } else {
-        leases::usage(tx, license, &attempt.asked.holder, &machine).await?
+    let (machine, usage) = match named {
+        Some(named) => (named.clone(), usage?),
+        None => {
+            let own = machine_of(&activation);
+            let usage = leases::usage(tx, license, &attempt.asked.holder, &own).await?;
+            (own, usage)
+        }
     };
     if !seats.has_room(usage) {
         let seats = Some(summary(seats, usage));
@@ -217,6 +221,12 @@ async fn decide(tx: &Tx<'_>, attempt: &Attempt<'_>) -> Result<Decided, Error> {
         activation,
         seats: Some(summary(seats, seats.with_one_more(usage))),
     })))
+}
+
+/// The machine of an activation: that of its fingerprint, or it stands for one by itself.
+fn machine_of(activation: &Activation) -> String {
+    let fingerprint = activation.fingerprint_hash.clone();
+    fingerprint.unwrap_or_else(|| fingerprint_hash(&activation.id.to_string()))
 }
 
 fn reused() -> Rejection {

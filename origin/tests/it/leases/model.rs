@@ -15,7 +15,6 @@ use licet_shared::{
 };
 use serde_json::{Value, json};
 
-use super::Bed;
 use crate::{
     licenses::Shop,
     support::{Seeded, edge::activation, sql::uuid},
@@ -532,12 +531,12 @@ impl License {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_sixteen_clients_do_the_model_agrees() {
     let full = std::env::var_os("LICET_TEST_FULL").is_some();
-    let operations = if full { 10_000 } else { 500 };
+    let operations: usize = if full { 10_000 } else { 500 };
     let seed = std::env::var("LICET_TEST_SEED").ok();
     let seed = seed.map_or_else(licet_origin::clock::unix_ms, |text| text.parse().unwrap());
     println!("LICET_TEST_SEED={seed}");
     let mut world = World::new(seed).await;
-    for number in 0..operations.div_ceil(&CLIENTS) {
+    for number in 0..operations.div_ceil(CLIENTS) {
         world.round(number).await;
     }
     let verified = &world.shop.bed.database;

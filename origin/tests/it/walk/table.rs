@@ -22,6 +22,7 @@ pub enum Target {
     /// The key of a license.
     LicenseKey,
     Activation,
+    Lease,
     Project,
     ArchivedProject,
     DeletedProject,
@@ -259,6 +260,10 @@ pub const TABLE: &[Row] = &[
     row("list_activations_of_license", T::License),
     row("read_activation", T::Activation),
     row("revoke_activation", T::Activation),
+    row("list_leases", T::Nothing),
+    row("list_leases_of_license", T::License),
+    row("read_lease", T::Lease),
+    row("take_back_lease", T::Lease),
     row("list_audit_events", T::Nothing),
     row("read_audit_head", T::Nothing),
     row("read_audit_event", T::AuditEvent),
