@@ -47,7 +47,7 @@ async fn the_same_request_many_times_at_once_is_one_lease() {
     let token = bed.device(&seeded, "device 1").await;
     let asked = (0..32).map(|_| {
         let body = super::seat(&token, "ada", &json!({}));
-        bed.call(super::Call::post(super::ACQUIRE, &body).once("the same"))
+        bed.call(super::Call::post(super::ACQUIRE, &body).once("the-same"))
     });
     let answers = join_all(asked).await;
     let first = super::lease_answer(&answers[0]);
