@@ -3,8 +3,14 @@
 use std::rc::Rc;
 
 use licet_shared::{
-    api::{ActivationAnswer, LeaseAnswer}, decision::Code, documents::EdgeClaims, id::OrgTag, jws::Untrusted,
-    license_key::LicenseKey, problem::ProblemCode, status_list::status,
+    api::{ActivationAnswer, LeaseAnswer},
+    decision::Code,
+    documents::EdgeClaims,
+    id::OrgTag,
+    jws::Untrusted,
+    license_key::LicenseKey,
+    problem::ProblemCode,
+    status_list::status,
 };
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -591,7 +597,14 @@ async fn a_lease_is_looked_at_where_the_token_asks_for_one_and_remembered() {
     let org = Org::default();
     let world = World::new(&org);
     let (plain, floating) = (org.token(DAY_S), org.floating_token(DAY_S));
-    let (lease, other) = (org.lease(600), Org { key: 2, ..org.clone() }.lease(600));
+    let (lease, other) = (
+        org.lease(600),
+        Org {
+            key: 2,
+            ..org.clone()
+        }
+        .lease(600),
+    );
     let code = async |token: &str, lease: Option<&str>, later_s: i64| {
         let mut body = json!({"token": token, "product": "local_cli", "fingerprint": DEVICE});
         if let Some(lease) = lease {
@@ -653,9 +666,11 @@ async fn seats_are_the_origin_s_and_what_is_no_token_costs_no_call() {
     }
     let refused = acquire(&token, "{}").await.unwrap_err();
     assert_eq!(refused.code, ProblemCode::BadRequest);
-    let sent = |calls: &[SeenCall]| -> Vec<(String, String)> {
+    let sent = |calls: &[SeenCall]| -> Vec<(String, Value)> {
         let leases = calls.iter().filter(|call| call.path().contains("/leases/"));
-        leases.map(|call| (call.path(), call.body())).collect()
+        leases
+            .map(|call| (call.path(), serde_json::from_str(&call.body()).unwrap()))
+            .collect()
     };
     assert_eq!(sent(&world.calls()), []);
 
@@ -667,13 +682,13 @@ async fn seats_are_the_origin_s_and_what_is_no_token_costs_no_call() {
     ] {
         assert_eq!(read(&answer.unwrap())["code"], "VALID");
     }
-    let of_lease = json!({"token": lease}).to_string();
+    let of_lease = json!({"token": lease});
     assert_eq!(
         sent(&world.calls()),
         [
             (
                 "/edge/v1/leases/acquire".to_owned(),
-                json!({"token": token, "seat": {"holder": "ada"}}).to_string()
+                json!({"token": token, "seat": {"holder": "ada"}})
             ),
             ("/edge/v1/leases/heartbeat".to_owned(), of_lease.clone()),
             ("/edge/v1/leases/release".to_owned(), of_lease),

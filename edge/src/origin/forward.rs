@@ -87,11 +87,7 @@ fn is_idempotency_key(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn understand<A: api::Answer>(
-    scope: &Scope,
-    reply: &Reply,
-    retried: bool,
-) -> Result<A, Fault> {
+fn understand<A: api::Answer>(scope: &Scope, reply: &Reply, retried: bool) -> Result<A, Fault> {
     if reply.status == 200 && reply.media_type == JSON {
         if let Ok(answer) = serde_json::from_slice(&reply.body) {
             return Ok(answer);

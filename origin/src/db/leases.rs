@@ -97,7 +97,10 @@ fn record(row: &Row) -> Result<LeaseRecord, Error> {
     let expires_at = clock::timestamp(row.try_get(8)?);
     let written: Option<SystemTime> = row.try_get(9)?;
     let ended = match written {
-        Some(at) => Some((clock::timestamp(at), EndedWhy::from_column(row.try_get(10)?)?)),
+        Some(at) => Some((
+            clock::timestamp(at),
+            EndedWhy::from_column(row.try_get(10)?)?,
+        )),
         None if row.try_get(11)? => Some((expires_at, EndedWhy::Expired)),
         None => None,
     };
@@ -218,12 +221,15 @@ pub(crate) struct NewLease<'a> {
 pub(crate) async fn insert(tx: &Tx<'_>, lease: &NewLease<'_>) -> Result<LeaseRecord, Error> {
     let row = tx
         .query_opt(
-            columns!("INSERT INTO licet.leases AS s
+            columns!(
+                "INSERT INTO licet.leases AS s
                  (org_id, id, license_id, activation_id, holder, machine_hash, borrowed,
                   acquired_at, renewed_at, expires_at, request_key, request_hash)
              VALUES ($1, $3, $4, $5, $6, $7, $8, statement_timestamp(), statement_timestamp(),
                  date_trunc('second', statement_timestamp()) + make_interval(secs => $9), $10, $11)
-             RETURNING", ""),
+             RETURNING",
+                ""
+            ),
             &[
                 (&tx.org(), Type::UUID),
                 (&MARGIN_S, Type::FLOAT8),
@@ -357,7 +363,10 @@ pub(crate) async fn end_with_activation(
 pub(crate) async fn find(tx: &Tx<'_>, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
     let row = tx
         .query_opt(
-            columns!("SELECT", "FROM licet.leases s WHERE s.org_id = $1 AND s.id = $3"),
+            columns!(
+                "SELECT",
+                "FROM licet.leases s WHERE s.org_id = $1 AND s.id = $3"
+            ),
             &[
                 (&tx.org(), Type::UUID),
                 (&MARGIN_S, Type::FLOAT8),

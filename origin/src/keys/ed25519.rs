@@ -92,11 +92,7 @@ pub(crate) fn verify_license(
 ///
 /// # Errors
 /// As [`verify_license`].
-pub(crate) fn verify_lease(
-    text: &str,
-    keys: &OrgKeys,
-    now: Timestamp,
-) -> Result<LeaseToken, Code> {
+pub(crate) fn verify_lease(text: &str, keys: &OrgKeys, now: Timestamp) -> Result<LeaseToken, Code> {
     let lease = PresentedLease::parse(text, now)?;
     let holds = holds(lease.key(keys)?, lease.signed_bytes(), lease.signature());
     lease.accept(keys, holds)

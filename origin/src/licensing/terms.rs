@@ -274,13 +274,22 @@ mod tests {
             (json!({ "seats": {} }), "max"),
             (json!({ "seats": { "max": 0 } }), "terms.seats.max"),
             (json!({ "seats": { "max": 100_001 } }), "terms.seats.max"),
-            (json!({ "seats": { "max": 1, "lease_s": 59 } }), "terms.seats.lease_s"),
-            (json!({ "seats": { "max": 1, "lease_s": 3_601 } }), "terms.seats.lease_s"),
+            (
+                json!({ "seats": { "max": 1, "lease_s": 59 } }),
+                "terms.seats.lease_s",
+            ),
+            (
+                json!({ "seats": { "max": 1, "lease_s": 3_601 } }),
+                "terms.seats.lease_s",
+            ),
             (
                 json!({ "seats": { "max": 1, "borrow_max_s": 31_536_001 } }),
                 "terms.seats.borrow_max_s",
             ),
-            (json!({ "seats": { "max": 1, "per": "SEAT" } }), "unknown variant"),
+            (
+                json!({ "seats": { "max": 1, "per": "SEAT" } }),
+                "unknown variant",
+            ),
             (json!({ "seats": [1] }), "an object"),
             (json!({ "colour": 1 }), "unknown field"),
         ] {

@@ -133,7 +133,7 @@ async fn count(database: TestDatabase, proxy: Proxy, url: String) {
             ("acquire", 3),
             ("acquire, repeated", 2),
             ("heartbeat", 1),
-            ("release", 2),
+            ("release", 3),
         ]
     );
 }

@@ -82,11 +82,7 @@ const EXCLUSIVE: [&[Code]; 5] = [
     ],
     &[Code::LicenseExpired, Code::VersionNotCovered],
     &[Code::FingerprintRequired, Code::FingerprintMismatch],
-    &[
-        Code::LeaseInvalid,
-        Code::LeaseExpired,
-        Code::LeaseRequired,
-    ],
+    &[Code::LeaseInvalid, Code::LeaseExpired, Code::LeaseRequired],
     // Both change the text of the signed token.
     &[Code::Malformed, Code::SignatureInvalid],
 ];
@@ -1390,7 +1386,11 @@ fn leases() -> Vec<Named> {
     };
     let mut cases = vec![
         shown("one of this activation's", |_| {}, Code::Valid),
-        shown("one that was borrowed", |it| it.claims.bor = true, Code::Valid),
+        shown(
+            "one that was borrowed",
+            |it| it.claims.bor = true,
+            Code::Valid,
+        ),
         shown(
             "borrowed for a month",
             |it| {
@@ -1399,7 +1399,11 @@ fn leases() -> Vec<Named> {
             },
             Code::Valid,
         ),
-        shown("the last second of it", |it| it.life.exp = T0 + 11, Code::Valid),
+        shown(
+            "the last second of it",
+            |it| it.life.exp = T0 + 11,
+            Code::Valid,
+        ),
         shown(
             "the first second after it",
             |it| it.life.exp = T0 + 10,
@@ -1435,11 +1439,7 @@ fn leases() -> Vec<Named> {
             |it| it.claims.iss = "https://staging.example".into(),
             Code::LeaseInvalid,
         ),
-        shown(
-            "another format",
-            |it| it.claims.ver = 2,
-            Code::LeaseInvalid,
-        ),
+        shown("another format", |it| it.claims.ver = 2, Code::LeaseInvalid),
         shown(
             "a forged one that has ended",
             |it| {

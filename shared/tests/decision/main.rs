@@ -97,7 +97,11 @@ impl Vectors {
             fingerprints: case.context.fingerprints.as_ref(),
             require: &case.context.require,
             max_staleness_s: case.context.max_staleness_s,
-            lease: case.context.lease.as_deref().map_or(ShownLease::None, ShownLease::Text),
+            lease: case
+                .context
+                .lease
+                .as_deref()
+                .map_or(ShownLease::None, ShownLease::Text),
             released_at: case.context.released_at,
         };
         let state = State {

@@ -87,17 +87,32 @@ fn a_seat_floats_from_one_device_to_another() {
     let path = format!("licenses/{license}/leases?live=true");
     let url = format!("{}/api/v1/{path}", stack.origin.url());
     let listed = Request::get(&url).bearer(&vendor.token).send().json();
-    let holders: Vec<&Value> = listed["data"].as_array().unwrap().iter().map(|it| &it["holder"]).collect();
+    let holders: Vec<&Value> = listed["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["holder"])
+        .collect();
     assert_eq!(holders, ["grace"]);
     let id = borrowed["lease"]["id"].as_str().unwrap();
     let url = format!("{}/api/v1/leases/{id}/release", stack.origin.url());
-    let taken = Request::post(&url).bearer(&vendor.token).send().expect(200).json();
+    let taken = Request::post(&url)
+        .bearer(&vendor.token)
+        .send()
+        .expect(200)
+        .json();
     assert_eq!(taken["ended_why"], "TAKEN_BACK", "{taken}");
     assert_eq!(code(&acquire(&one, &json!({ "holder": "ada" }))), "VALID");
 
     // Nothing is sent on that can't be a token.
-    assert_eq!(code(&with_lease(&one, "heartbeat", "nonsense")), "LEASE_INVALID");
-    assert_eq!(code(&with_lease(&one, "release", &one.token)), "LEASE_INVALID");
+    assert_eq!(
+        code(&with_lease(&one, "heartbeat", "nonsense")),
+        "LEASE_INVALID"
+    );
+    assert_eq!(
+        code(&with_lease(&one, "release", &one.token)),
+        "LEASE_INVALID"
+    );
     let request = post(&one, "acquire", &one.token).json(&json!({ "holder": "" }));
     request.send().problem(400, "BAD_REQUEST");
     let url = format!("{}/api/v1/licenses/heartbeat", one.edge);
@@ -113,7 +128,10 @@ fn a_revoked_license_ends_its_leases_and_a_retry_takes_no_second_seat() {
     let keyed = || {
         let body = json!({ "holder": "ada", "borrow_s": 86_400 });
         let request = post(&one, "acquire", &one.token).json(&body);
-        request.header("Idempotency-Key", "seats-retry").send().verdict()
+        request
+            .header("Idempotency-Key", "seats-retry")
+            .send()
+            .verdict()
     };
     let (first, again) = (keyed(), keyed());
     assert_eq!(first["lease"]["id"], again["lease"]["id"], "{again}");
@@ -126,5 +144,8 @@ fn a_revoked_license_ends_its_leases_and_a_retry_takes_no_second_seat() {
     let url = format!("{}/api/v1/licenses/{license}/revoke", stack.origin.url());
     Request::post(&url).bearer(&vendor.token).send().expect(200);
     assert_eq!(code(&one.validate_with(&shown)), "REVOKED");
-    assert_eq!(code(&with_lease(&one, "heartbeat", lease(&first))), "REVOKED");
+    assert_eq!(
+        code(&with_lease(&one, "heartbeat", lease(&first))),
+        "REVOKED"
+    );
 }

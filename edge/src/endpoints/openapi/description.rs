@@ -112,7 +112,9 @@ impl Modify for Common {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("lease+jwt")
-            .description(Some("The lease that `acquire` or the last `heartbeat` gave."))
+            .description(Some(
+                "The lease that `acquire` or the last `heartbeat` gave.",
+            ))
             .build();
         components.add_security_scheme("lease", SecurityScheme::Http(bearer));
         for (name, response) in problems() {

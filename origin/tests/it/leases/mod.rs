@@ -164,7 +164,10 @@ async fn a_lease_says_who_holds_a_seat_and_without_one_there_is_no_yes() {
         (Some(claims.act), Some(claims.sub)),
         (answer.activation_id, answer.license_id)
     );
-    assert_eq!((claims.holder.as_str(), claims.bor), ("ada@workstation", false));
+    assert_eq!(
+        (claims.holder.as_str(), claims.bor),
+        ("ada@workstation", false)
+    );
     let license = LicenseToken::verify(&token, Some(&keys), now()).unwrap();
     assert_eq!(claims.status, license.claims().status);
     let told = answer.lease.unwrap();
@@ -196,7 +199,11 @@ async fn a_license_without_floating_seats_needs_no_lease() {
     let token = bed.device(&seeded, "device 1").await;
     let answer = bed.acquire(&token, "ada").await;
     assert_eq!((answer.valid, answer.lease_token), (true, None));
-    assert!(answer.detail.contains("no floating seats"), "{}", answer.detail);
+    assert!(
+        answer.detail.contains("no floating seats"),
+        "{}",
+        answer.detail
+    );
     assert_eq!(bed.verdict(&seeded, &token, None).await, Code::Valid);
     // Nor is one that is sent all the same looked at.
     assert_eq!(
@@ -228,10 +235,7 @@ async fn seats_are_counted_by_lease() {
     // The old lease frees nobody else's seat, and can't be kept alive.
     assert!(bed.release(text(&first)).await.valid);
     assert_eq!(bed.acquire(&token, "x").await.code, Code::SeatLimit);
-    assert_eq!(
-        bed.heartbeat(text(&first)).await.code,
-        Code::LeaseNotFound
-    );
+    assert_eq!(bed.heartbeat(text(&first)).await.code, Code::LeaseNotFound);
 }
 
 #[tokio::test]
@@ -377,7 +381,10 @@ async fn a_borrowed_seat_is_in_use_until_its_end_or_until_it_is_returned() {
     assert_eq!(bed.acquire(&token, "grace").await.code, Code::SeatLimit);
     // A heartbeat does not cut it short.
     let renewed = bed.heartbeat(text(&answer)).await.lease.unwrap();
-    assert_eq!((renewed.expires_at, renewed.borrowed), (lease.expires_at, true));
+    assert_eq!(
+        (renewed.expires_at, renewed.borrowed),
+        (lease.expires_at, true)
+    );
     assert!(bed.release(text(&answer)).await.valid);
     let ordinary = bed.acquire(&token, "grace").await;
     assert!(ordinary.valid);
@@ -389,12 +396,21 @@ async fn a_borrowed_seat_is_in_use_until_its_end_or_until_it_is_returned() {
          FROM licet.audit_events WHERE action LIKE 'lease.%' ORDER BY seq",
     );
     let of = |column: usize| -> Vec<String> {
-        events.iter().map(|row| row[column].clone().unwrap()).collect()
+        events
+            .iter()
+            .map(|row| row[column].clone().unwrap())
+            .collect()
     };
     assert_eq!(of(0), ["lease.borrowed", "lease.returned"]);
     assert_eq!(of(1), [lease.id.to_string(), lease.id.to_string()]);
-    assert_eq!(of(2), [seeded.license.to_string(), seeded.license.to_string()]);
-    assert!(of(3).iter().all(|details| !details.contains("ada")), "{events:?}");
+    assert_eq!(
+        of(2),
+        [seeded.license.to_string(), seeded.license.to_string()]
+    );
+    assert!(
+        of(3).iter().all(|details| !details.contains("ada")),
+        "{events:?}"
+    );
 }
 
 #[tokio::test]
@@ -444,7 +460,10 @@ async fn what_ends_a_license_or_an_activation_ends_its_leases() {
     );
     assert_eq!(bed.heartbeat(text(&lease)).await.code, Code::Deactivated);
     assert_eq!(bed.acquire(&token, "x").await.code, Code::Deactivated);
-    assert!(bed.acquire(&other, "edsger").await.valid, "its seat is free");
+    assert!(
+        bed.acquire(&other, "edsger").await.valid,
+        "its seat is free"
+    );
 
     bed.database
         .admin("UPDATE licet.licenses SET expires_at = now() - interval '1 second'");
@@ -456,7 +475,10 @@ async fn what_ends_a_license_or_an_activation_ends_its_leases() {
         bed.verdict(&seeded, &other, Some(text(&kept))).await,
         Code::Revoked
     );
-    assert!(bed.release(text(&kept)).await.valid, "that is always possible");
+    assert!(
+        bed.release(text(&kept)).await.valid,
+        "that is always possible"
+    );
 }
 
 #[tokio::test]

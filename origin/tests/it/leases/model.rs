@@ -170,11 +170,15 @@ impl License {
                 0..3 => Some(Op::Activate(dice.below(DEVICES))),
                 3..14 => {
                     let user = dice.below(USERS);
-                    dice.pick(&self.live).cloned().map(|act| Op::Acquire(act, user))
+                    dice.pick(&self.live)
+                        .cloned()
+                        .map(|act| Op::Acquire(act, user))
                 }
                 14 => {
                     let user = dice.below(USERS);
-                    dice.pick(&self.dead).cloned().map(|act| Op::Acquire(act, user))
+                    dice.pick(&self.dead)
+                        .cloned()
+                        .map(|act| Op::Acquire(act, user))
                 }
                 15..20 => lease(dice).map(|(id, text)| Op::Heartbeat(id, text)),
                 20 => dice.pick(&self.over).cloned().map(Op::HeartbeatOfOld),
@@ -184,7 +188,9 @@ impl License {
                 28 => dice.pick(&self.live).cloned().map(Op::Deactivate),
                 _ if !may_change => None,
                 _ => match (self.status, dice.below(8)) {
-                    (Status::Active, 0) | (Status::Suspended, 0) => Some(Op::Change(Change::Revoke)),
+                    (Status::Active, 0) | (Status::Suspended, 0) => {
+                        Some(Op::Change(Change::Revoke))
+                    }
                     (Status::Active, 1..4) => Some(Op::Change(Change::Suspend)),
                     (Status::Active, 4..6) => Some(Op::Change(Change::End)),
                     (Status::Active, _) | (Status::Revoked, _) => None,
@@ -377,7 +383,9 @@ impl World {
     async fn ask(&mut self, at: usize, told: &str) {
         let license = &self.licenses[at];
         let held: Vec<_> = license.held.values().collect();
-        let Some(lease) = self.dice.pick(&held) else { return };
+        let Some(lease) = self.dice.pick(&held) else {
+            return;
+        };
         let act = license.live.iter().find(|act| act.id == lease.act).unwrap();
         let bed = &self.shop.bed;
         let refreshed = bed.refresh(&act.token).await;
@@ -389,7 +397,9 @@ impl World {
             // Its token may be from before the end was moved.
             Status::Ended => return,
         };
-        let verdict = bed.verdict(&license.seeded, &token, Some(&lease.text)).await;
+        let verdict = bed
+            .verdict(&license.seeded, &token, Some(&lease.text))
+            .await;
         // Of a token from before an end that has been moved since, its own end may come next.
         assert_eq!(verdict, expected.unwrap_or(Code::Valid), "{told}");
         let without = bed.verdict(&license.seeded, &token, None).await;
@@ -454,9 +464,8 @@ impl License {
         }
 
         // What was said.
-        let stays = |id: &LeaseId, lease: &Held| {
-            !ended.contains(id) && !given_back.contains(&lease.act)
-        };
+        let stays =
+            |id: &LeaseId, lease: &Held| !ended.contains(id) && !given_back.contains(&lease.act);
         let seats_ever = self.seats(all.iter());
         let seats_throughout = self.seats(self.held.iter().filter(|(id, it)| stays(id, it)));
         for (op, outcome) in done {
@@ -527,7 +536,10 @@ impl License {
         }
         all.retain(|id, lease| stays(id, lease));
         self.held = all;
-        assert!(self.seats(self.held.iter()).len() <= self.max, "oversold: {told}");
+        assert!(
+            self.seats(self.held.iter()).len() <= self.max,
+            "oversold: {told}"
+        );
         let (dead, live) = acts
             .into_iter()
             .partition(|act| given_back.contains(&act.id));

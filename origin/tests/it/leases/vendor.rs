@@ -56,7 +56,10 @@ async fn a_vendor_sees_who_holds_seats_and_takes_them_back() {
     let edsger = bed.acquire_with(&token, "edsger", &borrow).await;
 
     let all = shop.leases("").await;
-    let holders: Vec<&str> = all.iter().map(|it| it["holder"].as_str().unwrap()).collect();
+    let holders: Vec<&str> = all
+        .iter()
+        .map(|it| it["holder"].as_str().unwrap())
+        .collect();
     assert_eq!(holders, ["edsger", "grace", "ada"], "the newest first");
     assert_eq!(all[0]["borrowed"], true);
     assert_eq!(all[2]["license_id"], shop.seeded.license.to_string());
@@ -84,10 +87,7 @@ async fn a_vendor_sees_who_holds_seats_and_takes_them_back() {
     assert_eq!(taken["ended_why"], "TAKEN_BACK");
     assert_eq!(taken, take().await, "twice is once");
     assert_eq!(taken, bed.get(&shop.owner, &one).await.json(200));
-    assert_eq!(
-        bed.heartbeat(text(&edsger)).await.code,
-        Code::LeaseNotFound
-    );
+    assert_eq!(bed.heartbeat(text(&edsger)).await.code, Code::LeaseNotFound);
     // What was signed counts to its end, unless the activation goes too.
     let verdict = async || bed.verdict(&shop.seeded, &token, Some(text(&edsger))).await;
     assert_eq!(verdict().await, Code::Valid);
@@ -96,10 +96,21 @@ async fn a_vendor_sees_who_holds_seats_and_takes_them_back() {
     }
     bed.deactivate(&token).await;
     assert_eq!(verdict().await, Code::Deactivated);
-    let why: Vec<Value> = shop.leases("").await.iter().map(|it| it["ended_why"].clone()).collect();
+    let why: Vec<Value> = shop
+        .leases("")
+        .await
+        .iter()
+        .map(|it| it["ended_why"].clone())
+        .collect();
     assert_eq!(
         why,
-        ["DEACTIVATED", "DEACTIVATED", "TAKEN_BACK", "DEACTIVATED", "EXPIRED"]
+        [
+            "DEACTIVATED",
+            "DEACTIVATED",
+            "TAKEN_BACK",
+            "DEACTIVATED",
+            "EXPIRED"
+        ]
     );
     assert_eq!(bed.heartbeat(text(&grace)).await.code, Code::Deactivated);
 
@@ -107,7 +118,10 @@ async fn a_vendor_sees_who_holds_seats_and_takes_them_back() {
         "SELECT action, actor, details::text FROM licet.audit_events
          WHERE action LIKE 'lease.%' ORDER BY seq",
     );
-    let actions: Vec<&str> = events.iter().map(|row| row[0].as_deref().unwrap()).collect();
+    let actions: Vec<&str> = events
+        .iter()
+        .map(|row| row[0].as_deref().unwrap())
+        .collect();
     assert_eq!(actions, ["lease.borrowed", "lease.taken_back"]);
     assert_eq!(events[0][1].as_deref(), Some("edge.1"));
     assert_eq!(events[1][1].as_deref(), Some(shop.person.id.as_str()));
