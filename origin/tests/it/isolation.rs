@@ -39,6 +39,11 @@ pub async fn populated() -> (TestDatabase, OrgId, OrgId) {
         "INSERT INTO licet.withdrawals (org_id, status_list, license_id, status)
          SELECT org_id, status_list, license_id, 'SUSPENDED' FROM licet.activations",
     );
+    bed.database.admin(
+        "INSERT INTO licet.trials (org_id, fingerprint_hash, product_id, license_id)
+         SELECT a.org_id, a.fingerprint_hash, c.product_id, a.license_id FROM licet.activations a
+         JOIN licet.license_products c ON c.org_id = a.org_id AND c.license_id = a.license_id",
+    );
     (bed.database, orgs[0], orgs[1])
 }
 

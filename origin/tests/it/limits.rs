@@ -32,9 +32,14 @@ async fn bodies_that_cannot_be_taken_say_why() {
         ("[]", "BAD_REQUEST", "invalid"),
         ("", "BAD_REQUEST", "EOF"),
         (
-            r#"{"license_key":"k","product":"p"}"#,
+            r#"{"license_key":"k","fingerprint":"f"}"#,
             "BAD_REQUEST",
-            "fingerprint",
+            "product",
+        ),
+        (
+            r#"{"license_key":"k","product":"p","fingerprints":{"A":"x"}}"#,
+            "BAD_REQUEST",
+            "fingerprints: must have names",
         ),
         (
             r#"{"license_key":"k","product":"p","fingerprint":7}"#,

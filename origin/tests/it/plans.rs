@@ -182,6 +182,10 @@ fn full_database() -> TestDatabase {
              sha256((a.id::text || n)::bytea), sha256('')
          FROM licet.activations a CROSS JOIN generate_series(1, 4) AS n WHERE a.deactivated_at IS NULL",
         "UPDATE licet.licenses SET terms = '{\"seats\": {\"max\": 100, \"borrow_max_s\": 3600}}'",
+        "INSERT INTO licet.trials (org_id, fingerprint_hash, product_id, license_id)
+         SELECT a.org_id, a.fingerprint_hash, c.product_id, a.license_id FROM licet.activations a
+         JOIN licet.license_products c ON c.org_id = a.org_id AND c.license_id = a.license_id
+         ON CONFLICT DO NOTHING",
         "VACUUM (ANALYZE)",
     ] {
         database.admin(statement);

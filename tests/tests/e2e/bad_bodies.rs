@@ -157,6 +157,11 @@ fn broken(what: &str) -> Vec<(Vec<u8>, &'static str)> {
         (with("fingerprint", json!("")), "fingerprint"),
         (with("fingerprint", json!("f".repeat(1025))), "fingerprint"),
         (with("fingerprint", json!("\0")), "fingerprint"),
+        (with("fingerprints", json!(["f"])), "fingerprints"),
+        (with("fingerprints", json!({})), "fingerprints"),
+        (with("fingerprints", json!({"A": "f"})), "fingerprints"),
+        (with("fingerprints", json!({"a": "\0"})), "fingerprints"),
+        (with("fingerprints", json!({"a": {}})), "fingerprints"),
     ];
     match what {
         "activate" => cases.extend([
@@ -178,6 +183,8 @@ fn broken(what: &str) -> Vec<(Vec<u8>, &'static str)> {
             (with("require", json!([1])), "require"),
             (with("require", json!(vec!["f"; 65])), "require"),
             (with("require", json!([""])), "require"),
+            (with("released_at", json!("yesterday")), "released_at"),
+            (with("released_at", json!(1)), "released_at"),
             (with("max_staleness_s", json!(-1)), "max_staleness_s"),
             (with("max_staleness_s", json!(1.5)), "max_staleness_s"),
             (with("max_staleness_s", json!("0")), "max_staleness_s"),

@@ -29,4 +29,5 @@ mod seats;
 mod surface;
 mod tampering;
 mod tenants;
+mod terms;
 mod tokens;

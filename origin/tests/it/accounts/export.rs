@@ -75,6 +75,12 @@ async fn full(bed: &Bed, slug: &str) -> Person {
     bed.database
         .command(&["license", "suspend", "--org", slug, &id])
         .succeed();
+    bed.database.admin(&format!(
+        "INSERT INTO licet.trials (org_id, fingerprint_hash, product_id, license_id)
+         SELECT a.org_id, a.fingerprint_hash, c.product_id, a.license_id FROM licet.activations a
+         JOIN licet.license_products c ON c.org_id = a.org_id AND c.license_id = a.license_id
+         JOIN licet.organizations o ON o.org_id = a.org_id WHERE o.slug = '{slug}'"
+    ));
     owner
 }
 
