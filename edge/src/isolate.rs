@@ -6,7 +6,11 @@ use std::{
     rc::Rc,
 };
 
-use licet_shared::{id::RequestId, time::Timestamp};
+use licet_shared::{
+    decision::{LeaseToken, LicenseToken},
+    id::RequestId,
+    time::Timestamp,
+};
 use wasm_bindgen_futures::future_to_promise;
 use worker::{Context, Env, wasm_bindgen::JsValue};
 
@@ -26,7 +30,8 @@ use crate::{
 pub(crate) struct Isolate {
     pub(crate) config: Config,
     pub(crate) documents: RefCell<Memory>,
-    pub(crate) tokens: RefCell<VerifiedTokens>,
+    pub(crate) tokens: RefCell<VerifiedTokens<LicenseToken>>,
+    pub(crate) leases: RefCell<VerifiedTokens<LeaseToken>>,
     pub(crate) given_back: RefCell<GivenBack>,
     /// What strangers may have this isolate look for.
     pub(crate) strangers: Ration,
@@ -40,6 +45,7 @@ impl Isolate {
             config,
             documents: RefCell::new(Memory::new()),
             tokens: RefCell::new(VerifiedTokens::new()),
+            leases: RefCell::new(VerifiedTokens::new()),
             given_back: RefCell::new(GivenBack::new()),
             strangers: Ration::new(),
             origin: Health::default(),

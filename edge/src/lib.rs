@@ -21,7 +21,7 @@ use std::rc::Rc;
 
 use config::ConfigError;
 use endpoints::{
-    activate, activate_offline, checkout, deactivate, deactivate_offline, features, health,
+    activate, activate_offline, checkout, deactivate, deactivate_offline, features, health, leases,
     openapi, orgs, problems, refresh, validate,
 };
 use http::{Answer, Fault, Incoming, cors};
@@ -79,6 +79,9 @@ async fn answer(
         Route::Activate => activate::handle(&scope, request).await,
         Route::Refresh => refresh::handle(&scope, request).await,
         Route::Deactivate => deactivate::handle(&scope, request).await,
+        Route::Acquire => leases::acquire(&scope, request).await,
+        Route::Heartbeat => leases::heartbeat(&scope, request).await,
+        Route::Release => leases::release(&scope, request).await,
         Route::Checkout => checkout::handle(&scope, request).await,
         Route::ActivateOffline => activate_offline::handle(&scope, request).await,
         Route::DeactivateOffline => deactivate_offline::handle(&scope, request).await,

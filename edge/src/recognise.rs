@@ -1,11 +1,13 @@
-//! From a text to a license token whose signature holds.
+//! From a text to a license token or lease whose signature holds.
 
-use std::rc::Rc;
+use std::{cell::RefCell, rc::Rc};
 
 use licet_shared::{
-    decision::{Code, LicenseToken},
-    documents::{LicenseClaims, OrgKeys},
-    jws::Untrusted,
+    decision::{Code, LeaseToken, LicenseToken, PresentedLease, PresentedToken},
+    documents::{LeaseClaims, LicenseClaims, OrgKeys},
+    id::OrgTag,
+    jws::{Kind, Untrusted},
+    time::Timestamp,
 };
 
 use crate::{
@@ -14,24 +16,86 @@ use crate::{
         keys::{Newer, look_for_newer, obtain_keys},
     },
     http::Fault,
-    isolate::Scope,
+    isolate::{Isolate, Scope},
+    verified_tokens::{Remembered, VerifiedTokens},
 };
 
 /// What a text turned out to be.
 #[derive(Debug)]
-pub(crate) enum Recognised {
-    /// A license token, and the keys that vouch for it.
-    Token(Rc<LicenseToken>, Found<OrgKeys>),
+pub(crate) enum Recognised<T> {
+    /// A token, and the keys that vouch for it.
+    Token(Rc<T>, Found<OrgKeys>),
     /// Nothing to be believed: `MALFORMED`, `UNKNOWN_KEY` or `SIGNATURE_INVALID`.
     Refused(Code),
+}
+
+/// A kind of token that an organization signs and clients send.
+pub(crate) trait OfOrg: Remembered + Sized {
+    /// What it says.
+    type Claims: Kind;
+
+    /// The org tag that a text names.
+    fn org_tag(text: &str, now: Timestamp) -> Result<OrgTag, Code>;
+
+    /// The token in a text, if these keys vouch for it.
+    fn verify(text: &str, keys: &OrgKeys, now: Timestamp) -> Result<Self, Code>;
+
+    /// Whether these keys still vouch for it.
+    fn still_vouched_for_by(&self, keys: &OrgKeys) -> bool;
+
+    /// Those that were checked here before.
+    fn remembered(isolate: &Isolate) -> &RefCell<VerifiedTokens<Self>>;
+}
+
+impl OfOrg for LicenseToken {
+    type Claims = LicenseClaims;
+
+    fn org_tag(text: &str, now: Timestamp) -> Result<OrgTag, Code> {
+        PresentedToken::parse(text, now)?.org_tag()
+    }
+
+    fn verify(text: &str, keys: &OrgKeys, now: Timestamp) -> Result<Self, Code> {
+        Self::verify(text, Some(keys), now)
+    }
+
+    fn still_vouched_for_by(&self, keys: &OrgKeys) -> bool {
+        self.still_vouched_for_by(keys)
+    }
+
+    fn remembered(isolate: &Isolate) -> &RefCell<VerifiedTokens<Self>> {
+        &isolate.tokens
+    }
+}
+
+impl OfOrg for LeaseToken {
+    type Claims = LeaseClaims;
+
+    fn org_tag(text: &str, now: Timestamp) -> Result<OrgTag, Code> {
+        PresentedLease::parse(text, now)?.org_tag()
+    }
+
+    fn verify(text: &str, keys: &OrgKeys, now: Timestamp) -> Result<Self, Code> {
+        Self::verify(text, Some(keys), now)
+    }
+
+    fn still_vouched_for_by(&self, keys: &OrgKeys) -> bool {
+        self.still_vouched_for_by(keys)
+    }
+
+    fn remembered(isolate: &Isolate) -> &RefCell<VerifiedTokens<Self>> {
+        &isolate.leases
+    }
 }
 
 /// Checks a text against its organization's keys, from memory where it was checked before.
 ///
 /// # Errors
 /// 503 when the keys can't be had, 429 when too many made-up organizations are being asked about.
-pub(crate) async fn recognise(scope: &Rc<Scope>, text: &str) -> Result<Recognised, Fault> {
-    let org = match LicenseToken::org_tag(text, scope.now()) {
+pub(crate) async fn recognise<T: OfOrg>(
+    scope: &Rc<Scope>,
+    text: &str,
+) -> Result<Recognised<T>, Fault> {
+    let org = match T::org_tag(text, scope.now()) {
         Ok(org) => org,
         Err(code) => return Ok(Recognised::Refused(code)),
     };
@@ -41,22 +105,20 @@ pub(crate) async fn recognise(scope: &Rc<Scope>, text: &str) -> Result<Recognise
         Obtained::Missing => return Err(no_keys()),
         Obtained::Rationed => return Err(Fault::rationed()),
     };
-    if let Some(token) = recall(scope, text, &keys) {
+    if let Some(token) = recall::<T>(scope, text, &keys.document) {
         return Ok(Recognised::Token(token, keys));
     }
-    if !names_a_key(scope, text, &keys.document) {
+    if !names_a_key::<T>(scope, text, &keys.document) {
         match look_for_newer(scope, &keys).await {
             Newer::Found(newer) => keys.document = newer,
             Newer::No => {}
             Newer::Missing => return Err(no_keys()),
         }
     }
-    match LicenseToken::verify(text, Some(&keys.document), scope.now()) {
+    match T::verify(text, &keys.document, scope.now()) {
         Ok(token) => {
             let token = Rc::new(token);
-            scope
-                .isolate
-                .tokens
+            T::remembered(&scope.isolate)
                 .borrow_mut()
                 .remember(text, Rc::clone(&token));
             Ok(Recognised::Token(token, keys))
@@ -71,13 +133,14 @@ fn no_keys() -> Fault {
     )
 }
 
-fn recall(scope: &Scope, text: &str, keys: &Found<OrgKeys>) -> Option<Rc<LicenseToken>> {
-    let token = scope.isolate.tokens.borrow_mut().recall(text)?;
-    token.still_vouched_for_by(&keys.document).then_some(token)
+/// A token of exactly this text that was checked here before, if these keys still vouch for it.
+pub(crate) fn recall<T: OfOrg>(scope: &Scope, text: &str, keys: &OrgKeys) -> Option<Rc<T>> {
+    let token = T::remembered(&scope.isolate).borrow_mut().recall(text)?;
+    token.still_vouched_for_by(keys).then_some(token)
 }
 
 /// Whether the token's `kid` is among the keys.
-fn names_a_key(scope: &Scope, text: &str, keys: &OrgKeys) -> bool {
-    Untrusted::<LicenseClaims>::parse(text, scope.now())
+fn names_a_key<T: OfOrg>(scope: &Scope, text: &str, keys: &OrgKeys) -> bool {
+    Untrusted::<T::Claims>::parse(text, scope.now())
         .is_ok_and(|token| keys.find(token.kid()).is_some())
 }

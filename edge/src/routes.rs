@@ -10,6 +10,9 @@ pub(crate) enum Route<'a> {
     Activate,
     Refresh,
     Deactivate,
+    Acquire,
+    Heartbeat,
+    Release,
     Checkout,
     ActivateOffline,
     DeactivateOffline,
@@ -24,7 +27,7 @@ pub(crate) enum Route<'a> {
 impl<'a> Route<'a> {
     /// How many there are.
     #[cfg(test)]
-    pub(crate) const COUNT: usize = 14;
+    pub(crate) const COUNT: usize = 17;
 
     /// The route of a path, whatever the method.
     pub(crate) fn find(path: &'a str) -> Option<Self> {
@@ -34,6 +37,9 @@ impl<'a> Route<'a> {
             "/api/v1/licenses/activate" => Some(Self::Activate),
             "/api/v1/licenses/refresh" => Some(Self::Refresh),
             "/api/v1/licenses/deactivate" => Some(Self::Deactivate),
+            "/api/v1/licenses/acquire" => Some(Self::Acquire),
+            "/api/v1/licenses/heartbeat" => Some(Self::Heartbeat),
+            "/api/v1/licenses/release" => Some(Self::Release),
             "/api/v1/licenses/checkout" => Some(Self::Checkout),
             "/api/v1/licenses/activate-offline" => Some(Self::ActivateOffline),
             "/api/v1/licenses/deactivate-offline" => Some(Self::DeactivateOffline),
@@ -86,6 +92,9 @@ impl<'a> Route<'a> {
                 | Self::Activate
                 | Self::Refresh
                 | Self::Deactivate
+                | Self::Acquire
+                | Self::Heartbeat
+                | Self::Release
                 | Self::Checkout
                 | Self::ActivateOffline
                 | Self::DeactivateOffline

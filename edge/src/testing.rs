@@ -7,10 +7,10 @@ use js_sys::{Array, Function, Object, Reflect};
 use licet_shared::{
     decision::fingerprint_hash,
     documents::{
-        AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status,
-        StatusListClaims, StatusReference, TOKEN_VERSION, Tier, Ttl,
+        AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LeaseClaims, LicenseClaims,
+        Status, StatusListClaims, StatusReference, TOKEN_VERSION, Tier, Ttl,
     },
-    id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag},
+    id::{ActivationId, EventId, FeatureSetId, LeaseId, LicenseId, OrgId, OrgTag},
     jws::{Kind, LocalSigner, Times, sign},
     status_list::{Bits, StatusList},
     time::Timestamp,
@@ -152,7 +152,37 @@ impl Org {
 
     /// The token of a license with feature values of its own.
     pub(crate) fn token_with(&self, life_s: i64, own: FeatureOverrides) -> String {
+        self.signed(&self.claims(own), life_s, &self.signer())
+    }
+
+    /// The token of a license with floating seats.
+    pub(crate) fn floating_token(&self, life_s: i64) -> String {
         let claims = LicenseClaims {
+            lr: true,
+            ..self.claims(FeatureOverrides::default())
+        };
+        self.signed(&claims, life_s, &self.signer())
+    }
+
+    /// A lease of a seat of it, for the token's activation.
+    pub(crate) fn lease(&self, life_s: i64) -> String {
+        let license = self.claims(FeatureOverrides::default());
+        let claims = LeaseClaims {
+            iss: license.iss,
+            sub: license.sub,
+            org: license.org,
+            act: license.act,
+            lea: LeaseId::from_uuid_bytes(bytes(6)),
+            holder: "ada".into(),
+            bor: false,
+            status: license.status,
+            ver: TOKEN_VERSION,
+        };
+        self.signed(&claims, life_s, &self.signer())
+    }
+
+    fn claims(&self, own: FeatureOverrides) -> LicenseClaims {
+        LicenseClaims {
             iss: self.issuer.clone(),
             aud: vec!["local_cli".into()],
             sub: LicenseId::from_uuid_bytes(bytes(3)),
@@ -169,6 +199,7 @@ impl Org {
             grace: 3_600,
             fs: Self::features_id(),
             fo: own,
+            lr: false,
             status: Status {
                 status_list: StatusReference {
                     idx: Self::INDEX,
@@ -176,8 +207,7 @@ impl Org {
                 },
             },
             ver: TOKEN_VERSION,
-        };
-        self.signed(&claims, life_s, &self.signer())
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod export;
 mod feature_sets;
 mod fields;
 mod invitations;
+mod leases;
 mod licenses;
 mod list;
 mod offline;
@@ -56,6 +57,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         licenses::operations(),
         activations::operations(),
         offline::operations(),
+        leases::operations(),
         audit_events::operations(),
         export::operations(),
     ]

@@ -14,6 +14,7 @@ pub(crate) mod grants;
 pub(crate) mod idempotency;
 pub(crate) mod invitations;
 mod kept;
+pub(crate) mod leases;
 pub(crate) mod license_records;
 pub(crate) mod licenses;
 pub(crate) mod machines;

@@ -8,6 +8,7 @@ mod deactivate_offline;
 mod document;
 mod feature_sets;
 mod keys;
+mod leases;
 mod refresh;
 mod status_lists;
 mod token;
@@ -34,6 +35,9 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/edge/v1/activations", post(activate::handle))
         .route("/edge/v1/activations/refresh", post(refresh::handle))
         .route("/edge/v1/activations/deactivate", post(deactivate::handle))
+        .route("/edge/v1/leases/acquire", post(leases::acquire))
+        .route("/edge/v1/leases/heartbeat", post(leases::heartbeat))
+        .route("/edge/v1/leases/release", post(leases::release))
         .route("/edge/v1/activations/license-file", post(checkout::handle))
         .route(
             "/edge/v1/activations/offline",

@@ -8,6 +8,7 @@ pub(crate) mod deactivate;
 pub(crate) mod demo;
 pub(crate) mod found;
 pub(crate) mod issue;
+pub(crate) mod leases;
 pub(crate) mod license_file;
 pub(crate) mod offline;
 pub(crate) mod refresh;
@@ -16,7 +17,7 @@ pub(crate) mod terms;
 mod token;
 pub(crate) mod token_size;
 
-pub(crate) use token::verify_token;
+pub(crate) use token::{verify_lease_token, verify_token};
 
 use licet_shared::{decision::Code, time::Timestamp};
 

@@ -1,8 +1,8 @@
 //! Randomness from the operating system, and the ids made from it.
 
 use licet_shared::id::{
-    ActivationId, ApiKeyId, EventId, FeatureSetId, InvitationId, LicenseId, OrgId, PolicyId,
-    ProductId, ProjectId, RequestId, UserId,
+    ActivationId, ApiKeyId, EventId, FeatureSetId, InvitationId, LeaseId, LicenseId, OrgId,
+    PolicyId, ProductId, ProjectId, RequestId, UserId,
 };
 use uuid::Uuid;
 
@@ -55,6 +55,7 @@ row_ids!(
     EventId,
     FeatureSetId,
     InvitationId,
+    LeaseId,
     LicenseId,
     OrgId,
     PolicyId,

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     components::Components,
-    decision::{Code, FeatureSetReference, LicenseSummary, MAX_TEXT_BYTES, TokenSummary},
-    id::ActivationId,
+    decision::{
+        Code, FeatureSetReference, LeaseSummary, LicenseSummary, MAX_TEXT_BYTES, TokenSummary,
+    },
+    id::{ActivationId, LicenseId},
     time::Timestamp,
 };
 
@@ -22,6 +24,8 @@ use crate::{
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Most features that one request may require.
 pub const MAX_REQUIRED_FEATURES: usize = 64;
+/// Most bytes of a lease's holder.
+pub const MAX_HOLDER_BYTES: usize = 128;
 /// Most component fingerprints that a device may have.
 pub const MAX_COMPONENTS: usize = 8;
 /// Most bytes of an activation's metadata, as JSON.
@@ -53,6 +57,9 @@ pub struct ValidateRequest {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub released_at: Option<Timestamp>,
+    /// The lease that `acquire` or `heartbeat` gave, where the license has floating seats.
+    #[serde(default)]
+    pub lease: Option<String>,
 }
 
 /// Body of `POST /api/v1/licenses/activate`.
@@ -85,6 +92,124 @@ pub struct ActivateRequest {
 pub struct TokenRequest {
     /// The license token.
     pub token: String,
+}
+
+/// Body of `POST /api/v1/licenses/acquire`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AcquireRequest {
+    /// Who takes the seat: a user where seats are counted by user, else whatever tells this
+    /// holder from others, such as a user, a host and a process. Its vendor sees it.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 128))]
+    pub holder: String,
+    /// The machine's fingerprint where the license token is bound to none; else that of the
+    /// activation is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// For how many seconds the seat is borrowed, for work offline. Absent: it is not.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub borrow_s: Option<u32>,
+}
+
+/// Body of the origin's `acquire`, which the edge makes from the bearer token and what was asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcquireCall {
+    /// The license token.
+    pub token: String,
+    /// What was asked.
+    pub seat: AcquireRequest,
+}
+
+/// Answer to acquire, heartbeat and release, also when it is a no.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LeaseAnswer {
+    /// Whether it was done. After `release`, that the seat is given back.
+    pub valid: bool,
+    /// Why, in one word.
+    pub code: Code,
+    /// Why, in a sentence.
+    pub detail: String,
+    /// The lease to keep, to send to `validate`, and to show to `heartbeat` and `release`. Absent
+    /// from a yes where the license has no floating seats, and needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_token: Option<String>,
+    /// What it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseSummary>,
+    /// How the license's seats stand, after `acquire`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seats: Option<SeatSummary>,
+    /// The license.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "lic_01jd3t6q8zf5k9v7m2x4c6b8n0"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_id: Option<LicenseId>,
+    /// The activation.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "act_01jd3t6q8zf5k9v7m2x4c6b8n0"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation_id: Option<ActivationId>,
+    /// Names the request in logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+/// How many seats there are, and how many of them are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SeatSummary {
+    /// All of them.
+    pub max: u32,
+    /// Those in use.
+    pub taken: u32,
+}
+
+impl LeaseAnswer {
+    /// An answer that is its code alone.
+    #[must_use]
+    pub fn plain(code: Code) -> Self {
+        Self {
+            valid: code == Code::Valid,
+            code,
+            detail: code.detail().into(),
+            lease_token: None,
+            lease: None,
+            seats: None,
+            license_id: None,
+            activation_id: None,
+            request_id: None,
+        }
+    }
+}
+
+/// An answer that says for which request it is.
+pub trait Answer: Serialize + DeserializeOwned {
+    /// Its code.
+    fn code(&self) -> Code;
+    /// Names the request in logs.
+    fn set_request_id(&mut self, id: String);
+}
+
+impl Answer for ActivationAnswer {
+    fn code(&self) -> Code {
+        self.code
+    }
+
+    fn set_request_id(&mut self, id: String) {
+        self.request_id = Some(id);
+    }
+}
+
+impl Answer for LeaseAnswer {
+    fn code(&self) -> Code {
+        self.code
+    }
+
+    fn set_request_id(&mut self, id: String) {
+        self.request_id = Some(id);
+    }
 }
 
 /// Answer to activate, refresh and deactivate, also when it is a no.
@@ -274,6 +399,37 @@ impl Body for ActivateRequest {
             }
         }
         Ok(())
+    }
+}
+
+impl Body for AcquireRequest {
+    fn check(&self) -> Result<(), BodyError> {
+        check_text("holder", &self.holder)?;
+        if self.holder.len() > MAX_HOLDER_BYTES {
+            return Err(BodyError::field(
+                "holder",
+                &format!("must have at most {MAX_HOLDER_BYTES} bytes"),
+            ));
+        }
+        if self.holder.chars().any(char::is_control) {
+            return Err(BodyError::field(
+                "holder",
+                "must not contain control characters",
+            ));
+        }
+        if let Some(fingerprint) = &self.fingerprint {
+            check_text("fingerprint", fingerprint)?;
+        }
+        if self.borrow_s == Some(0) {
+            return Err(BodyError::field("borrow_s", "must be at least 1"));
+        }
+        Ok(())
+    }
+}
+
+impl Body for AcquireCall {
+    fn check(&self) -> Result<(), BodyError> {
+        self.seat.check()
     }
 }
 

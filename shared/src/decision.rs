@@ -4,13 +4,17 @@
 //! they get the documents from.
 
 mod code;
+mod lease;
 mod verdict;
 
 pub use code::Code;
+pub use lease::{LeaseToken, PresentedLease, ShownLease};
 pub use verdict::{
-    Degraded, FeatureSetReference, Freshness, LicenseSummary, Source, TokenSummary, Verdict,
+    Degraded, FeatureSetReference, Freshness, LeaseSummary, LicenseSummary, Source, TokenSummary,
+    Verdict,
 };
 
+use lease::Lease;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -48,6 +52,8 @@ pub struct Context<'a> {
     pub max_staleness_s: Option<u32>,
     /// When the version that wants to run was released, as the product says.
     pub released_at: Option<Timestamp>,
+    /// The lease of a floating seat, where the license has such.
+    pub lease: ShownLease<'a>,
 }
 
 /// What the host knows. Documents are of the token's organization, or absent.
@@ -285,14 +291,19 @@ pub fn decide_verified<'a>(
     now: Timestamp,
 ) -> Verdict<'a> {
     let evidence = StatusEvidence::of(token, state.status_list);
-    let code = first_objection(token, context, state, evidence, now).unwrap_or(Code::Valid);
-    Verdict::about(token, Some(context), code, state, evidence.as_of, now)
+    let lease = Lease::of(token, context.lease, state.keys, now);
+    let code = first_objection(token, context, &lease, state, evidence, now).unwrap_or(Code::Valid);
+    Verdict {
+        lease: lease.summary(),
+        ..Verdict::about(token, Some(context), code, state, evidence.as_of, now)
+    }
 }
 
 /// Decides about a token by itself: whether its license is in force and what it grants, not
 /// whether a given device may run a given product with it.
 ///
-/// Gives neither `VERSION_NOT_COVERED`, `PRODUCT_MISMATCH`, `FINGERPRINT_REQUIRED`, `FINGERPRINT_MISMATCH` nor `FEATURE_MISSING`.
+/// Gives neither `VERSION_NOT_COVERED`, `PRODUCT_MISMATCH`, `FINGERPRINT_REQUIRED`, `FINGERPRINT_MISMATCH`, `FEATURE_MISSING`
+/// nor any code about leases.
 #[must_use]
 pub fn decide_standing<'a>(token: &LicenseToken, state: &State<'a>, now: Timestamp) -> Verdict<'a> {
     let evidence = StatusEvidence::of(token, state.status_list);
@@ -353,6 +364,7 @@ impl StatusEvidence {
 fn first_objection(
     token: &LicenseToken,
     context: &Context<'_>,
+    lease: &Lease<'_>,
     state: &State<'_>,
     evidence: StatusEvidence,
     now: Timestamp,
@@ -360,6 +372,7 @@ fn first_objection(
     evidence
         .objection()
         .or_else(|| time_objection(token, Some(context), state, now))
+        .or_else(|| lease.objection(now))
         .or_else(|| use_objection(token, context))
         .or_else(|| clock_objection(state, now))
         .or_else(|| {
@@ -371,6 +384,8 @@ fn first_objection(
                 .all(|name| features.grants(own, name));
             (!granted).then_some(Code::FeatureMissing)
         })
+        // Last of what the caller can mend: who is told to take a seat can use it.
+        .or_else(|| lease.is_missing().then_some(Code::LeaseRequired))
         .or_else(|| freshness_objection(token, context.max_staleness_s, state, evidence, now))
 }
 

@@ -1,4 +1,4 @@
-//! The six kinds of tokens: what each says, and the verified documents made from those that
+//! The kinds of tokens: what each says, and the verified documents made from those that
 //! edges keep.
 
 mod claims;
@@ -9,7 +9,8 @@ mod status;
 
 pub use claims::{
     AccessClaims, AtExpiry, BoundComponents, EdgeClaims, FeaturesClaims, Jwk, KeysClaims,
-    LicenseClaims, Status, StatusListClaims, StatusReference, TOKEN_VERSION, Tier, Ttl,
+    LeaseClaims, LicenseClaims, Status, StatusListClaims, StatusReference, TOKEN_VERSION, Tier,
+    Ttl,
 };
 pub use features::FeatureSet;
 pub use keys::{OrgKeys, PlatformKeys};

@@ -170,6 +170,10 @@ id!(
     ActivationId, "act"
 );
 id!(
+    /// A lease of a floating seat.
+    LeaseId, "lea"
+);
+id!(
     /// A product.
     ProductId, "prd"
 );

@@ -124,6 +124,7 @@ impl ForgedOrg {
             grace: 3600,
             fs: self.feature_set,
             fo: FeatureOverrides::default(),
+            lr: false,
             status: Status {
                 status_list: StatusReference {
                     idx: index,

@@ -55,6 +55,7 @@ impl Documents {
             license: verdict.license,
             activation_id: verdict.activation_id,
             token: verdict.token,
+            lease: verdict.lease,
             freshness: verdict.freshness,
             grace_remaining_s: verdict.grace_remaining_s.map(|_| 0),
             ..Verdict::refused(Code::Deactivated)

@@ -7,6 +7,7 @@ pub(crate) mod deactivate;
 pub(crate) mod deactivate_offline;
 pub(crate) mod features;
 pub(crate) mod health;
+pub(crate) mod leases;
 pub(crate) mod openapi;
 pub(crate) mod orgs;
 pub(crate) mod problems;

@@ -3,13 +3,19 @@
 use std::rc::Rc;
 
 use licet_shared::{
-    api::ActivationAnswer, decision::Code, documents::EdgeClaims, id::OrgTag, jws::Untrusted,
-    license_key::LicenseKey, problem::ProblemCode, status_list::status,
+    api::{ActivationAnswer, LeaseAnswer},
+    decision::Code,
+    documents::EdgeClaims,
+    id::OrgTag,
+    jws::Untrusted,
+    license_key::LicenseKey,
+    problem::ProblemCode,
+    status_list::status,
 };
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use super::{activate, deactivate, features, orgs, refresh, validate};
+use super::{activate, deactivate, features, leases, orgs, refresh, validate};
 use crate::{
     bindings, clock,
     http::{Answer, Incoming},
@@ -584,4 +590,108 @@ async fn public_documents_are_passed_on_as_they_were_signed() {
     let late = world.scope_in(2 * DAY_S);
     let ended = orgs::jwks(&Rc::clone(&late), &get, tag).await.unwrap_err();
     assert_eq!(ended.code, ProblemCode::OriginUnreachable);
+}
+
+#[wasm_bindgen_test]
+async fn a_lease_is_looked_at_where_the_token_asks_for_one_and_remembered() {
+    let org = Org::default();
+    let world = World::new(&org);
+    let (plain, floating) = (org.token(DAY_S), org.floating_token(DAY_S));
+    let (lease, other) = (
+        org.lease(600),
+        Org {
+            key: 2,
+            ..org.clone()
+        }
+        .lease(600),
+    );
+    let code = async |token: &str, lease: Option<&str>, later_s: i64| {
+        let mut body = json!({"token": token, "product": "local_cli", "fingerprint": DEVICE});
+        if let Some(lease) = lease {
+            body["lease"] = lease.into();
+        }
+        let request = post("/x", &[JSON], &body.to_string());
+        let answer = validate::handle(&world.scope_in(later_s), &request).await;
+        let answer = read(&answer.unwrap());
+        (answer["code"].as_str().unwrap().to_owned(), answer)
+    };
+    assert_eq!(code(&floating, None, 0).await.0, "LEASE_REQUIRED");
+    let (first, verdict) = code(&floating, Some(&lease), 0).await;
+    assert_eq!(first, "VALID", "{verdict}");
+    assert_eq!(verdict["lease"]["borrowed"], false, "{verdict}");
+    world.calls();
+    for (token, lease, expected) in [
+        (&floating, lease.as_str(), "VALID"),
+        (&floating, "nonsense", "LEASE_INVALID"),
+        (&floating, floating.as_str(), "LEASE_INVALID"),
+        (&floating, &lease.replace('.', "x."), "LEASE_INVALID"),
+        (&plain, "nonsense", "VALID"),
+    ] {
+        assert_eq!(code(token, Some(lease), 0).await.0, expected, "{lease:.40}");
+    }
+    assert_eq!(world.calls().len(), 0, "all of it is known here");
+    // Signed by a key of its name that is not there: the origin may know of newer keys.
+    assert_eq!(code(&floating, Some(&other), 0).await.0, "LEASE_INVALID");
+    assert_eq!(code(&floating, Some(&lease), 600).await.0, "LEASE_EXPIRED");
+}
+
+#[wasm_bindgen_test]
+async fn seats_are_the_origin_s_and_what_is_no_token_costs_no_call() {
+    let org = Org::default();
+    let world = World::new(&org);
+    let yes = serde_json::to_string(&LeaseAnswer::plain(Code::Valid)).unwrap();
+    for action in ["acquire", "heartbeat", "release"] {
+        let path = format!("/edge/v1/leases/{action}");
+        world.answer(&path, 200, "application/json", &yes);
+    }
+    let (token, lease) = (org.floating_token(DAY_S), org.lease(600));
+    let bearer = |token: &str| format!("Bearer {token}");
+    let asked = json!({"holder": "ada"}).to_string();
+    let acquire = async |token: &str, body: &str| {
+        let bearer = bearer(token);
+        let headers = [JSON, ("authorization", bearer.as_str())];
+        leases::acquire(&world.scope(), &post("/x", &headers, body)).await
+    };
+    for bad in ["nonsense", &lease] {
+        let answer = acquire(bad, &asked).await.unwrap();
+        assert_eq!(read(&answer)["code"], "MALFORMED");
+    }
+    for bad in ["nonsense", &token] {
+        for answer in [
+            leases::heartbeat(&world.scope(), &with_bearer(bad)).await,
+            leases::release(&world.scope(), &with_bearer(bad)).await,
+        ] {
+            assert_eq!(read(&answer.unwrap())["code"], "LEASE_INVALID");
+        }
+    }
+    let refused = acquire(&token, "{}").await.unwrap_err();
+    assert_eq!(refused.code, ProblemCode::BadRequest);
+    let sent = |calls: &[SeenCall]| -> Vec<(String, Value)> {
+        let leases = calls.iter().filter(|call| call.path().contains("/leases/"));
+        leases
+            .map(|call| (call.path(), serde_json::from_str(&call.body()).unwrap()))
+            .collect()
+    };
+    assert_eq!(sent(&world.calls()), []);
+
+    let answer = acquire(&token, &asked).await.unwrap();
+    assert_eq!(read(&answer)["code"], "VALID");
+    for answer in [
+        leases::heartbeat(&world.scope(), &with_bearer(&lease)).await,
+        leases::release(&world.scope(), &with_bearer(&lease)).await,
+    ] {
+        assert_eq!(read(&answer.unwrap())["code"], "VALID");
+    }
+    let of_lease = json!({"token": lease});
+    assert_eq!(
+        sent(&world.calls()),
+        [
+            (
+                "/edge/v1/leases/acquire".to_owned(),
+                json!({"token": token, "seat": {"holder": "ada"}})
+            ),
+            ("/edge/v1/leases/heartbeat".to_owned(), of_lease.clone()),
+            ("/edge/v1/leases/release".to_owned(), of_lease),
+        ]
+    );
 }

@@ -7,7 +7,10 @@ use std::rc::Rc;
 
 use licet_shared::{
     api::ValidateRequest,
-    decision::{Code, Context, LicenseToken, OriginState, Verdict, decide_verified},
+    decision::{
+        Code, Context, LeaseToken, LicenseToken, OriginState, PresentedLease, ShownLease, Verdict,
+        decide_verified,
+    },
     time::Timestamp,
 };
 
@@ -16,7 +19,7 @@ use crate::{
     documents::Documents,
     http::{Answer, Fault, Incoming},
     isolate::Scope,
-    recognise::{Recognised, recognise},
+    recognise::{Recognised, recall, recognise},
 };
 
 /// Answers a verdict, also when it is a no.
@@ -28,6 +31,18 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
     let asked: ValidateRequest = request.json().await?;
     // The sender may have taken its time.
     scope.read_clock();
+    let at_hand = Documents::at_hand(scope, &asked.token, asked.max_staleness_s);
+    let (token, mut documents) = match at_hand {
+        Some(both) => both,
+        None => match gather(scope, &asked.token, asked.max_staleness_s).await? {
+            Gathered::Token(token, documents) => (token, documents),
+            Gathered::Refused(code) => return Ok(answer(scope, Verdict::refused(code))),
+        },
+    };
+    let lease = match &asked.lease {
+        Some(text) if token.claims().lr => Some(lease(scope, text, &documents).await?),
+        _ => None,
+    };
     let context = Context {
         product: &asked.product,
         fingerprint: asked.fingerprint.as_deref(),
@@ -35,13 +50,10 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
         require: &asked.require,
         max_staleness_s: asked.max_staleness_s,
         released_at: asked.released_at,
-    };
-    let at_hand = Documents::at_hand(scope, &asked.token, asked.max_staleness_s);
-    let (token, mut documents) = match at_hand {
-        Some(both) => both,
-        None => match gather(scope, &asked.token, asked.max_staleness_s).await? {
-            Gathered::Token(token, documents) => (token, documents),
-            Gathered::Refused(code) => return Ok(answer(scope, Verdict::refused(code))),
+        lease: match &lease {
+            None => ShownLease::None,
+            Some(None) => ShownLease::Refused,
+            Some(Some(lease)) => ShownLease::Verified(lease),
         },
     };
     let verdict = decide(&token, &context, &documents, scope.now());
@@ -51,6 +63,30 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
     documents.ask_the_origin(scope, &token).await;
     let verdict = decide(&token, &context, &documents, scope.now());
     conclude(scope, &documents, verdict)
+}
+
+/// The lease in a text, if it is one of the documents' organization. One that was sent before is
+/// remembered, and nothing is awaited for it.
+async fn lease(
+    scope: &Rc<Scope>,
+    text: &str,
+    documents: &Documents,
+) -> Result<Option<Rc<LeaseToken>>, Fault> {
+    let Some(keys) = documents.state().keys else {
+        return Ok(None);
+    };
+    if let Some(lease) = recall(scope, text, keys) {
+        return Ok(Some(lease));
+    }
+    // Nobody else's keys are looked for.
+    let org = PresentedLease::parse(text, scope.now()).and_then(|lease| lease.org_tag());
+    if org != Ok(keys.tag()) {
+        return Ok(None);
+    }
+    Ok(match recognise(scope, text).await? {
+        Recognised::Token(lease, _) => Some(lease),
+        Recognised::Refused(_) => None,
+    })
 }
 
 fn decide<'a>(

@@ -2,7 +2,7 @@
 //! back when it is one that a client may see.
 
 use licet_shared::{
-    api::ActivationAnswer,
+    api,
     id::EventId,
     problem::{self, Problem, ProblemCode},
 };
@@ -24,12 +24,12 @@ const MAX_IDEMPOTENCY_KEY_CHARS: usize = 255;
 /// # Errors
 /// 400 for an idempotency key that is none; the origin's problem when it is the caller's to
 /// mend; else 502, or 503 with `Retry-After`.
-pub(crate) async fn forward(
+pub(crate) async fn forward<A: api::Answer>(
     scope: &Scope,
     request: &Incoming,
     path: &str,
     body: &str,
-) -> Result<ActivationAnswer, Fault> {
+) -> Result<A, Fault> {
     let idempotency_key = idempotency_key(request.header("idempotency-key"))?;
     let client_ip = request.header("cf-connecting-ip");
     let write = Call {
@@ -60,8 +60,8 @@ pub(crate) async fn forward(
 }
 
 /// An answer as the client gets it, under this request's name.
-pub(crate) fn answer(scope: &Scope, mut answer: ActivationAnswer) -> Answer {
-    answer.request_id = Some(scope.request_id.to_string());
+pub(crate) fn answer(scope: &Scope, mut answer: impl api::Answer) -> Answer {
+    answer.set_request_id(scope.request_id.to_string());
     Answer::json(&answer).cache_control("no-store")
 }
 
@@ -87,7 +87,7 @@ fn is_idempotency_key(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn understand(scope: &Scope, reply: &Reply, retried: bool) -> Result<ActivationAnswer, Fault> {
+fn understand<A: api::Answer>(scope: &Scope, reply: &Reply, retried: bool) -> Result<A, Fault> {
     if reply.status == 200 && reply.media_type == JSON {
         if let Ok(answer) = serde_json::from_slice(&reply.body) {
             return Ok(answer);

@@ -154,6 +154,10 @@ permissions! {
     ActivationsRead = "activations:read", Guest;
     /// Revoke activations.
     ActivationsWrite = "activations:write", Member;
+    /// Read who holds floating seats.
+    LeasesRead = "leases:read", Member;
+    /// Take floating seats back.
+    LeasesWrite = "leases:write", Member;
     /// Read projects.
     ProjectsRead = "projects:read", Guest;
     /// Make, change and delete projects.

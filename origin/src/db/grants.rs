@@ -130,24 +130,31 @@ pub(crate) async fn of_activation(
     Ok(Some((grant(&row)?, Activation::from_columns(&row, 17)?)))
 }
 
-/// The same, and both rows held until the transaction ends: neither is the license revoked nor the
-/// activation given back meanwhile.
-pub(crate) async fn hold_activation(
+/// The same, with the license's row locked as in [`lock_by_key`], and the activation held: it stays
+/// live, or given back, until the transaction ends.
+pub(crate) async fn lock_by_activation(
     tx: &Tx<'_>,
     id: ActivationId,
     license: LicenseId,
 ) -> Result<Option<(Grant, Activation)>, Error> {
-    tx.query_opt(
-        "SELECT FROM licet.licenses WHERE org_id = $1 AND id = $2 FOR SHARE",
-        &[(&tx.org(), Type::UUID), (&license.uuid(), Type::UUID)],
-    )
-    .await?;
-    tx.query_opt(
-        "SELECT FROM licet.activations WHERE org_id = $1 AND id = $2 FOR SHARE",
-        &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
-    )
-    .await?;
-    of_activation(tx, id, license).await
+    let row = tx
+        .query_opt(
+            select!(
+                ", a.id, a.fingerprint_hash, a.status_list, a.status_index, a.deactivated_at IS NULL,
+                  a.components",
+                "JOIN licet.activations a ON a.org_id = l.org_id AND a.license_id = l.id
+                 WHERE l.org_id = $1 AND a.id = $2 AND l.id = $3
+                 FOR NO KEY UPDATE OF l FOR SHARE OF a"
+            ),
+            &[
+                (&tx.org(), Type::UUID),
+                (&id.uuid(), Type::UUID),
+                (&license.uuid(), Type::UUID),
+            ],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some((grant(&row)?, Activation::from_columns(&row, 17)?)))
 }
 
 fn grant(row: &Row) -> Result<Grant, Error> {

@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 
 use licet_shared::id::{
-    ActivationId, ApiKeyId, EventId, FeatureSetId, InvitationId, LicenseId, OrgId, PolicyId,
-    ProductId, ProjectId, UserId,
+    ActivationId, ApiKeyId, EventId, FeatureSetId, InvitationId, LeaseId, LicenseId, OrgId,
+    PolicyId, ProductId, ProjectId, UserId,
 };
 use postgres_protocol::escape::escape_literal;
 use tokio_postgres::Row;
@@ -132,6 +132,13 @@ pub const TABLES: &[Table] = &[
         order: "id",
     },
     Table {
+        kind: "lease",
+        name: "leases",
+        columns: "id:lea license_id:lic activation_id:act holder machine_hash borrowed acquired_at \
+                  renewed_at expires_at ended_at ended_why",
+        order: "id",
+    },
+    Table {
         kind: "trial",
         name: "trials",
         columns: "fingerprint_hash product_id:prd license_id:lic created_at",
@@ -169,6 +176,8 @@ pub const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("api_keys", "key_hash", "a credential"),
     ("idempotency_keys", "*", "remembers requests for a day"),
     ("invitations", "token_hash", "a credential"),
+    ("leases", "request_hash", "tells requests apart"),
+    ("leases", "request_key", "tells requests apart"),
     ("licenses", "key_hash", "a credential"),
     ("sessions", "token_hash", "a credential"),
     ("signing_keys", "sealed_seed", "a credential"),
@@ -237,6 +246,7 @@ fn readable(form: &str, text: &str) -> Option<String> {
         EventId::PREFIX => EventId::from_uuid(uuid).to_string(),
         FeatureSetId::PREFIX => FeatureSetId::from_uuid(uuid).to_string(),
         InvitationId::PREFIX => InvitationId::from_uuid(uuid).to_string(),
+        LeaseId::PREFIX => LeaseId::from_uuid(uuid).to_string(),
         LicenseId::PREFIX => LicenseId::from_uuid(uuid).to_string(),
         OrgId::PREFIX => OrgId::from_uuid(uuid).to_string(),
         PolicyId::PREFIX => PolicyId::from_uuid(uuid).to_string(),

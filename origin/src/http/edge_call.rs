@@ -7,7 +7,7 @@ use axum::{
     http::HeaderMap,
 };
 use licet_shared::{
-    api::{self, ActivationAnswer},
+    api::{self, Answer},
     id::OrgTag,
     problem::ProblemCode,
     time::Timestamp,
@@ -80,14 +80,14 @@ impl EdgeCall {
     }
 
     /// The answer with the request's id, counted.
-    pub(crate) fn answer(
+    pub(crate) fn answer<A: Answer>(
         &self,
         state: &AppState,
         operation: &'static str,
-        mut answer: ActivationAnswer,
-    ) -> Json<ActivationAnswer> {
-        state.metrics().answered(operation, answer.code.as_str());
-        answer.request_id = Some(self.request_id.clone());
+        mut answer: A,
+    ) -> Json<A> {
+        state.metrics().answered(operation, answer.code().as_str());
+        answer.set_request_id(self.request_id.clone());
         Json(answer)
     }
 }

@@ -106,6 +106,23 @@ pub const RULES: &[Rule] = &[
                  ORDER BY o.deactivated_at LIMIT $2))",
         ),
     },
+    Rule {
+        table: "leases",
+        job: "leases_deleted",
+        days: 7,
+        after: "the lease's end",
+        then: "deleted, with what its holder called themselves",
+        sql: Some(
+            "DELETE FROM licet.leases WHERE org_id = $1 AND id = ANY (ARRAY(
+                 (SELECT o.id FROM licet.leases o
+                  WHERE o.org_id = $1 AND o.ended_at < now() - make_interval(secs => $3)
+                  ORDER BY o.ended_at LIMIT $2)
+                 UNION ALL
+                 (SELECT o.id FROM licet.leases o WHERE o.org_id = $1 AND o.ended_at IS NULL
+                      AND o.expires_at < now() - make_interval(secs => $3)
+                  LIMIT $2)))",
+        ),
+    },
     PEOPLE_RULE,
 ];
 

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use licet_shared::{
-    decision::{Code, LicenseToken, PresentedToken},
+    decision::{Code, LeaseToken, LicenseToken, PresentedLease, PresentedToken},
     documents::OrgKeys,
     jws::{
         Kind, LocalSigner, SignError, SignatureInvalid, Signer, Untrusted, Verified, VerifyingKey,
@@ -86,6 +86,16 @@ pub(crate) fn verify_license(
     let token = PresentedToken::parse(text, now)?;
     let holds = holds(token.key(keys)?, token.signed_bytes(), token.signature());
     token.accept(keys, holds)
+}
+
+/// Checks a lease likewise.
+///
+/// # Errors
+/// As [`verify_license`].
+pub(crate) fn verify_lease(text: &str, keys: &OrgKeys, now: Timestamp) -> Result<LeaseToken, Code> {
+    let lease = PresentedLease::parse(text, now)?;
+    let holds = holds(lease.key(keys)?, lease.signed_bytes(), lease.signature());
+    lease.accept(keys, holds)
 }
 
 /// A signer whose key is in this process's memory. `Debug` shows the `kid` alone.

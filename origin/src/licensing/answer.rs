@@ -139,6 +139,7 @@ pub(super) fn claims(
         grace: grant.grace_s,
         fs: grant.feature_set,
         fo: grant.own_features.clone(),
+        lr: grant.terms.seats.is_some(),
         status: Status {
             status_list: StatusReference {
                 idx: activation.entry.index,
@@ -191,6 +192,7 @@ mod tests {
             grace: 34_560_000,
             fs: FeatureSetId::from_uuid_bytes([255; 16]),
             fo: own,
+            lr: true,
             status: Status {
                 status_list: StatusReference {
                     idx: 131_071,

@@ -17,7 +17,7 @@ use crate::{
         activations::{self, Activation, By},
         audit,
         grants::{self, Grant},
-        licenses, status_lists,
+        leases, licenses, status_lists,
     },
     fault::Fault,
     keys::{Keyring, Keyrings},
@@ -56,7 +56,8 @@ pub(crate) async fn deactivate(
             Decided::Refused(code, grant) => return Ok(answer::refusal(code, &grant)),
             Decided::NotFound => return Ok(ActivationAnswer::plain(Code::ActivationNotFound)),
             Decided::OtherKeys(version) => {
-                match confirm(tenant, keyrings, token, keyring, version, now).await? {
+                let vouched = |keys: &_| token.still_vouched_for_by(keys);
+                match confirm(tenant, keyrings, vouched, keyring, version, now).await? {
                     Ok(current) => keyring = current,
                     Err(code) => return Ok(ActivationAnswer::plain(code)),
                 }
@@ -130,7 +131,8 @@ pub(crate) async fn free(
     take(tx, id, license, By::Vendor, origin).await
 }
 
-/// Frees the seat of an activation, and says so in the status list. Does nothing where it is free.
+/// Frees the seat of an activation and ends its leases, and says so in the status list. Does nothing
+/// where it is free.
 async fn take(
     tx: &Tx<'_>,
     id: ActivationId,
@@ -143,8 +145,9 @@ async fn take(
     };
     let event =
         audit::Event::new(origin, "activation.deactivated").details(json!({ "license": license }));
+    let ended = leases::end_with_activation(tx, id);
     let written = audit::write(tx, &id, &event);
     let bumped = status_lists::bump(tx, entry.list);
-    futures_util::future::try_join(written, bumped).await?;
+    futures_util::future::try_join3(ended, written, bumped).await?;
     Ok(())
 }

@@ -185,7 +185,8 @@ pub(crate) async fn check_out_by_token(
         })
         .await?
         .unwrap_or_default();
-    if let Err(code) = confirm(tenant, keyrings, token, keyring, version, now).await? {
+    let vouched = |keys: &_| token.still_vouched_for_by(keys);
+    if let Err(code) = confirm(tenant, keyrings, vouched, keyring, version, now).await? {
         return Ok(ActivationAnswer::plain(code));
     }
     let decided = tenant
@@ -204,7 +205,7 @@ async fn decide(
     origin: Origin<'_>,
     now: Timestamp,
 ) -> Result<Decided, Error> {
-    let found = grants::hold_activation(tx, activation, license).await?;
+    let found = grants::lock_by_activation(tx, activation, license).await?;
     let Some((grant, activation)) = found else {
         return Ok(Decided::Refused(Code::ActivationNotFound, None));
     };

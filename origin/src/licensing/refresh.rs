@@ -44,7 +44,8 @@ pub(crate) async fn refresh(
     let Some((grant, activation)) = found else {
         return Ok(ActivationAnswer::plain(Code::ActivationNotFound));
     };
-    let keyring = confirm(tenant, keyrings, token, keyring, grant.keys_version, now).await?;
+    let vouched = |keys: &_| token.still_vouched_for_by(keys);
+    let keyring = confirm(tenant, keyrings, vouched, keyring, grant.keys_version, now).await?;
     let keyring = match keyring {
         Ok(keyring) => keyring,
         Err(code) => return Ok(ActivationAnswer::plain(code)),

@@ -4,10 +4,12 @@
 
 mod activations;
 mod fingerprint;
+mod seats;
 mod time;
 
 pub(crate) use activations::{Deactivations, Overage};
 pub(crate) use fingerprint::{Fingerprint, FingerprintTerm};
+pub(crate) use seats::Seats;
 pub(crate) use time::{DurationStart, RenewalStart};
 
 use std::{fmt, marker::PhantomData};
@@ -67,6 +69,13 @@ pub(crate) struct Terms {
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) fingerprint: Option<FingerprintTerm>,
+    /// Floating seats. None, if absent: who has an activation needs no seat.
+    #[serde(
+        default,
+        deserialize_with = "object",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) seats: Option<Seats>,
     /// For how many seconds a license file may hold that a customer makes for a machine without a
     /// network. Only the vendor makes any, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,6 +96,7 @@ impl Terms {
             deactivations: self.deactivations.or(policy.deactivations),
             transferable: self.transferable.or(policy.transferable),
             fingerprint: self.fingerprint.or(policy.fingerprint),
+            seats: self.seats.or(policy.seats),
             offline_max_s: self.offline_max_s.or(policy.offline_max_s),
         }
     }
@@ -135,7 +145,8 @@ impl Terms {
         time::check("terms.heartbeat_s", self.heartbeat_s)?;
         time::check("terms.offline_max_s", self.offline_max_s)?;
         self.deactivations.map_or(Ok(()), Deactivations::check)?;
-        self.fingerprint.map_or(Ok(()), FingerprintTerm::check)
+        self.fingerprint.map_or(Ok(()), FingerprintTerm::check)?;
+        self.seats.map_or(Ok(()), Seats::check)
     }
 }
 
@@ -199,7 +210,8 @@ mod tests {
             "expiry": "MAINTAIN", "duration_from": "FIRST_ACTIVATION", "renewal_from": "NOW",
             "overage": "X1_25", "refresh_after_s": 60, "heartbeat_s": 3600,
             "deactivations": { "max": 2, "period_s": 86_400 }, "transferable": false,
-            "fingerprint": { "rule": "REQUIRED", "match": 2 }, "offline_max_s": 86_400,
+            "fingerprint": { "rule": "REQUIRED", "match": 2 },
+            "seats": { "max": 5, "per": "USER", "lease_s": 300, "borrow_max_s": 86_400 }, "offline_max_s": 86_400,
         })
     }
 
@@ -225,7 +237,8 @@ mod tests {
         let own = json!({
             "expiry": "ALLOW", "duration_from": "ISSUE", "renewal_from": "END", "overage": "NONE",
             "refresh_after_s": 61, "heartbeat_s": 61, "deactivations": { "max": 0, "period_s": 60 },
-            "transferable": true, "fingerprint": { "rule": "NONE" }, "offline_max_s": 60,
+            "transferable": true, "fingerprint": { "rule": "NONE" },
+            "seats": { "max": 6, "per": "LICENSE", "lease_s": 600, "borrow_max_s": 0 }, "offline_max_s": 60,
         });
         assert_eq!(
             read(own.clone()).unwrap().over(&policy),
@@ -266,6 +279,26 @@ mod tests {
                 json!({ "fingerprint": { "match": 9 } }),
                 "terms.fingerprint.match",
             ),
+            (json!({ "seats": {} }), "max"),
+            (json!({ "seats": { "max": 0 } }), "terms.seats.max"),
+            (json!({ "seats": { "max": 100_001 } }), "terms.seats.max"),
+            (
+                json!({ "seats": { "max": 1, "lease_s": 59 } }),
+                "terms.seats.lease_s",
+            ),
+            (
+                json!({ "seats": { "max": 1, "lease_s": 3_601 } }),
+                "terms.seats.lease_s",
+            ),
+            (
+                json!({ "seats": { "max": 1, "borrow_max_s": 31_536_001 } }),
+                "terms.seats.borrow_max_s",
+            ),
+            (
+                json!({ "seats": { "max": 1, "per": "SEAT" } }),
+                "unknown variant",
+            ),
+            (json!({ "seats": [1] }), "an object"),
             (json!({ "colour": 1 }), "unknown field"),
         ] {
             let refused = read(bad.clone()).unwrap_err();

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use licet_shared::{
-    decision::{Code, LicenseToken},
+    decision::{Code, LeaseToken, LicenseToken},
+    documents::OrgKeys,
     time::Timestamp,
 };
 
 use crate::{
     db::Tenant,
     fault::Fault,
-    keys::{Keyring, Keyrings, ed25519::verify_license},
+    keys::{
+        Keyring, Keyrings,
+        ed25519::{verify_lease, verify_license},
+    },
 };
 
 /// A key set younger than this is not read again for an unknown `kid`, or tokens made up with
@@ -25,26 +29,46 @@ pub(crate) async fn verify_token(
     text: &str,
     now: Timestamp,
 ) -> Result<Result<(LicenseToken, Arc<Keyring>), Code>, Fault> {
+    let verify = |keys: &OrgKeys| verify_license(text, keys, now);
+    verified(tenant, keyrings, verify, now).await
+}
+
+/// The same of a lease.
+pub(crate) async fn verify_lease_token(
+    tenant: &Tenant,
+    keyrings: &Keyrings,
+    text: &str,
+    now: Timestamp,
+) -> Result<Result<(LeaseToken, Arc<Keyring>), Code>, Fault> {
+    let verify = |keys: &OrgKeys| verify_lease(text, keys, now);
+    verified(tenant, keyrings, verify, now).await
+}
+
+async fn verified<T>(
+    tenant: &Tenant,
+    keyrings: &Keyrings,
+    verify: impl Fn(&OrgKeys) -> Result<T, Code>,
+    now: Timestamp,
+) -> Result<Result<(T, Arc<Keyring>), Code>, Fault> {
     let keyring = keyrings.get(tenant, now).await?;
-    match verify_license(text, keyring.public(), now) {
+    match verify(keyring.public()) {
         Ok(token) => Ok(Ok((token, keyring))),
         Err(Code::UnknownKey) if now.since(keyring.document().issued_at()) > SETTLED_S => {
             let keyring = keyrings
                 .get_version(tenant, keyring.version() + 1, now)
                 .await?;
-            let verified = verify_license(text, keyring.public(), now);
-            Ok(verified.map(|token| (token, keyring)))
+            Ok(verify(keyring.public()).map(|token| (token, keyring)))
         }
         Err(code) => Ok(Err(code)),
     }
 }
 
-/// Checks a verified token again if the organization's keys have changed meanwhile, and gives the
-/// keys that are current.
+/// Checks whether keys still vouch for a verified token if the organization's have changed
+/// meanwhile, and gives those that are current.
 pub(super) async fn confirm(
     tenant: &Tenant,
     keyrings: &Keyrings,
-    token: &LicenseToken,
+    vouched: impl Fn(&OrgKeys) -> bool,
     keyring: Arc<Keyring>,
     keys_version: u64,
     now: Timestamp,
@@ -53,7 +77,7 @@ pub(super) async fn confirm(
         return Ok(Ok(keyring));
     }
     let keyring = keyrings.get_version(tenant, keys_version, now).await?;
-    Ok(if token.still_vouched_for_by(keyring.public()) {
+    Ok(if vouched(keyring.public()) {
         Ok(keyring)
     } else {
         Err(Code::UnknownKey)

@@ -55,7 +55,8 @@ migrations! {
     14 "0014_license_start" "license_start";
     15 "0015_trials" "trials";
     16 "0016_components" "components";
-    17 "0017_offline" "offline";
+    17 "0017_leases" "leases";
+    18 "0018_offline" "offline";
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ pub async fn populated() -> (TestDatabase, OrgId, OrgId) {
         let seeded = bed.database.seed(slug, 5);
         let call = activation(&seeded.key, "device").once("some-key");
         assert!(bed.call(call).await.answer().valid);
+        bed.float(&seeded, &json!({ "max": 1 }));
+        let token = bed.activate(&seeded.key, "device").await.license_token;
+        assert!(bed.acquire(&token.unwrap(), "somebody").await.valid);
         let key = json!({ "name": "shop", "scopes": ["licenses:read"] });
         bed.post(&owner, "/api/v1/api-keys", &key).await.json(201);
         let invitation = json!({ "email": "grace@example.com", "role": "MEMBER" });

@@ -19,6 +19,7 @@ mod idempotency;
 mod isolation;
 mod issuing;
 mod jobs;
+mod leases;
 mod license_terms;
 mod licenses;
 mod limits;

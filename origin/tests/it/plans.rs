@@ -175,6 +175,13 @@ fn full_database() -> TestDatabase {
          FROM licet.organizations o",
         "INSERT INTO licet.audit_personal (org_id, event_id, user_id, salt, content)
          SELECT e.org_id, e.id, gen_random_uuid(), e.hash, '{}' FROM licet.audit_events e WHERE e.seq < 4",
+        "INSERT INTO licet.leases (org_id, id, license_id, activation_id, holder, machine_hash, borrowed, acquired_at,
+             renewed_at, expires_at, ended_at, ended_why, request_key, request_hash)
+         SELECT a.org_id, gen_random_uuid(), a.license_id, a.id, 'somebody', a.fingerprint_hash, false, now(), now(),
+             now() + '1 day', CASE WHEN n > 2 THEN now() END, CASE WHEN n > 2 THEN 'RELEASED' END,
+             sha256((a.id::text || n)::bytea), sha256('')
+         FROM licet.activations a CROSS JOIN generate_series(1, 4) AS n WHERE a.deactivated_at IS NULL",
+        "UPDATE licet.licenses SET terms = '{\"seats\": {\"max\": 100, \"borrow_max_s\": 3600}}'",
         "INSERT INTO licet.trials (org_id, fingerprint_hash, product_id, license_id)
          SELECT a.org_id, a.fingerprint_hash, c.product_id, a.license_id FROM licet.activations a
          JOIN licet.license_products c ON c.org_id = a.org_id AND c.license_id = a.license_id
@@ -414,6 +421,14 @@ async fn every_read_finds_its_rows_by_an_index_of_its_organization() {
         // A status list is made from all that is withdrawn, which many tokens then share.
         check(&path, log.take(), 20 * MOST_VISITED);
     }
+    let lease = bed.acquire(&token, "somebody").await.lease_token.unwrap();
+    check("a lease", log.take(), MOST_VISITED);
+    bed.heartbeat(&lease).await.lease_token.unwrap();
+    check("a heartbeat", log.take(), MOST_VISITED);
+    bed.release(&lease).await;
+    check("a release", log.take(), MOST_VISITED);
+    bed.acquire(&token, "somebody").await.lease_token.unwrap();
+    log.take();
     bed.deactivate(&token).await;
     check("deactivation", log.take(), MOST_VISITED);
     bed.call(activation(

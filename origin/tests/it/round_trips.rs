@@ -74,6 +74,26 @@ async fn count(database: TestDatabase, proxy: Proxy, url: String) {
         bed.deactivate(&given_back).await;
         bed.call(keys()).await;
     }
+    bed.float(&seeded, &json!({ "max": 9 }));
+    let acquire = |key: &str| {
+        let body = json!({ "token": token, "seat": { "holder": "ada" } });
+        Call::post("/edge/v1/leases/acquire", &body).once(key)
+    };
+    let lease = |action: &str, lease: &str| {
+        let body = json!({ "token": lease });
+        Call::post(&format!("/edge/v1/leases/{action}"), &body)
+    };
+    let mut kept = String::new();
+    for turn in ["s1", "s2", "s3"] {
+        for _ in 0..2 {
+            let reply = bed.call(acquire(turn)).await.json(200);
+            kept = reply["lease_token"].as_str().unwrap().to_owned();
+        }
+        bed.heartbeat(&kept).await;
+        // The last one is still there.
+        let other = bed.call(acquire(&format!("{turn}b"))).await.json(200);
+        bed.release(other["lease_token"].as_str().unwrap()).await;
+    }
     proxy.take();
 
     let mut trips = Vec::new();
@@ -91,6 +111,10 @@ async fn count(database: TestDatabase, proxy: Proxy, url: String) {
             "activate, repeated",
             activation(&seeded.key, "two").once("k1"),
         ),
+        ("acquire", acquire("k3")),
+        ("acquire, repeated", acquire("k3")),
+        ("heartbeat", lease("heartbeat", &kept)),
+        ("release", lease("release", &kept)),
     ] {
         assert_eq!(bed.call(call).await.status.as_u16(), 200, "{what}");
         trips.push((what, proxy.take()));
@@ -106,6 +130,10 @@ async fn count(database: TestDatabase, proxy: Proxy, url: String) {
             ("activate, first time", 3),
             ("activate, again", 3),
             ("activate, repeated", 4),
+            ("acquire", 3),
+            ("acquire, repeated", 2),
+            ("heartbeat", 1),
+            ("release", 3),
         ]
     );
 }

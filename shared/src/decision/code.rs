@@ -70,6 +70,10 @@ codes! {
     TokenExpired = "TOKEN_EXPIRED", "The token has ended. Refresh it and ask again.";
     /// The token was made too long ago, although it has not ended.
     HeartbeatRequired = "HEARTBEAT_REQUIRED", "The device was last heard of too long ago. Refresh the token and ask again.";
+    /// What was shown as a lease is none of this activation's.
+    LeaseInvalid = "LEASE_INVALID", "This is no lease of this activation's. Acquire one.";
+    /// The lease has ended: its seat may be somebody else's.
+    LeaseExpired = "LEASE_EXPIRED", "The lease has ended, and its seat may be another's. Acquire a new one.";
     /// The token is for other products.
     ProductMismatch = "PRODUCT_MISMATCH", "The license does not cover this product.";
     /// The license is bound to a device, and none was named.
@@ -80,6 +84,8 @@ codes! {
     ClockMovedBack = "CLOCK_MOVED_BACK", "This machine's clock is behind a time that has certainly been. Set it right.";
     /// A required feature is not granted.
     FeatureMissing = "FEATURE_MISSING", "The license does not grant a feature that was required.";
+    /// The license has floating seats, and no lease of one was shown.
+    LeaseRequired = "LEASE_REQUIRED", "This license has floating seats: acquire one, and send its lease.";
     /// The answer can't be given as fresh as was demanded.
     Stale = "STALE", "The license's status is not known freshly enough. Ask again later.";
     /// No license has this key.
@@ -87,13 +93,17 @@ codes! {
     /// All activations are taken.
     ActivationLimit = "ACTIVATION_LIMIT", "All activations of this license are in use. Deactivate another device first.";
     /// All seats are taken.
-    SeatLimit = "SEAT_LIMIT", "All seats of this license are in use.";
+    SeatLimit = "SEAT_LIMIT", "All seats of this license are in use. Try again when one is given back.";
     /// No more activations may be given back at present.
     DeactivationLimit = "DEACTIVATION_LIMIT", "No more of this license's activations may be given back at present. Try again later, or ask its vendor.";
     /// The device has had its trial of the product.
     TrialUsed = "TRIAL_USED", "This device has tried the product before. Buy a license.";
     /// The license may not go to another device.
     TransferRefused = "TRANSFER_REFUSED", "This license may not go to another device, so its activation is not given back. Ask its vendor.";
+    /// The lease is over: given back, taken back, or never there.
+    LeaseNotFound = "LEASE_NOT_FOUND", "This lease was given back or taken back. Acquire a new one.";
+    /// The license lends no seat for that long.
+    BorrowRefused = "BORROW_REFUSED", "The license lends no seat for that long. Borrow for less, or stay connected.";
     /// The license does not include the product.
     ProductNotLicensed = "PRODUCT_NOT_LICENSED", "The license does not include this product.";
     /// The activation is gone.

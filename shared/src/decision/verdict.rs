@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     documents::Tier,
-    id::{ActivationId, FeatureSetId, LicenseId},
+    id::{ActivationId, FeatureSetId, LeaseId, LicenseId},
     time::Timestamp,
 };
 
@@ -45,6 +45,9 @@ pub struct Verdict<'a> {
     /// The token's times.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenSummary>,
+    /// The lease of a floating seat, where the license has such and one of this activation's was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseSummary>,
     /// How fresh the answer is; known once the signature has been checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freshness: Option<Freshness>,
@@ -95,6 +98,36 @@ pub struct TokenSummary {
     /// The time from which a client does well to refresh it.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub refresh_after: Timestamp,
+}
+
+/// What is said of a lease in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LeaseSummary {
+    /// The lease.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "lea_01jd3t6q8zf5k9v7m2x4c6b8n0"))]
+    pub id: LeaseId,
+    /// It is refused from this second on.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub expires_at: Timestamp,
+    /// The time from which a client does well to send a heartbeat.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub heartbeat_after: Timestamp,
+    /// Whether it was borrowed for work offline.
+    pub borrowed: bool,
+}
+
+impl LeaseSummary {
+    /// Of a lease whose token was made at `made_at`: a heartbeat is due after half of its life.
+    #[must_use]
+    pub fn of(id: LeaseId, made_at: Timestamp, expires_at: Timestamp, borrowed: bool) -> Self {
+        Self {
+            id,
+            expires_at,
+            heartbeat_after: made_at.plus(expires_at.since(made_at) / 2),
+            borrowed,
+        }
+    }
 }
 
 /// Where the newest document behind an answer came from.
@@ -166,6 +199,7 @@ impl<'a> Verdict<'a> {
             features: None,
             feature_set: None,
             token: None,
+            lease: None,
             freshness: None,
             grace_remaining_s: None,
             request_id: None,
@@ -184,6 +218,7 @@ impl<'a> Verdict<'a> {
             features: self.features.map(|json| Cow::Owned(json.into_owned())),
             feature_set: self.feature_set,
             token: self.token,
+            lease: self.lease,
             freshness: self.freshness,
             expired: self.expired,
             grace_remaining_s: self.grace_remaining_s,

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::FeatureOverrides;
 use crate::{
-    id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag, UserId},
+    id::{ActivationId, EventId, FeatureSetId, LeaseId, LicenseId, OrgId, OrgTag, UserId},
     jws::{Kind, Times},
     time::Timestamp,
 };
@@ -94,10 +94,18 @@ pub struct LicenseClaims {
     /// The license's own feature values, in place of the set's; absent where it has none.
     #[serde(default, skip_serializing_if = "FeatureOverrides::is_empty")]
     pub fo: FeatureOverrides,
+    /// Whether a lease of a floating seat is needed beside it; absent where none is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub lr: bool,
     /// Where its status stands.
     pub status: Status,
     /// [`TOKEN_VERSION`].
     pub ver: u8,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// The `fpc` claim: components of which so many must be as they were.
@@ -129,6 +137,34 @@ impl LicenseClaims {
 
 impl Kind for LicenseClaims {
     const TYP: &'static str = "license+jwt";
+}
+
+/// `lease+jwt`: somebody holds a floating seat of the license until its `exp`. Signed by an org key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseClaims {
+    /// Issuer.
+    pub iss: String,
+    /// The license.
+    pub sub: LicenseId,
+    /// The organization that issued the license.
+    pub org: OrgId,
+    /// The activation that the lease was taken with: it counts beside that one's tokens alone.
+    pub act: ActivationId,
+    /// The lease.
+    pub lea: LeaseId,
+    /// Who holds it, as they called themselves.
+    pub holder: String,
+    /// Whether it was borrowed for work offline; absent where it was not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub bor: bool,
+    /// Where its status stands: it is the activation's.
+    pub status: Status,
+    /// [`TOKEN_VERSION`].
+    pub ver: u8,
+}
+
+impl Kind for LeaseClaims {
+    const TYP: &'static str = "lease+jwt";
 }
 
 /// The `status` claim (Token Status List §6.1).

@@ -4,7 +4,7 @@ use licet_shared::{
     components::Components,
     decision::{Code, OriginState, Source},
     documents::{AtExpiry, BoundComponents},
-    id::OrgId,
+    id::{ActivationId, LicenseId, OrgId},
     time::Timestamp,
 };
 use serde_json::json;
@@ -33,7 +33,7 @@ fn case(name: &str, change: impl Fn(&mut World), expected: Code) -> Named {
 
 /// One way to earn each code, in the order in which the design tries them. Written out here, not
 /// taken from `Code::ALL`, so that a changed order in the code shows.
-const FAULTS: [(Code, Change); 18] = [
+const FAULTS: [(Code, Change); 21] = [
     (Code::Malformed, |w| {
         w.tamper = Some(|token| token.replacen('.', "..", 1));
     }),
@@ -56,6 +56,8 @@ const FAULTS: [(Code, Change); 18] = [
         }
     }),
     (Code::HeartbeatRequired, |w| w.claims.hb = Some(10)),
+    (Code::LeaseInvalid, |w| w.float().signer = org_signer(9)),
+    (Code::LeaseExpired, |w| w.float().life.exp = T0 + 10),
     (Code::ProductMismatch, |w| {
         w.context.product = "workflow_app".into();
     }),
@@ -69,11 +71,12 @@ const FAULTS: [(Code, Change); 18] = [
     (Code::FeatureMissing, |w| {
         w.context.require = vec!["beta".into()];
     }),
+    (Code::LeaseRequired, |w| w.claims.lr = true),
     (Code::Stale, |w| w.context.max_staleness_s = Some(0)),
 ];
 
 /// Codes of which a request can earn one at the most: they read the same value.
-const EXCLUSIVE: [&[Code]; 4] = [
+const EXCLUSIVE: [&[Code]; 5] = [
     &[
         Code::Revoked,
         Code::Suspended,
@@ -82,6 +85,7 @@ const EXCLUSIVE: [&[Code]; 4] = [
     ],
     &[Code::LicenseExpired, Code::VersionNotCovered],
     &[Code::FingerprintRequired, Code::FingerprintMismatch],
+    &[Code::LeaseInvalid, Code::LeaseExpired, Code::LeaseRequired],
     // Both change the text of the signed token.
     &[Code::Malformed, Code::SignatureInvalid],
 ];
@@ -115,6 +119,7 @@ pub(crate) fn all() -> Vec<Named> {
     cases.extend(ends());
     cases.extend(heartbeats());
     cases.extend(components());
+    cases.extend(leases());
     cases.extend(clocks());
     cases
 }
@@ -1376,6 +1381,200 @@ fn overrides() -> Vec<Named> {
 /// A token of the good world with this as its `fo`.
 fn with_own(token: &str, fo: &str) -> String {
     with_payload(token, |p| p.replacen('{', &format!("{{\"fo\":{fo},"), 1))
+}
+
+/// Floating seats: what is shown beside a token whose license has them.
+fn leases() -> Vec<Named> {
+    let shown = |name: &str, change: fn(&mut super::world::Lease), expected: Code| {
+        case(&format!("leases: {name}"), |w| change(w.float()), expected)
+    };
+    let mut cases = vec![
+        shown("one of this activation's", |_| {}, Code::Valid),
+        shown(
+            "one that was borrowed",
+            |it| it.claims.bor = true,
+            Code::Valid,
+        ),
+        shown(
+            "borrowed for a month",
+            |it| {
+                it.claims.bor = true;
+                it.life.exp = T0 + 30 * DAY;
+            },
+            Code::Valid,
+        ),
+        shown(
+            "the last second of it",
+            |it| it.life.exp = T0 + 11,
+            Code::Valid,
+        ),
+        shown(
+            "the first second after it",
+            |it| it.life.exp = T0 + 10,
+            Code::LeaseExpired,
+        ),
+        shown(
+            "signed by the second key while keys rotate",
+            |it| it.signer = org_signer(2),
+            Code::Valid,
+        ),
+        shown(
+            "made a minute ahead: two clocks may differ",
+            |it| it.life.iat = T0 + 70,
+            Code::Valid,
+        ),
+        shown(
+            "another activation's of the same license",
+            |it| it.claims.act = ActivationId::new(1, [9; 10]),
+            Code::LeaseInvalid,
+        ),
+        shown(
+            "another license's",
+            |it| it.claims.sub = LicenseId::new(1, [9; 10]),
+            Code::LeaseInvalid,
+        ),
+        shown(
+            "another organization's",
+            |it| it.claims.org = OrgId::new(1, [9; 10]),
+            Code::LeaseInvalid,
+        ),
+        shown(
+            "another issuer's",
+            |it| it.claims.iss = "https://staging.example".into(),
+            Code::LeaseInvalid,
+        ),
+        shown("another format", |it| it.claims.ver = 2, Code::LeaseInvalid),
+        shown(
+            "a forged one that has ended",
+            |it| {
+                it.tamper = Some(flip_signature);
+                it.life.exp = T0 + 10;
+            },
+            Code::LeaseInvalid,
+        ),
+    ];
+    let texts: [(&str, Tamper); 8] = [
+        ("a signature that does not fit", flip_signature),
+        ("an empty text", |_| String::new()),
+        ("no token at all", |_| "a seat, please".into()),
+        ("the typ of a license", |t| {
+            with_header(&t, |h| h.replace("lease+jwt", "license+jwt"))
+        }),
+        ("no holder", |t| {
+            with_payload(&t, |p| p.replace("\"holder\":\"ada@workstation-7\",", ""))
+        }),
+        ("an end that is not written", |t| {
+            with_payload(&t, |p| p.replace("\"exp\":1800000600,", ""))
+        }),
+        ("a later end, written in", |t| {
+            let forged = with_payload(&t, |p| p.replace("1800000600", "1800086400"));
+            let (head, _) = forged.rsplit_once('.').unwrap();
+            format!("{head}.{}", t.rsplit_once('.').unwrap().1)
+        }),
+        ("9 KiB of text", |t| format!("{t}{}", "A".repeat(9 * 1024))),
+    ];
+    cases.extend(texts.into_iter().map(|(name, tamper)| {
+        let change = |w: &mut World| w.float().tamper = Some(tamper);
+        case(&format!("leases: {name}"), change, Code::LeaseInvalid)
+    }));
+    cases.extend([
+        case(
+            "leases: the license token in place of one",
+            |w| {
+                let token = w.token();
+                w.claims.lr = true;
+                w.context.lease = Some(token);
+            },
+            Code::LeaseInvalid,
+        ),
+        case(
+            "leases: a license without floating seats does not look at one",
+            |w| {
+                w.float().tamper = Some(|_| "nonsense".into());
+                w.claims.lr = false;
+            },
+            Code::Valid,
+        ),
+        case(
+            "leases: nor at one that has ended",
+            |w| {
+                w.float().life.exp = T0 + 5;
+                w.claims.lr = false;
+            },
+            Code::Valid,
+        ),
+        case(
+            "leases: degraded, one goes on to its end",
+            |w| {
+                w.origin = OriginState::Unreachable;
+                w.now = T0 + 599;
+                w.float();
+            },
+            Code::Valid,
+        ),
+        case(
+            "leases: degraded, and not beyond: there is no grace for a seat that is another's",
+            |w| {
+                w.origin = OriginState::Unreachable;
+                w.now = T0 + 600;
+                w.float();
+            },
+            Code::LeaseExpired,
+        ),
+        case(
+            "leases: a borrowed one goes on in the token's grace",
+            |w| {
+                w.origin = OriginState::Unreachable;
+                w.now = T0 + 3 * DAY;
+                let lease = w.float();
+                lease.claims.bor = true;
+                lease.life.exp = T0 + 5 * DAY;
+            },
+            Code::Valid,
+        ),
+        case(
+            "leases: and ends with it",
+            |w| {
+                w.origin = OriginState::Unreachable;
+                w.now = T0 + 8 * DAY;
+                let lease = w.float();
+                lease.claims.bor = true;
+                lease.life.exp = T0 + 30 * DAY;
+            },
+            Code::TokenExpired,
+        ),
+        case(
+            "leases: a borrowed one of a revoked license",
+            |w| {
+                w.status = 1;
+                w.float().claims.bor = true;
+            },
+            Code::Revoked,
+        ),
+        case(
+            "leases: the claim that asks for none, written out",
+            |w| {
+                w.tamper = Some(|t| with_payload(&t, |p| p.replacen('{', "{\"lr\":false,", 1)));
+            },
+            Code::Valid,
+        ),
+        case(
+            "leases: the claim is no number",
+            |w| {
+                w.tamper = Some(|t| with_payload(&t, |p| p.replacen('{', "{\"lr\":1,", 1)));
+            },
+            Code::Malformed,
+        ),
+        case(
+            "leases: one is no substitute for features",
+            |w| {
+                w.float();
+                w.features = None;
+            },
+            Code::Stale,
+        ),
+    ]);
+    cases
 }
 
 /// What the host knows of times that have been, and the clock it decides by.

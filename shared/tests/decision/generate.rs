@@ -40,7 +40,7 @@ fn vectors() -> Vectors {
                 origin: world.origin,
                 newest_evidence: world.newest_evidence,
             },
-            context: world.context,
+            context: world.context(),
             verdict: serde_json::Value::Null,
         };
         cases.push((case, named.expected));

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use licet_shared::{
     components::Components,
-    decision::{Code, Context, OriginState, Source, State, decide},
+    decision::{Code, Context, OriginState, ShownLease, Source, State, decide},
     documents::{FeatureSet, OrgKeys, PlatformKeys, StatusDocument},
     id::{FeatureSetId, OrgTag},
     time::Timestamp,
@@ -64,6 +64,8 @@ struct CaseContext {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_staleness_s: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     released_at: Option<Timestamp>,
 }
 
@@ -97,6 +99,11 @@ impl Vectors {
             fingerprints: case.context.fingerprints.as_ref(),
             require: &case.context.require,
             max_staleness_s: case.context.max_staleness_s,
+            lease: case
+                .context
+                .lease
+                .as_deref()
+                .map_or(ShownLease::None, ShownLease::Text),
             released_at: case.context.released_at,
         };
         let state = State {
@@ -129,6 +136,7 @@ both_targets! {
             Code::LicenseNotFound, Code::ActivationLimit, Code::SeatLimit,
             Code::DeactivationLimit, Code::TrialUsed, Code::TransferRefused,
             Code::ProductNotLicensed, Code::ActivationNotFound,
+            Code::LeaseNotFound, Code::BorrowRefused,
         ];
         for code in Code::ALL.iter().filter(|code| !origin_only.contains(code)) {
             let covered = vectors.cases.iter().any(|case| case.verdict["code"] == code.as_str());

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use licet_shared::{
     decision::{OriginState, Source, fingerprint_hash},
     documents::{
-        AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status,
-        StatusListClaims, StatusReference, Tier, Ttl,
+        AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LeaseClaims, LicenseClaims,
+        Status, StatusListClaims, StatusReference, Tier, Ttl,
     },
-    id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag},
+    id::{ActivationId, EventId, FeatureSetId, LeaseId, LicenseId, OrgId, OrgTag},
     jws::{LocalSigner, Times, sign},
     status_list::{Bits, StatusList},
     time::Timestamp,
@@ -64,12 +64,58 @@ impl Life {
     }
 }
 
+/// A lease as it is shown beside the token.
+#[derive(Clone)]
+pub(crate) struct Lease {
+    pub(crate) claims: LeaseClaims,
+    pub(crate) life: Life,
+    pub(crate) signer: LocalSigner,
+    /// Done to it after it was signed.
+    pub(crate) tamper: Option<fn(String) -> String>,
+}
+
+impl Lease {
+    /// Of the good world's token, for ten minutes.
+    fn good() -> Self {
+        Self {
+            claims: LeaseClaims {
+                iss: ISSUER.into(),
+                sub: LicenseId::new(T0 as u64 * 1000, [3; 10]),
+                org: org_id(),
+                act: ActivationId::new(T0 as u64 * 1000, [5; 10]),
+                lea: LeaseId::new(T0 as u64 * 1000, [6; 10]),
+                holder: "ada@workstation-7".into(),
+                bor: false,
+                status: Status {
+                    status_list: StatusReference {
+                        idx: INDEX,
+                        uri: list_uri(),
+                    },
+                },
+                ver: 1,
+            },
+            life: Life {
+                iat: T0,
+                exp: T0 + 600,
+            },
+            signer: org_signer(1),
+            tamper: None,
+        }
+    }
+
+    fn text(&self) -> String {
+        let text = sign(&self.claims, self.life.times(), &self.signer).unwrap();
+        self.tamper.map_or(text.clone(), |tamper| tamper(text))
+    }
+}
+
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) now: i64,
     pub(crate) claims: LicenseClaims,
     pub(crate) token_life: Life,
     pub(crate) nbf: Option<i64>,
+    pub(crate) lease: Option<Lease>,
     pub(crate) signer: LocalSigner,
     /// Done to the token after it was signed.
     pub(crate) tamper: Option<fn(String) -> String>,
@@ -121,6 +167,7 @@ impl World {
                 grace: 7 * DAY as u32,
                 fs: feature_set_id(),
                 fo: FeatureOverrides::default(),
+                lr: false,
                 status: Status {
                     status_list: StatusReference {
                         idx: INDEX,
@@ -131,6 +178,7 @@ impl World {
             },
             token_life: life,
             nbf: None,
+            lease: None,
             signer: org_signer(1),
             tamper: None,
             keys: Some(life),
@@ -150,6 +198,19 @@ impl World {
             source: Source::Memory,
             origin: OriginState::Answering,
             newest_evidence: None,
+        }
+    }
+
+    /// Has the license float, and a lease of it be shown.
+    pub(crate) fn float(&mut self) -> &mut Lease {
+        self.claims.lr = true;
+        self.lease.insert(Lease::good())
+    }
+
+    pub(crate) fn context(&self) -> CaseContext {
+        CaseContext {
+            lease: (self.lease.as_ref().map(Lease::text)).or_else(|| self.context.lease.clone()),
+            ..self.context.clone()
         }
     }
 

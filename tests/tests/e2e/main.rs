@@ -26,6 +26,7 @@ mod readme;
 mod refusals;
 mod renewal;
 mod revocation;
+mod seats;
 mod surface;
 mod tampering;
 mod tenants;

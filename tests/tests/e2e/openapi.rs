@@ -19,7 +19,7 @@ fn document(stack: &Stack) -> Value {
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "patch", "head", "trace"];
 
 /// The edge's operations by the design, in the spelling of the document.
-const DESIGNED: [(&str, &str); 14] = [
+const DESIGNED: [(&str, &str); 17] = [
     ("post", "/api/v1/licenses/validate"),
     ("get", "/api/v1/licenses/features"),
     ("post", "/api/v1/licenses/activate"),
@@ -31,6 +31,9 @@ const DESIGNED: [(&str, &str); 14] = [
     ("get", "/health/ready"),
     ("get", "/openapi.json"),
     ("get", "/problems/{code}"),
+    ("post", "/api/v1/licenses/acquire"),
+    ("post", "/api/v1/licenses/heartbeat"),
+    ("post", "/api/v1/licenses/release"),
     ("post", "/api/v1/licenses/checkout"),
     ("post", "/api/v1/licenses/activate-offline"),
     ("post", "/api/v1/licenses/deactivate-offline"),

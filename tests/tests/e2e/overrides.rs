@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// A vendor who is logged in at the origin.
 pub(crate) struct Vendor<'a> {
     stack: &'a Stack,
-    token: String,
+    pub(crate) token: String,
 }
 
 impl<'a> Vendor<'a> {

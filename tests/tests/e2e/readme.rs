@@ -51,13 +51,30 @@ fn the_five_minute_path_works_as_pasted() {
     let stack = Stack::start(&StackOptions::default());
     let answers = run(&stack, &script(&["A business in five minutes"]));
     let [valid, features, revoked, refused] = answers.as_slice() else {
-        panic!("four answers, not {stdout}");
+        panic!("four answers, not {answers:#?}");
     };
     assert_eq!(valid["code"], "VALID", "{valid}");
     assert_eq!(valid["features"]["projects.max"], 25, "{valid}");
     assert_eq!(features["features"]["export.pdf"], true, "{features}");
     assert_eq!(revoked["status"], "REVOKED", "{revoked}");
     assert_eq!(refused["code"], "REVOKED", "{refused}");
+}
+
+#[test]
+fn a_floating_seat_works_as_pasted() {
+    let stack = Stack::start(&StackOptions::default());
+    let script = script(&["A business in five minutes", "A floating seat"]);
+    let answers = run(&stack, &script);
+    let [needed, valid, taken, listed, released, borrowed] = &answers[4..] else {
+        panic!("six more answers, not {answers:#?}");
+    };
+    assert_eq!(needed["code"], "LEASE_REQUIRED", "{needed}");
+    assert_eq!(valid["code"], "VALID", "{valid}");
+    assert_eq!(valid["lease"]["borrowed"], false, "{valid}");
+    assert_eq!(taken["code"], "SEAT_LIMIT", "{taken}");
+    assert_eq!(listed["data"][0]["holder"], "ada@workstation", "{listed}");
+    assert_eq!(released["code"], "VALID", "{released}");
+    assert_eq!(borrowed["lease"]["borrowed"], true, "{borrowed}");
 }
 
 #[test]

@@ -4,8 +4,8 @@
 
 use licet_shared::{
     api::{
-        ActivateRequest, ActivationAnswer, CheckoutRequest, OfflineActivateRequest, ReceiptRequest,
-        ValidateRequest,
+        AcquireRequest, ActivateRequest, ActivationAnswer, CheckoutRequest, LeaseAnswer,
+        OfflineActivateRequest, ReceiptRequest, ValidateRequest,
     },
     decision::Verdict,
     documents::Jwk,
@@ -41,15 +41,14 @@ struct Health {
 #[openapi(
     info(
         title = "Licet edge",
-        description = "May this installation run this product, with which features? Answered near you from signed documents; only activation, refresh, deactivation and license files go on to the origin.\n\nA refused license is an answer: HTTP 200 with `valid: false` and a `code`. A problem (RFC 9457) says that a request could not be answered. Every answer carries `X-Request-Id`.",
+        description = "May this installation run this product, with which features? Answered near you from signed documents; only activation, refresh, deactivation and what concerns floating seats and license files go on to the origin.\n\nA refused license is an answer: HTTP 200 with `valid: false` and a `code`. A problem (RFC 9457) says that a request could not be answered. Every answer carries `X-Request-Id`.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     paths(
-        validate, features, activate, refresh, deactivate, checkout, activate_offline,
-        deactivate_offline, jwks, status_list, live, ready, openapi,
-        problem_page
+        validate, features, activate, refresh, deactivate, acquire, heartbeat, release, checkout,
+        activate_offline, deactivate_offline, jwks, status_list, live, ready, openapi, problem_page
     ),
-    components(schemas(Problem, Verdict<'static>, ActivationAnswer)),
+    components(schemas(Problem, Verdict<'static>, ActivationAnswer, LeaseAnswer)),
     modifiers(&Common),
     tags(
         (name = "licenses", description = "What a shipped product calls."),
@@ -115,6 +114,14 @@ impl Modify for Common {
             .description(Some("The license token that activation or refresh gave."))
             .build();
         components.add_security_scheme("license_token", SecurityScheme::Http(bearer));
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("lease+jwt")
+            .description(Some(
+                "The lease that `acquire` or the last `heartbeat` gave.",
+            ))
+            .build();
+        components.add_security_scheme("lease", SecurityScheme::Http(bearer));
         for (name, response) in problems() {
             components.responses.insert(name.into(), response);
         }
@@ -218,6 +225,70 @@ fn refresh() {}
 )]
 #[allow(dead_code)]
 fn deactivate() {}
+
+/// Take a floating seat.
+///
+/// Gives a lease, to be sent to `validate` beside the license token until `lease.expires_at`. A
+/// license without floating seats needs none: then the answer is `VALID` without one.
+#[utoipa::path(
+    post, path = "/api/v1/licenses/acquire", tag = "licenses", operation_id = "acquire",
+    security(("license_token" = [])),
+    request_body(content = AcquireRequest, content_type = "application/json"),
+    params(("Idempotency-Key" = Option<String>, Header, description = "As for `activate`: a retry gets the same lease.")),
+    responses(
+        (status = 200, description = "The lease, also when it is a no.", body = LeaseAnswer),
+        (status = 400, response = BadRequest),
+        (status = 401, response = Unauthorized),
+        (status = 408, response = RequestTimeout),
+        (status = 413, response = BodyTooLarge),
+        (status = 415, response = UnsupportedMediaType),
+        (status = 422, response = Unprocessable),
+        (status = 429, response = RateLimited),
+        (status = 502, response = OriginError),
+        (status = 503, response = OriginUnreachable),
+    )
+)]
+#[allow(dead_code)]
+fn acquire() {}
+
+/// Keep a floating seat.
+///
+/// Gives a new lease for the same seat. To be sent once `lease.heartbeat_after` has passed; without
+/// one the seat comes back by itself a few seconds after `lease.expires_at`.
+#[utoipa::path(
+    post, path = "/api/v1/licenses/heartbeat", tag = "licenses", operation_id = "heartbeat",
+    security(("lease" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "As for `activate`.")),
+    responses(
+        (status = 200, description = "The new lease, or a no.", body = LeaseAnswer),
+        (status = 400, response = BadRequest),
+        (status = 401, response = Unauthorized),
+        (status = 429, response = RateLimited),
+        (status = 502, response = OriginError),
+        (status = 503, response = OriginUnreachable),
+    )
+)]
+#[allow(dead_code)]
+fn heartbeat() {}
+
+/// Give a floating seat back.
+///
+/// Also one that was borrowed, before its time.
+#[utoipa::path(
+    post, path = "/api/v1/licenses/release", tag = "licenses", operation_id = "release",
+    security(("lease" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "As for `activate`.")),
+    responses(
+        (status = 200, description = "`VALID` when it is given back, or a no.", body = LeaseAnswer),
+        (status = 400, response = BadRequest),
+        (status = 401, response = Unauthorized),
+        (status = 429, response = RateLimited),
+        (status = 502, response = OriginError),
+        (status = 503, response = OriginUnreachable),
+    )
+)]
+#[allow(dead_code)]
+fn release() {}
 
 /// Get a license file, for going without the network.
 ///

@@ -1,5 +1,6 @@
 //! SQL as the serving role, as it would reach the tables if the origin had a hole.
 
+use licet_origin::random::RowId;
 use licet_shared::id::OrgId;
 use tokio_postgres::{Client, NoTls, error::SqlState};
 
@@ -20,8 +21,8 @@ impl TestDatabase {
 }
 
 /// The UUID of an id, as SQL has it.
-pub fn uuid(org: OrgId) -> String {
-    uuid::Uuid::from_bytes(org.uuid_bytes()).to_string()
+pub fn uuid(id: impl RowId) -> String {
+    id.uuid().to_string()
 }
 
 /// Begins a transaction of a tenant.

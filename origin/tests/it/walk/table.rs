@@ -25,6 +25,7 @@ pub enum Target {
     Activation,
     /// The receipt of a machine that never connects.
     Receipt,
+    Lease,
     Project,
     ArchivedProject,
     DeletedProject,
@@ -278,6 +279,10 @@ pub const TABLE: &[Row] = &[
         T::Receipt,
         |it| json!({ "receipt": it.target }),
     ),
+    row("list_leases", T::Nothing),
+    row("list_leases_of_license", T::License),
+    row("read_lease", T::Lease),
+    row("take_back_lease", T::Lease),
     row("list_audit_events", T::Nothing),
     row("read_audit_head", T::Nothing),
     row("read_audit_event", T::AuditEvent),

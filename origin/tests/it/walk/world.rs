@@ -272,6 +272,7 @@ impl<'a> Org<'a> {
             }
             T::LicenseKey => self.license_key().await,
             T::Activation => self.activation(&name).await,
+            T::Lease => self.lease(&name).await,
             T::Receipt => self.receipt(&name).await,
             T::Project => self.made("/api/v1/projects", &project).await,
             T::ArchivedProject => {
@@ -328,6 +329,17 @@ impl<'a> Org<'a> {
             .post(&self.owner.caller, path, &self.license())
             .await;
         issued.json(201)["key"].as_str().unwrap().into()
+    }
+
+    async fn lease(&self, fingerprint: &str) -> String {
+        let mut license = self.license();
+        license["terms"] = json!({ "seats": { "max": 3 } });
+        let path = "/api/v1/licenses";
+        let issued = self.bed.post(&self.owner.caller, path, &license).await;
+        let key = issued.json(201)["key"].as_str().unwrap().to_owned();
+        let token = self.bed.activate(&key, fingerprint).await.license_token;
+        let answer = self.bed.acquire(&token.unwrap(), "somebody").await;
+        answer.lease.unwrap().id.to_string()
     }
 
     async fn activation(&self, fingerprint: &str) -> String {

@@ -1,0 +1,69 @@
+//! `POST /edge/v1/leases/{acquire,heartbeat,release}`: floating seats.
+
+use axum::{Json, extract::State};
+use licet_shared::{
+    api::{AcquireCall, LeaseAnswer},
+    decision::Code,
+};
+
+use super::token;
+use crate::{
+    http::{AppState, EdgeCall, HandlerError},
+    licensing::leases,
+};
+
+pub(super) async fn acquire(
+    State(state): State<AppState>,
+    call: EdgeCall,
+) -> Result<Json<LeaseAnswer>, HandlerError> {
+    let asked: AcquireCall = call.json()?;
+    let answer = match token::license_token(&state, &call, &asked.token).await? {
+        Err(code) => LeaseAnswer::plain(code),
+        Ok(it) => {
+            leases::acquire::acquire(
+                &it.tenant,
+                state.keyrings(),
+                &it.token,
+                it.keyring,
+                &asked.seat,
+                call.idempotency_key.as_deref(),
+                call.origin(),
+                call.now,
+            )
+            .await?
+        }
+    };
+    Ok(call.answer(&state, "acquire", answer))
+}
+
+pub(super) async fn heartbeat(
+    State(state): State<AppState>,
+    call: EdgeCall,
+) -> Result<Json<LeaseAnswer>, HandlerError> {
+    let answer = match token::lease(&state, &call).await? {
+        None => LeaseAnswer::plain(Code::LeaseInvalid),
+        Some(it) => {
+            let keyrings = state.keyrings();
+            leases::heartbeat::heartbeat(&it.tenant, keyrings, &it.token, it.keyring, call.now)
+                .await?
+        }
+    };
+    Ok(call.answer(&state, "heartbeat", answer))
+}
+
+pub(super) async fn release(
+    State(state): State<AppState>,
+    call: EdgeCall,
+) -> Result<Json<LeaseAnswer>, HandlerError> {
+    let answer = match token::lease(&state, &call).await? {
+        None => LeaseAnswer::plain(Code::LeaseInvalid),
+        Some(it) => {
+            let (keyrings, origin) = (state.keyrings(), call.origin());
+            leases::release::release(
+                &it.tenant, keyrings, &it.token, it.keyring, origin, call.now,
+            )
+            .await?
+        }
+    };
+    Ok(call.answer(&state, "release", answer))
+}
