@@ -102,6 +102,7 @@ impl Bed {
             features: Some(&features),
             source: Source::Origin,
             origin: OriginState::Answering,
+            newest_evidence: None,
         };
         let product = token.claims().aud[0].clone();
         // Tokens of these tests are bound to devices; which, only its hash tells.
