@@ -20,15 +20,14 @@ pub(super) async fn acquire(
     let answer = match token::license_token(&state, &call, &asked.token).await? {
         Err(code) => LeaseAnswer::plain(code),
         Ok(it) => {
+            let wanted = leases::acquire::Wanted {
+                seat: &asked.seat,
+                idempotency_key: call.idempotency_key.as_deref(),
+                origin: call.origin(),
+            };
+            let keyrings = state.keyrings();
             leases::acquire::acquire(
-                &it.tenant,
-                state.keyrings(),
-                &it.token,
-                it.keyring,
-                &asked.seat,
-                call.idempotency_key.as_deref(),
-                call.origin(),
-                call.now,
+                &it.tenant, keyrings, &it.token, it.keyring, wanted, call.now,
             )
             .await?
         }

@@ -411,7 +411,7 @@ async fn what_is_outworn_goes_and_nothing_else() {
         report["rows"],
         json!({
             "activations_emptied": 1, "idempotency_keys_deleted": 1, "invitations_deleted": 3,
-            "license_expiry": 0, "people_erased": 1, "sessions_deleted": 2,
+            "leases_deleted": 0, "license_expiry": 0, "people_erased": 1, "sessions_deleted": 2,
         })
     );
     assert_eq!(

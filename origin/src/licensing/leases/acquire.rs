@@ -31,6 +31,14 @@ use crate::{
     rejection::Rejection,
 };
 
+/// What somebody asks for.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) seat: &'a AcquireRequest,
+    pub(crate) idempotency_key: Option<&'a str>,
+    pub(crate) origin: Origin<'a>,
+}
+
 /// What is asked, in the form that the table wants.
 struct Attempt<'a> {
     token: &'a LicenseToken,
@@ -67,11 +75,14 @@ pub(crate) async fn acquire(
     keyrings: &Keyrings,
     token: &LicenseToken,
     mut keyring: Arc<Keyring>,
-    asked: &AcquireRequest,
-    idempotency_key: Option<&str>,
-    origin: Origin<'_>,
+    wanted: Wanted<'_>,
     now: Timestamp,
 ) -> Result<LeaseAnswer, Error> {
+    let Wanted {
+        seat: asked,
+        idempotency_key,
+        origin,
+    } = wanted;
     let request_key = match idempotency_key {
         Some(key) => of_activation(token, key),
         None => random::bytes()?,

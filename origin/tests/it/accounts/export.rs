@@ -60,6 +60,9 @@ async fn full(bed: &Bed, slug: &str) -> Person {
     let seeded = bed.database.seed(slug, 5);
     let call = activation(&seeded.key, "device").once(&format!("key-{slug}"));
     assert!(bed.call(call).await.answer().valid);
+    bed.float(&seeded, &json!({ "max": 1 }));
+    let token = bed.activate(&seeded.key, "device").await.license_token;
+    assert!(bed.acquire(&token.unwrap(), "somebody").await.valid);
     let key = json!({ "name": "shop", "scopes": ["licenses:read"] });
     bed.post(&owner.caller, "/api/v1/api-keys", &key)
         .await
