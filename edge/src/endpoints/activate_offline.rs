@@ -4,7 +4,7 @@
 //! Request, code and key are read here, so that a typo costs no call. The rest is the origin's.
 
 use licet_shared::{
-    api::{MachineRequestError, OfflineActivateRequest},
+    api::{ActivationAnswer, MachineRequestError, OfflineActivateRequest},
     problem::ProblemCode,
 };
 
@@ -31,6 +31,6 @@ pub(crate) async fn handle(scope: &Scope, request: &Incoming) -> Result<Answer, 
         MachineRequestError::Body(_) => Fault::bad_request(error.to_string()),
     })?;
     let body = serde_json::to_string(&asked).map_err(|_| Fault::internal())?;
-    let answer = forward::forward(scope, request, PATH, &body).await?;
+    let answer: ActivationAnswer = forward::forward(scope, request, PATH, &body).await?;
     Ok(forward::answer(scope, answer))
 }

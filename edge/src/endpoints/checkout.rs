@@ -2,7 +2,10 @@
 
 use std::rc::Rc;
 
-use licet_shared::api::{ActivationAnswer, CheckoutRequest};
+use licet_shared::{
+    api::{ActivationAnswer, CheckoutRequest},
+    decision::LicenseToken,
+};
 
 use crate::{
     http::{Answer, Fault, Incoming},
@@ -20,7 +23,7 @@ const PATH: &str = "/edge/v1/activations/license-file";
 /// its vendor; else as [`forward`](forward::forward).
 pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answer, Fault> {
     let asked: CheckoutRequest = request.json().await?;
-    let answer = match recognise(scope, &asked.token).await? {
+    let answer = match recognise::<LicenseToken>(scope, &asked.token).await? {
         Recognised::Token(..) => {
             let body = serde_json::to_string(&asked).map_err(|_| Fault::internal())?;
             forward::forward(scope, request, PATH, &body).await?

@@ -1,7 +1,10 @@
 //! `POST /api/v1/licenses/deactivate-offline`: a machine that never connects gives its activation
 //! back, by a receipt that somebody carries.
 
-use licet_shared::{api::ReceiptRequest, license_file::DeactivationReceipt};
+use licet_shared::{
+    api::{ActivationAnswer, ReceiptRequest},
+    license_file::DeactivationReceipt,
+};
 
 use crate::{
     http::{Answer, Fault, Incoming},
@@ -20,6 +23,6 @@ pub(crate) async fn handle(scope: &Scope, request: &Incoming) -> Result<Answer, 
     DeactivationReceipt::read(&asked.receipt, scope.now())
         .map_err(|error| Fault::bad_request(format!("receipt: {error}")))?;
     let body = serde_json::to_string(&asked).map_err(|_| Fault::internal())?;
-    let answer = forward::forward(scope, request, PATH, &body).await?;
+    let answer: ActivationAnswer = forward::forward(scope, request, PATH, &body).await?;
     Ok(forward::answer(scope, answer))
 }

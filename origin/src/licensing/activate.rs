@@ -180,7 +180,7 @@ pub(super) async fn run(
                 .get_version(tenant, grant.keys_version, now)
                 .await?;
             Ok(license_file::answer(
-                *grant,
+                &grant,
                 &activation,
                 &terms,
                 &keyring,

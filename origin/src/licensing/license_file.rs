@@ -85,7 +85,7 @@ pub(super) async fn settle(
 
 /// A yes, with a license file for the activation.
 pub(super) fn answer(
-    grant: Grant,
+    grant: &Grant,
     activation: &Activation,
     terms: &FileTerms,
     keyring: &Keyring,
@@ -93,7 +93,7 @@ pub(super) fn answer(
 ) -> Result<ActivationAnswer, Fault> {
     let times = terms.times;
     // Nobody else will ask which machine a copy is on: a file always names its own.
-    let fpc = components(&grant, activation);
+    let fpc = components(grant, activation);
     let hash = activation.fingerprint_hash.clone();
     let license = LicenseClaims {
         fp: hash.filter(|_| fpc.is_none()),
@@ -102,7 +102,7 @@ pub(super) fn answer(
         hb: None,
         ra: None,
         grace: 0,
-        ..claims(&grant, activation, keyring)?
+        ..claims(grant, activation, keyring)?
     };
     let machine_key = |bytes| {
         VerifyingKey::new("machine", bytes)
@@ -128,7 +128,7 @@ pub(super) fn answer(
             expires_at: times.expires_at,
             refresh_after: now.plus(times.expires_at.since(now) / 2),
         }),
-        license: Some(summary(&grant)),
+        license: Some(summary(grant)),
         activation_id: Some(activation.id),
         feature_set: Some(FeatureSetReference {
             id: grant.feature_set,
@@ -230,7 +230,7 @@ async fn conclude(
         Decided::Made(grant, activation, terms) => {
             let version = grant.keys_version;
             let keyring = keyrings.get_version(tenant, version, now).await?;
-            Ok(answer(*grant, &activation, &terms, &keyring, now)?)
+            Ok(answer(&grant, &activation, &terms, &keyring, now)?)
         }
         Decided::Refused(code, Some(grant)) => Ok(refusal(code, &grant)),
         Decided::Refused(code, None) => Ok(ActivationAnswer::plain(code)),

@@ -89,6 +89,7 @@ fn key(license: &Value) -> &str {
 }
 
 /// An activation with more in its body, or less.
+#[allow(clippy::needless_pass_by_value)] // bodies are written where they are sent
 fn activation_of(key: &str, more: Value) -> Call {
     let mut body = json!({ "license_key": key, "product": "local_cli" });
     for (name, value) in more.as_object().unwrap() {
@@ -346,7 +347,7 @@ async fn a_refresh_begins_what_waits_for_a_validation() {
         (&json!(null), &json!(1000))
     );
     let refreshed =
-        join_all((0..6).map(|_| bed.refresh(&device.license_token.as_ref().unwrap()))).await;
+        join_all((0..6).map(|_| bed.refresh(device.license_token.as_ref().unwrap()))).await;
     let end = shop.now_of(&license).await["expires_at"].clone();
     assert!(end.is_string());
     for answer in refreshed {

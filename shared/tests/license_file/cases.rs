@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     COMMITTED, Case, CaseContext, Vectors,
-    world::{DAY, MACHINE, T0, World, org_signer, platform, rewritten, tag, times},
+    world::{DAY, MACHINE, T0, World, armoured, content, org_signer, platform, tag, times},
 };
 
 struct Named {
@@ -468,4 +468,9 @@ fn the_committed_vectors_are_those_of_the_cases() {
     } else {
         assert!(written == COMMITTED, "LICET_BLESS=1 writes them anew");
     }
+}
+
+/// A file whose content is rewritten as text.
+fn rewritten(text: &str, rewrite: impl Fn(String) -> String) -> String {
+    armoured("LICET LICENSE FILE", &rewrite(content(text)))
 }

@@ -153,8 +153,3 @@ pub(crate) fn content(text: &str) -> String {
     let base64 = lines[1..lines.len() - 1].concat();
     String::from_utf8(Base64::decode_vec(&base64).unwrap()).unwrap()
 }
-
-/// A file whose content is rewritten as text.
-pub(crate) fn rewritten(text: &str, rewrite: impl Fn(String) -> String) -> String {
-    armoured("LICET LICENSE FILE", &rewrite(content(text)))
-}

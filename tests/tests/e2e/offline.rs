@@ -97,11 +97,11 @@ impl<'a> Machine<'a> {
     }
 
     fn code(&self) -> String {
-        licet_tests::code(&self.verdict_at(self.fingerprint, None))
+        licet_tests::device::code(&self.verdict_at(self.fingerprint, None))
     }
 
     fn code_at(&self, now: &str) -> String {
-        licet_tests::code(&self.verdict_at(self.fingerprint, Some(now)))
+        licet_tests::device::code(&self.verdict_at(self.fingerprint, Some(now)))
     }
 
     fn keep(&self, file: &[u8]) {

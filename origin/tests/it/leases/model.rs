@@ -440,10 +440,10 @@ impl License {
         let mut all = self.held.clone();
         for (op, outcome) in done {
             match (op, outcome) {
-                (Op::Activate(_), Outcome::Activation(_, Some(act))) => {
-                    if !acts.iter().any(|other| other.id == act.id) {
-                        acts.push(act.clone());
-                    }
+                (Op::Activate(_), Outcome::Activation(_, Some(act)))
+                    if !acts.iter().any(|other| other.id == act.id) =>
+                {
+                    acts.push(act.clone());
                 }
                 (Op::Acquire(act, holder), Outcome::Lease(answer)) if answer.valid => {
                     let seats = answer.seats.unwrap();
