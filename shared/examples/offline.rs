@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `LICET_PLATFORM_KEYS` and `LICET_ORG` say whom it believes; in a shipped program both are
-//! constants. What it keeps stands in `LICET_STATE`, a directory: the machine's key, and the newest
+//! constants. What it keeps stands in `LICET_MACHINE`, a directory: the machine's key, and the newest
 //! time it has seen. `LICET_NOW` sets its clock, to see what comes of that.
 
 use std::{
@@ -128,7 +128,7 @@ fn variable(name: &str) -> Outcome<String> {
 }
 
 fn state() -> PathBuf {
-    env::var_os("LICET_STATE").map_or_else(|| ".".into(), PathBuf::from)
+    env::var_os("LICET_MACHINE").map_or_else(|| ".".into(), PathBuf::from)
 }
 
 /// The key that never leaves this machine; made when it is first wanted.

@@ -10,11 +10,12 @@ use sha2::{Digest, Sha256};
 use super::support::{
     Bed, BedOptions, Seeded, TestDatabase,
     edge::{ACTIVATE, Call, DEACTIVATE, REFRESH, activation, now, unique},
+    machine::Machine,
 };
 
 /// Every operation under `/edge/v1`, in its normal form. A new route is added here, or
 /// [`every_route_is_on_the_list`] fails.
-const ROUTES: [(&str, &str); 9] = [
+const ROUTES: [(&str, &str); 12] = [
     ("GET", "/edge/v1/orgs/{tag}/keys"),
     ("GET", "/edge/v1/orgs/{tag}/statuslists/{number}"),
     ("GET", "/edge/v1/orgs/{tag}/feature-sets/{id}"),
@@ -24,6 +25,9 @@ const ROUTES: [(&str, &str); 9] = [
     ("POST", "/edge/v1/leases/acquire"),
     ("POST", "/edge/v1/leases/heartbeat"),
     ("POST", "/edge/v1/leases/release"),
+    ("POST", "/edge/v1/activations/license-file"),
+    ("POST", "/edge/v1/activations/offline"),
+    ("POST", "/edge/v1/activations/receipt"),
 ];
 
 async fn operations(bed: &Bed, seeded: &Seeded) -> Vec<Call> {
@@ -31,9 +35,17 @@ async fn operations(bed: &Bed, seeded: &Seeded) -> Vec<Call> {
     let token = answer.license_token.unwrap();
     let set = answer.feature_set.unwrap().id;
     let tag = seeded.tag;
-    bed.float(seeded, &json!({ "max": 9 }));
+    bed.set_terms(
+        seeded,
+        &json!({ "seats": { "max": 9 }, "offline_max_s": 86_400 }),
+    );
     let lease = bed.acquire(&token, "ada").await.lease_token.unwrap();
     let seat = json!({ "token": token, "seat": { "holder": "ada" } });
+    let mut machine = Machine::new("plant");
+    let request = json!({ "request": machine.request(&seeded.key) });
+    let offline = || Call::post("/edge/v1/activations/offline", &request);
+    let file = bed.call(offline()).await.answer().license_file.unwrap();
+    let receipt = machine.receipt(&file);
     vec![
         Call::get(&format!("/edge/v1/orgs/{tag}/keys")),
         Call::get(&format!("/edge/v1/orgs/{tag}/statuslists/0")),
@@ -44,6 +56,15 @@ async fn operations(bed: &Bed, seeded: &Seeded) -> Vec<Call> {
         Call::post("/edge/v1/leases/acquire", &seat),
         Call::post("/edge/v1/leases/heartbeat", &json!({ "token": lease })),
         Call::post("/edge/v1/leases/release", &json!({ "token": lease })),
+        Call::post(
+            "/edge/v1/activations/license-file",
+            &json!({ "token": token }),
+        ),
+        offline(),
+        Call::post(
+            "/edge/v1/activations/receipt",
+            &json!({ "receipt": receipt }),
+        ),
     ]
 }
 

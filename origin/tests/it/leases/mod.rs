@@ -41,10 +41,13 @@ fn lease_answer(reply: &Reply) -> LeaseAnswer {
 impl Bed {
     /// Gives a license floating seats of its own.
     pub fn float(&self, seeded: &Seeded, seats: &Value) {
+        self.set_terms(seeded, &json!({ "seats": seats }));
+    }
+
+    pub fn set_terms(&self, seeded: &Seeded, terms: &Value) {
         let id = super::support::sql::uuid(seeded.license);
         self.database.admin(&format!(
-            "UPDATE licet.licenses SET terms = '{}' WHERE id = '{id}'",
-            json!({ "seats": seats })
+            "UPDATE licet.licenses SET terms = '{terms}' WHERE id = '{id}'"
         ));
     }
 
