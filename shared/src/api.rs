@@ -16,7 +16,7 @@ use crate::{
     decision::{
         Code, FeatureSetReference, LeaseSummary, LicenseSummary, MAX_TEXT_BYTES, TokenSummary,
     },
-    id::{ActivationId, LicenseId},
+    id::{ActivationId, LicenseId, OrgTag},
     time::Timestamp,
 };
 
@@ -40,6 +40,10 @@ pub struct ValidateRequest {
     pub token: String,
     /// Code of the product that wants to run.
     pub product: String,
+    /// Tag of the vendor's organization, the first group of its license keys. Products of other
+    /// vendors may have the same code: without it, their licenses count too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org: Option<OrgTag>,
     /// The device's fingerprint, if the license is bound to one.
     #[serde(default)]
     pub fingerprint: Option<String>,

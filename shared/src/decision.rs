@@ -42,6 +42,8 @@ const FETCH_ALLOWANCE_S: i64 = 5;
 pub struct Context<'a> {
     /// Code of the product that wants to run.
     pub product: &'a str,
+    /// The product's vendor: another may sell one of the same code.
+    pub org: Option<OrgTag>,
     /// The device's fingerprint, as text of the product's own making.
     pub fingerprint: Option<&'a str>,
     /// The device's component fingerprints.
@@ -453,7 +455,8 @@ fn goes_on_expired(token: &LicenseToken, context: Option<&Context<'_>>, now: Tim
 
 fn use_objection(token: &LicenseToken, context: &Context<'_>) -> Option<Code> {
     let claims = token.claims();
-    if !claims.aud.iter().any(|product| product == context.product) {
+    let is_anothers = context.org.is_some_and(|org| org != token.org());
+    if is_anothers || !claims.aud.iter().any(|product| product == context.product) {
         return Some(Code::ProductMismatch);
     }
     // Whether the device is the one it should be; none where it is not told.

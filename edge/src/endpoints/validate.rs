@@ -45,6 +45,7 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
     };
     let context = Context {
         product: &asked.product,
+        org: asked.org,
         fingerprint: asked.fingerprint.as_deref(),
         fingerprints: asked.fingerprints.as_ref(),
         require: &asked.require,

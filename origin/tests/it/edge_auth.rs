@@ -41,7 +41,7 @@ async fn operations(bed: &Bed, seeded: &Seeded) -> Vec<Call> {
     );
     let lease = bed.acquire(&token, "ada").await.lease_token.unwrap();
     let seat = json!({ "token": token, "seat": { "holder": "ada" } });
-    let mut machine = Machine::new("plant");
+    let machine = Machine::new("plant");
     let request = json!({ "request": machine.request(&seeded.key) });
     let offline = || Call::post("/edge/v1/activations/offline", &request);
     let file = bed.call(offline()).await.answer().license_file.unwrap();

@@ -9,7 +9,7 @@ use licet_shared::{
 };
 use serde_json::json;
 
-use super::world::{DAY, Life, T0, World, handmade, org_signer, with_header, with_payload};
+use super::world::{DAY, Life, T0, World, handmade, org_signer, tag, with_header, with_payload};
 
 type Change = fn(&mut World);
 type Tamper = fn(String) -> String;
@@ -802,6 +802,16 @@ fn uses() -> Vec<Named> {
         case(
             "a product's code in capitals",
             |w| w.context.product = "LOCAL_CLI".into(),
+            Code::ProductMismatch,
+        ),
+        case(
+            "the product's own vendor is named",
+            |w| w.context.org = Some(tag()),
+            Code::Valid,
+        ),
+        case(
+            "another vendor's license, for a product of the same code",
+            |w| w.context.org = Some("ZZZZZZZZ".parse().unwrap()),
             Code::ProductMismatch,
         ),
         case(

@@ -56,6 +56,8 @@ struct Case {
 struct CaseContext {
     product: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    org: Option<OrgTag>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     fingerprint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fingerprints: Option<Components>,
@@ -95,6 +97,7 @@ impl Vectors {
             .map(|text| FeatureSet::verify(text, self.feature_set, org_keys(), now).unwrap());
         let context = Context {
             product: &case.context.product,
+            org: case.context.org,
             fingerprint: case.context.fingerprint.as_deref(),
             fingerprints: case.context.fingerprints.as_ref(),
             require: &case.context.require,

@@ -189,6 +189,7 @@ fn a_question_is_answered_in_the_design_s_order_of_codes() {
     let activation = stack.device(&license, "laptop").activated();
     let cases = [
         (json!({"product": "other"}), "PRODUCT_MISMATCH"),
+        (json!({"org": "ZZZZZZZZ"}), "PRODUCT_MISMATCH"),
         (json!({"fingerprint": null}), "FINGERPRINT_REQUIRED"),
         (
             json!({"fingerprint": "another laptop"}),
@@ -204,6 +205,7 @@ fn a_question_is_answered_in_the_design_s_order_of_codes() {
             "FINGERPRINT_MISMATCH",
         ),
         (json!({"require": [], "max_staleness_s": 3600}), "VALID"),
+        (json!({"org": license.org.tag}), "VALID"),
     ];
     for (more, expected) in cases {
         let verdict = activation.validate_with(&more);
