@@ -21,7 +21,7 @@ use std::rc::Rc;
 
 use config::ConfigError;
 use endpoints::{
-    activate, deactivate, features, health, openapi, orgs, problems, refresh, validate,
+    activate, consume, deactivate, features, health, openapi, orgs, problems, refresh, validate,
 };
 use http::{Answer, Fault, Incoming, cors};
 use isolate::{Arrival, Isolate, Scope};
@@ -78,6 +78,7 @@ async fn answer(
         Route::Activate => activate::handle(&scope, request).await,
         Route::Refresh => refresh::handle(&scope, request).await,
         Route::Deactivate => deactivate::handle(&scope, request).await,
+        Route::Consume => consume::handle(&scope, request).await,
         Route::Jwks(org) => orgs::jwks(&scope, request, org).await,
         Route::StatusList(org, number) => orgs::status_list(&scope, request, org, number).await,
         Route::Live | Route::Ready | Route::OpenApi | Route::ProblemPage(_) => {

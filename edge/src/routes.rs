@@ -10,6 +10,7 @@ pub(crate) enum Route<'a> {
     Activate,
     Refresh,
     Deactivate,
+    Consume,
     Jwks(OrgTag),
     StatusList(OrgTag, u32),
     Live,
@@ -21,7 +22,7 @@ pub(crate) enum Route<'a> {
 impl<'a> Route<'a> {
     /// How many there are.
     #[cfg(test)]
-    pub(crate) const COUNT: usize = 11;
+    pub(crate) const COUNT: usize = 12;
 
     /// The route of a path, whatever the method.
     pub(crate) fn find(path: &'a str) -> Option<Self> {
@@ -31,6 +32,7 @@ impl<'a> Route<'a> {
             "/api/v1/licenses/activate" => Some(Self::Activate),
             "/api/v1/licenses/refresh" => Some(Self::Refresh),
             "/api/v1/licenses/deactivate" => Some(Self::Deactivate),
+            "/api/v1/licenses/consume" => Some(Self::Consume),
             "/health/live" => Some(Self::Live),
             "/health/ready" => Some(Self::Ready),
             "/openapi.json" => Some(Self::OpenApi),
@@ -76,7 +78,7 @@ impl<'a> Route<'a> {
     const fn is_read(self) -> bool {
         !matches!(
             self,
-            Self::Validate | Self::Activate | Self::Refresh | Self::Deactivate
+            Self::Validate | Self::Activate | Self::Refresh | Self::Deactivate | Self::Consume
         )
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod idempotency;
 pub(crate) mod invitations;
 mod kept;
 pub(crate) mod license_records;
+pub(crate) mod license_states;
 pub(crate) mod licenses;
 pub(crate) mod organizations;
 pub(crate) mod policies;
@@ -31,6 +32,7 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 mod tx;
+pub(crate) mod usage;
 pub(crate) mod users;
 
 pub(crate) use directory::all_slugs;

@@ -4,9 +4,11 @@
 //! they get the documents from.
 
 mod code;
+mod effective;
 mod verdict;
 
 pub use code::Code;
+pub use effective::Effective;
 pub use verdict::{
     Degraded, FeatureSetReference, Freshness, LicenseSummary, Source, TokenSummary, Verdict,
 };
@@ -15,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    documents::{FeatureSet, LicenseClaims, OrgKeys, StatusDocument, TOKEN_VERSION},
+    documents::{FeatureSet, LicenseClaims, LicenseState, OrgKeys, StatusDocument, TOKEN_VERSION},
     id::OrgTag,
     jws::{Untrusted, Verified, VerifyingKey},
     status_list::status,
@@ -49,7 +51,10 @@ pub struct State<'a> {
     pub keys: Option<&'a OrgKeys>,
     /// The list that the token's status stands in.
     pub status_list: Option<&'a StatusDocument>,
-    /// The token's feature set.
+    /// The license's own document, where there is one: needed when the license has changed since
+    /// the token was made, and to tell what is left of quotas.
+    pub license: Option<&'a LicenseState>,
+    /// The feature set of the terms that count, see [`LicenseToken::effective`].
     pub features: Option<&'a FeatureSet>,
     /// Where the status list came from.
     pub source: Source,
@@ -270,7 +275,8 @@ pub fn decide_verified<'a>(
     state: &State<'a>,
     now: Timestamp,
 ) -> Verdict<'a> {
-    let evidence = StatusEvidence::of(token, state.status_list);
+    let state = &state.about(token);
+    let evidence = StatusEvidence::of(token, state);
     let code = first_objection(token, context, state, evidence, now).unwrap_or(Code::Valid);
     Verdict::about(token, code, state, evidence.as_of, now)
 }
@@ -281,7 +287,8 @@ pub fn decide_verified<'a>(
 /// Gives neither `PRODUCT_MISMATCH`, `FINGERPRINT_REQUIRED`, `FINGERPRINT_MISMATCH` nor `FEATURE_MISSING`.
 #[must_use]
 pub fn decide_standing<'a>(token: &LicenseToken, state: &State<'a>, now: Timestamp) -> Verdict<'a> {
-    let evidence = StatusEvidence::of(token, state.status_list);
+    let state = &state.about(token);
+    let evidence = StatusEvidence::of(token, state);
     let code = evidence
         .objection()
         .or_else(|| time_objection(token, state, now))
@@ -295,16 +302,34 @@ pub fn decide_standing<'a>(token: &LicenseToken, state: &State<'a>, now: Timesta
 struct StatusEvidence {
     value: Option<u8>,
     as_of: Timestamp,
+    /// The list tells of a change that neither token nor license document show.
+    outdated: bool,
 }
 
 impl StatusEvidence {
-    fn of(token: &LicenseToken, document: Option<&StatusDocument>) -> Self {
+    fn of(token: &LicenseToken, state: &State<'_>) -> Self {
+        let reference = &token.claims().status.status_list;
+        let list = state.status_list.filter(|list| list.uri() == reference.uri);
+        let seen = Self::in_list(token, list);
+        // What is known of the license is then as old as the terms that are used in spite of it.
+        if list.is_some_and(|list| token.is_outdated(list, state.license)) {
+            return Self {
+                as_of: seen.as_of.min(token.vouched_at(state.license)),
+                outdated: true,
+                ..seen
+            };
+        }
+        seen
+    }
+
+    fn in_list(token: &LicenseToken, document: Option<&StatusDocument>) -> Self {
         let issued_at = token.times().issued_at;
         let reference = &token.claims().status.status_list;
-        let Some(document) = document.filter(|document| document.uri() == reference.uri) else {
+        let Some(document) = document else {
             return Self {
                 value: None,
                 as_of: issued_at,
+                outdated: false,
             };
         };
         let as_of = document.times().issued_at;
@@ -312,15 +337,18 @@ impl StatusEvidence {
             Some(value) => Self {
                 value: Some(value),
                 as_of,
+                outdated: false,
             },
             // The list is older than the entry: the token, made later, vouches for itself.
             None if as_of <= issued_at => Self {
                 value: Some(status::VALID),
                 as_of: issued_at,
+                outdated: false,
             },
             None => Self {
                 value: Some(u8::MAX),
                 as_of,
+                outdated: false,
             },
         }
     }
@@ -346,10 +374,10 @@ fn first_objection(
     evidence
         .objection()
         .or_else(|| time_objection(token, state, now))
-        .or_else(|| use_objection(token, context))
+        .or_else(|| use_objection(token, context, state))
         .or_else(|| {
             let features = state.features?;
-            let own = &token.claims().fo;
+            let own = token.effective(state.license).own_features;
             let granted = context
                 .require
                 .iter()
@@ -368,13 +396,13 @@ fn freshness_objection(
 ) -> Option<Code> {
     let fresh = evidence.value.is_some()
         && documents_hold(token, state, now)
-        && fresh_enough(max_staleness_s, state, evidence.as_of, now);
+        && fresh_enough(max_staleness_s, state, evidence, now);
     (!fresh).then_some(Code::Stale)
 }
 
 fn time_objection(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> Option<Code> {
     let times = token.times();
-    let license_end = token.claims().lexp.map(Timestamp::from_unix);
+    let license_end = token.effective(state.license).expires_at;
     let token_end = times.expires_at.plus(grace_s(token, state));
     if times
         .not_before
@@ -390,9 +418,10 @@ fn time_objection(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> Op
     }
 }
 
-fn use_objection(token: &LicenseToken, context: &Context<'_>) -> Option<Code> {
+fn use_objection(token: &LicenseToken, context: &Context<'_>, state: &State<'_>) -> Option<Code> {
     let claims = token.claims();
-    if !claims.aud.iter().any(|product| product == context.product) {
+    let products = token.effective(state.license).products;
+    if !products.iter().any(|product| product == context.product) {
         return Some(Code::ProductMismatch);
     }
     match (&claims.fp, context.fingerprint) {
@@ -408,7 +437,7 @@ fn use_objection(token: &LicenseToken, context: &Context<'_>) -> Option<Code> {
 /// reach the origin. One that answers, however badly, is no reason for grace.
 fn grace_s(token: &LicenseToken, state: &State<'_>) -> i64 {
     match state.origin {
-        OriginState::Unreachable => i64::from(token.claims().grace),
+        OriginState::Unreachable => i64::from(token.effective(state.license).grace_s),
         OriginState::Answering | OriginState::Unusable => 0,
     }
 }
@@ -438,11 +467,11 @@ fn documents_hold(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> bo
 fn fresh_enough(
     max_staleness_s: Option<u32>,
     state: &State<'_>,
-    as_of: Timestamp,
+    evidence: StatusEvidence,
     now: Timestamp,
 ) -> bool {
-    let age = now.since(as_of);
-    let fetched_now = state.source == Source::Origin;
+    let age = now.since(evidence.as_of);
+    let fetched_now = state.source == Source::Origin && !evidence.outdated;
     let (ttl_allowance, demand_allowance) = if fetched_now {
         (CLOCK_SKEW_S, FETCH_ALLOWANCE_S)
     } else {
@@ -466,7 +495,7 @@ fn grace_remaining_s(token: &LicenseToken, state: &State<'_>, now: Timestamp) ->
         return None;
     }
     let token_end = token.times().expires_at.plus(grace_s(token, state));
-    let license_end = token.claims().lexp.map(Timestamp::from_unix);
+    let license_end = token.effective(state.license).expires_at;
     let end = [Some(token_end), license_end, documents_end(token, state)]
         .into_iter()
         .flatten()

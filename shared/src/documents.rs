@@ -1,19 +1,23 @@
-//! The six kinds of tokens: what each says, and the verified documents made from those that
+//! The seven kinds of tokens: what each says, and the verified documents made from those that
 //! edges keep.
 
 mod claims;
 mod features;
 mod keys;
+mod license;
 mod overrides;
+mod quota;
 mod status;
 
 pub use claims::{
-    AccessClaims, EdgeClaims, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status,
-    StatusListClaims, StatusReference, TOKEN_VERSION, Tier, Ttl,
+    AccessClaims, EdgeClaims, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, LicenseStateClaims,
+    Revision, Status, StatusListClaims, StatusReference, TOKEN_VERSION, Tier, Ttl, Used,
 };
 pub use features::FeatureSet;
 pub use keys::{OrgKeys, PlatformKeys};
+pub use license::LicenseState;
 pub use overrides::{FeatureOverrides, MAX_OVERRIDES, MAX_OVERRIDES_BYTES};
+pub use quota::{Period, Quota, QuotaState};
 pub use status::StatusDocument;
 
 use std::fmt;

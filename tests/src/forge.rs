@@ -84,6 +84,7 @@ impl ForgedOrg {
             sub: self.list_uri(),
             ver: version,
             ttl: Ttl(ttl_s),
+            chg: 0,
             status_list: list.encode(),
         }
     }
@@ -120,6 +121,7 @@ impl ForgedOrg {
             grace: 3600,
             fs: self.feature_set,
             fo: FeatureOverrides::default(),
+            rev: None,
             status: Status {
                 status_list: StatusReference {
                     idx: index,

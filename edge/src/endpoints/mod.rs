@@ -1,6 +1,7 @@
 //! One endpoint per module: what it takes, what it answers.
 
 pub(crate) mod activate;
+pub(crate) mod consume;
 pub(crate) mod deactivate;
 pub(crate) mod features;
 pub(crate) mod health;

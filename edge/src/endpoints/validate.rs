@@ -91,10 +91,7 @@ pub(super) fn grace_may_apply(
     documents: &Documents,
     code: Code,
 ) -> bool {
-    let grace_end = token
-        .times()
-        .expires_at
-        .plus(i64::from(token.claims().grace));
+    let grace_end = token.times().expires_at.plus(documents.grace_s(token));
     code == Code::TokenExpired
         && scope.now() < grace_end
         && documents.origin != OriginState::Unreachable

@@ -6,6 +6,7 @@ use licet_shared::{
     id::EventId,
     problem::{self, Problem, ProblemCode},
 };
+use serde::de::DeserializeOwned;
 
 use super::{Call, CallError, Reply, call};
 use crate::{
@@ -24,12 +25,12 @@ const MAX_IDEMPOTENCY_KEY_CHARS: usize = 255;
 /// # Errors
 /// 400 for an idempotency key that is none; the origin's problem when it is the caller's to
 /// mend; else 502, or 503 with `Retry-After`.
-pub(crate) async fn forward(
+pub(crate) async fn forward<T: DeserializeOwned>(
     scope: &Scope,
     request: &Incoming,
     path: &str,
     body: &str,
-) -> Result<ActivationAnswer, Fault> {
+) -> Result<T, Fault> {
     let idempotency_key = idempotency_key(request.header("idempotency-key"))?;
     let client_ip = request.header("cf-connecting-ip");
     let write = Call {
@@ -87,7 +88,11 @@ fn is_idempotency_key(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn understand(scope: &Scope, reply: &Reply, retried: bool) -> Result<ActivationAnswer, Fault> {
+fn understand<T: DeserializeOwned>(
+    scope: &Scope,
+    reply: &Reply,
+    retried: bool,
+) -> Result<T, Fault> {
     if reply.status == 200 && reply.media_type == JSON {
         if let Ok(answer) = serde_json::from_slice(&reply.body) {
             return Ok(answer);

@@ -7,7 +7,7 @@ use tokio_postgres::{
     types::{Json, Type},
 };
 
-use super::{Error, Tx, status_lists::StatusEntry};
+use super::{Error, Tx, organizations::version, status_lists::StatusEntry};
 use crate::random::RowId;
 
 /// One installation of a license.
@@ -19,16 +19,20 @@ pub(crate) struct Activation {
     pub(crate) entry: StatusEntry,
     /// Not given back.
     pub(crate) live: bool,
+    /// The version of the entry's list when all this was read; 0 where it had none yet.
+    pub(crate) list_version: u64,
 }
 
 impl Activation {
-    /// From five columns that begin at `first`: id, fingerprint hash, list, index, live.
+    /// From six columns that begin at `first`: id, fingerprint hash, list, index, live, the list's
+    /// version.
     pub(super) fn from_columns(row: &Row, first: usize) -> Result<Self, Error> {
         Ok(Self {
             id: ActivationId::from_uuid(row.try_get(first)?),
             fingerprint_hash: row.try_get(first + 1)?,
             entry: StatusEntry::from_columns(row.try_get(first + 2)?, row.try_get(first + 3)?)?,
             live: row.try_get(first + 4)?,
+            list_version: version(row.try_get(first + 5)?)?,
         })
     }
 }
@@ -53,10 +57,11 @@ pub(crate) async fn seats(
         .query_opt(
             "SELECT (SELECT count(*) FROM licet.activations c WHERE c.org_id = l.org_id
                          AND c.license_id = l.id AND c.deactivated_at IS NULL),
-                 a.id IS NOT NULL, a.id, a.fingerprint_hash, a.status_list, a.status_index, true
+                 a.id IS NOT NULL, a.id, a.fingerprint_hash, a.status_list, a.status_index, true, v.version
              FROM licet.licenses l
              LEFT JOIN licet.activations a ON a.org_id = l.org_id AND a.license_id = l.id
                  AND a.fingerprint_hash = $3 AND a.deactivated_at IS NULL
+             LEFT JOIN licet.status_versions v ON v.org_id = a.org_id AND v.number = a.status_list
              WHERE l.org_id = $1 AND l.key_hash = $2",
             &[
                 (&tx.org(), Type::UUID),

@@ -15,7 +15,7 @@ use tokio_postgres::{
 
 use super::{
     Error, Tx, activations::Activation, catalogue::revision, licenses::LicenseStatus,
-    organizations::version,
+    organizations::version, tx::Argument,
 };
 use crate::{clock, random::RowId};
 
@@ -38,6 +38,8 @@ pub(crate) struct Grant {
     pub(crate) features: Map<String, Value>,
     /// The license's own, in their place.
     pub(crate) own_features: FeatureOverrides,
+    /// Version of what tokens say of the license.
+    pub(crate) state_version: u64,
     /// Version of the organization's key set that tokens must be signed under.
     pub(crate) keys_version: u64,
 }
@@ -49,7 +51,8 @@ macro_rules! select {
                 p.grace_s, p.fingerprint_rule, f.feature_set_id, f.revision, f.features, o.keys_version, l.features,
                 ARRAY(SELECT d.code FROM licet.license_products c
                       JOIN licet.products d ON d.org_id = c.org_id AND d.id = c.product_id
-                      WHERE c.org_id = l.org_id AND c.license_id = l.id ORDER BY d.code)",
+                      WHERE c.org_id = l.org_id AND c.license_id = l.id ORDER BY d.code),
+                l.state_version",
             $more,
             " FROM licet.licenses l
              JOIN licet.organizations o ON o.org_id = l.org_id
@@ -66,13 +69,28 @@ macro_rules! select {
 /// seats are counted under the lock. Not so strong a lock that an activation's reference to the
 /// license would wait for it.
 pub(crate) async fn lock_by_key(tx: &Tx<'_>, key_hash: &[u8; 32]) -> Result<Option<Grant>, Error> {
+    // A statement of its own sees what those did who held the lock before, in all tables.
+    let (org, hash) = (tx.org(), key_hash.as_slice());
+    let arguments: [Argument<'_>; 2] = [(&org, Type::UUID), (&hash, Type::BYTEA)];
+    let locked = tx.execute(
+        "SELECT FROM licet.licenses WHERE org_id = $1 AND key_hash = $2 FOR NO KEY UPDATE",
+        &arguments,
+    );
+    let found = tx.query_opt(
+        select!("", "WHERE l.org_id = $1 AND l.key_hash = $2"),
+        &arguments,
+    );
+    let (locked, found) = futures_util::future::join(locked, found).await;
+    locked?;
+    found?.map(|row| grant(&row)).transpose()
+}
+
+/// The grant of a license, as it stands.
+pub(crate) async fn of_license(tx: &Tx<'_>, id: LicenseId) -> Result<Option<Grant>, Error> {
     let row = tx
         .query_opt(
-            select!(
-                "",
-                "WHERE l.org_id = $1 AND l.key_hash = $2 FOR NO KEY UPDATE OF l"
-            ),
-            &[(&tx.org(), Type::UUID), (&key_hash.as_slice(), Type::BYTEA)],
+            select!("", "WHERE l.org_id = $1 AND l.id = $2"),
+            &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
         )
         .await?;
     row.map(|row| grant(&row)).transpose()
@@ -87,8 +105,9 @@ pub(crate) async fn of_activation(
     let row = tx
         .query_opt(
             select!(
-                ", a.id, a.fingerprint_hash, a.status_list, a.status_index, a.deactivated_at IS NULL",
+                ", a.id, a.fingerprint_hash, a.status_list, a.status_index, a.deactivated_at IS NULL, v.version",
                 "JOIN licet.activations a ON a.org_id = l.org_id AND a.license_id = l.id
+                 JOIN licet.status_versions v ON v.org_id = a.org_id AND v.number = a.status_list
                  WHERE l.org_id = $1 AND a.id = $2 AND l.id = $3"
             ),
             &[
@@ -99,7 +118,7 @@ pub(crate) async fn of_activation(
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some((grant(&row)?, Activation::from_columns(&row, 14)?)))
+    Ok(Some((grant(&row)?, Activation::from_columns(&row, 15)?)))
 }
 
 fn grant(row: &Row) -> Result<Grant, Error> {
@@ -123,6 +142,7 @@ fn grant(row: &Row) -> Result<Grant, Error> {
         own_features,
         keys_version: version(row.try_get(11)?)?,
         products: row.try_get(13)?,
+        state_version: version(row.try_get(14)?)?,
     })
 }
 

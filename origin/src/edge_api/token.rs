@@ -26,15 +26,24 @@ pub(super) async fn presented(
     state: &AppState,
     call: &EdgeCall,
 ) -> Result<Result<Presented, Code>, HandlerError> {
-    let TokenRequest { token: text } = call.json()?;
-    let tag = match LicenseToken::org_tag(&text, call.now) {
+    let TokenRequest { token } = call.json()?;
+    verified(state, call, &token).await
+}
+
+/// The same for a token that stands in a body with more.
+pub(super) async fn verified(
+    state: &AppState,
+    call: &EdgeCall,
+    text: &str,
+) -> Result<Result<Presented, Code>, HandlerError> {
+    let tag = match LicenseToken::org_tag(text, call.now) {
         Ok(tag) => tag,
         Err(code) => return Ok(Err(code)),
     };
     let Some(tenant) = call.caller.find_org(tag).await? else {
         return Ok(Err(Code::UnknownKey));
     };
-    let verified = verify_token(&tenant, state.keyrings(), &text, call.now).await?;
+    let verified = verify_token(&tenant, state.keyrings(), text, call.now).await?;
     Ok(verified.map(|(token, keyring)| Presented {
         tenant,
         token,

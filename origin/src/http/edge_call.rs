@@ -7,7 +7,7 @@ use axum::{
     http::HeaderMap,
 };
 use licet_shared::{
-    api::{self, ActivationAnswer},
+    api::{self, ActivationAnswer, ConsumeAnswer},
     id::OrgTag,
     problem::ProblemCode,
     time::Timestamp,
@@ -87,6 +87,19 @@ impl EdgeCall {
         mut answer: ActivationAnswer,
     ) -> Json<ActivationAnswer> {
         state.metrics().answered(operation, answer.code.as_str());
+        answer.request_id = Some(self.request_id.clone());
+        Json(answer)
+    }
+}
+
+impl EdgeCall {
+    /// Likewise, of what was used.
+    pub(crate) fn answer_use(
+        &self,
+        state: &AppState,
+        mut answer: ConsumeAnswer,
+    ) -> Json<ConsumeAnswer> {
+        state.metrics().answered("consume", answer.code.as_str());
         answer.request_id = Some(self.request_id.clone());
         Json(answer)
     }

@@ -126,6 +126,10 @@ pub const KEPT: &[(&str, &str)] = &[
         "feature_sets",
         "revisions and licenses name them, deleted ones too",
     ),
+    (
+        "license_changes",
+        "until no token from before the change counts: the organization's next changes clear them away",
+    ),
     ("license_products", "as their license"),
     ("licenses", "what was sold"),
     ("organizations", "one row"),
@@ -135,6 +139,7 @@ pub const KEPT: &[(&str, &str)] = &[
     ("projects", "deleted ones can be restored"),
     ("signing_keys", "tokens name them"),
     ("status_versions", "entries of a list are never used again"),
+    ("usage", "what was used, by which vendors bill"),
     (
         "withdrawals",
         "revoked licenses stay so; reinstated ones have none",

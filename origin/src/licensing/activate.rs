@@ -255,9 +255,9 @@ async fn first(
     tx: &Tx<'_>,
     attempt: &Attempt<'_>,
     grant: &Grant,
-    newest: Option<StatusEntry>,
+    newest: Option<(StatusEntry, u64)>,
 ) -> Result<Activation, Error> {
-    let (list, must_begin) = open_list(newest);
+    let (list, must_begin) = open_list(newest.map(|(entry, _)| entry));
     if must_begin {
         status_lists::begin(tx, list).await?;
     }
@@ -292,6 +292,10 @@ async fn first(
         fingerprint_hash: attempt.fingerprint_hash.clone(),
         entry: inserted?,
         live: true,
+        // The license is locked: nothing that was done to it since its terms were read.
+        list_version: newest
+            .filter(|_| !must_begin)
+            .map_or(0, |(_, version)| version),
     })
 }
 

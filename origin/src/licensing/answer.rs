@@ -3,7 +3,9 @@
 use licet_shared::{
     api::ActivationAnswer,
     decision::{Code, FeatureSetReference, LicenseSummary, TokenSummary},
-    documents::{FeatureOverrides, LicenseClaims, Status, StatusReference, TOKEN_VERSION},
+    documents::{
+        FeatureOverrides, LicenseClaims, Revision, Status, StatusReference, TOKEN_VERSION,
+    },
     id::EventId,
     jws::{MAX_TOKEN_BYTES, Times, sign},
     time::Timestamp,
@@ -45,6 +47,7 @@ pub(super) fn summary(grant: &Grant) -> LicenseSummary {
         tier: grant.tier,
         products: grant.products.clone(),
         expires_at: grant.expires_at,
+        revision: Some(grant.state_version),
     }
 }
 
@@ -118,6 +121,10 @@ fn claims(
         grace: grant.grace_s,
         fs: grant.feature_set,
         fo: grant.own_features.clone(),
+        rev: Some(Revision {
+            license: grant.state_version,
+            list: activation.list_version,
+        }),
         status: Status {
             status_list: StatusReference {
                 idx: activation.entry.index,
@@ -160,6 +167,10 @@ mod tests {
             grace: 34_560_000,
             fs: FeatureSetId::from_uuid_bytes([255; 16]),
             fo: own,
+            rev: Some(Revision {
+                license: i64::MAX.unsigned_abs(),
+                list: i64::MAX.unsigned_abs(),
+            }),
             status: Status {
                 status_list: StatusReference {
                     idx: 131_071,
@@ -203,6 +214,7 @@ mod tests {
             features: Map::new(),
             own_features: FeatureOverrides::default(),
             keys_version: 1,
+            state_version: 1,
         };
         assert!(check_size(&grant).is_ok());
         // From before there was a limit: many short ones fit as well.

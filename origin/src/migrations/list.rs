@@ -51,6 +51,7 @@ migrations! {
     10 "0010_background" "background";
     11 "0011_license_terms" "license_terms";
     12 "0012_inline_tenant" "inline_tenant";
+    13 "0013_meters" "meters";
 }
 
 #[cfg(test)]

@@ -74,6 +74,8 @@ codes! {
     FingerprintMismatch = "FINGERPRINT_MISMATCH", "This token belongs to another device. Activate this one.";
     /// A required feature is not granted.
     FeatureMissing = "FEATURE_MISSING", "The license does not grant a feature that was required.";
+    /// More of a metered feature was to be used than is left.
+    QuotaExceeded = "QUOTA_EXCEEDED", "Less is left of a metered feature than was to be used.";
     /// The answer can't be given as fresh as was demanded.
     Stale = "STALE", "The license's status is not known freshly enough. Ask again later.";
     /// No license has this key.

@@ -9,6 +9,7 @@ pub struct StatusDocument {
     uri: String,
     version: u64,
     ttl: Ttl,
+    changed: u64,
     list: StatusList,
     times: Times,
 }
@@ -38,6 +39,7 @@ impl StatusDocument {
             uri: claims.sub,
             version: claims.ver,
             ttl: claims.ttl,
+            changed: claims.chg,
             list,
             times,
         })
@@ -59,6 +61,12 @@ impl StatusDocument {
     #[must_use]
     pub const fn ttl(&self) -> Ttl {
         self.ttl
+    }
+
+    /// The version in which an entry was last marked as changed; 0 where none ever was.
+    #[must_use]
+    pub const fn changed(&self) -> u64 {
+        self.changed
     }
 
     /// When the document was made, and until when it holds.

@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 
 use licet_shared::{
     decision::{Code, Context, OriginState, Source, State, decide},
-    documents::{FeatureSet, OrgKeys, PlatformKeys, StatusDocument},
-    id::{FeatureSetId, OrgTag},
+    documents::{FeatureSet, LicenseState, OrgKeys, PlatformKeys, StatusDocument},
+    id::{FeatureSetId, LicenseId, OrgTag},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,7 @@ struct Vectors {
     platform_keys: String,
     org: OrgTag,
     feature_set: FeatureSetId,
+    license: LicenseId,
     status_list: String,
     /// Signed documents by name; cases name them.
     documents: BTreeMap<String, String>,
@@ -66,7 +67,13 @@ struct CaseContext {
 struct CaseState {
     keys: Option<String>,
     status_list: Option<String>,
+    /// The license's own document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    license: Option<String>,
     features: Option<String>,
+    /// Which set the features are of, where it is another than usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    feature_set: Option<FeatureSetId>,
     source: Source,
     origin: OriginState,
 }
@@ -82,8 +89,11 @@ impl Vectors {
         let org_keys = || keys.as_ref().unwrap();
         let status_list = text(&case.state.status_list)
             .map(|text| StatusDocument::verify(text, &self.status_list, org_keys(), now).unwrap());
+        let license = text(&case.state.license)
+            .map(|text| LicenseState::verify(text, self.license, org_keys(), now).unwrap());
+        let set = case.state.feature_set.unwrap_or(self.feature_set);
         let features = text(&case.state.features)
-            .map(|text| FeatureSet::verify(text, self.feature_set, org_keys(), now).unwrap());
+            .map(|text| FeatureSet::verify(text, set, org_keys(), now).unwrap());
         let context = Context {
             product: &case.context.product,
             fingerprint: case.context.fingerprint.as_deref(),
@@ -93,6 +103,7 @@ impl Vectors {
         let state = State {
             keys: keys.as_ref(),
             status_list: status_list.as_ref(),
+            license: license.as_ref(),
             features: features.as_ref(),
             source: case.state.source,
             origin: case.state.origin,
@@ -117,7 +128,7 @@ both_targets! {
         // These are the origin's, about writes.
         let origin_only = [
             Code::LicenseNotFound, Code::ActivationLimit, Code::SeatLimit,
-            Code::ProductNotLicensed, Code::ActivationNotFound,
+            Code::ProductNotLicensed, Code::ActivationNotFound, Code::QuotaExceeded,
         ];
         for code in Code::ALL.iter().filter(|code| !origin_only.contains(code)) {
             let covered = vectors.cases.iter().any(|case| case.verdict["code"] == code.as_str());

@@ -3,7 +3,7 @@
 //! `LICET_UPDATE=1 cargo test -p licet-edge --target wasm32-unknown-unknown --lib openapi` writes the file.
 
 use licet_shared::{
-    api::{ActivateRequest, ActivationAnswer, ValidateRequest},
+    api::{ActivateRequest, ActivationAnswer, ConsumeAnswer, ConsumeRequest, ValidateRequest},
     decision::Verdict,
     documents::Jwk,
     problem::Problem,
@@ -38,11 +38,11 @@ struct Health {
 #[openapi(
     info(
         title = "Licet edge",
-        description = "May this installation run this product, with which features? Answered near you from signed documents; only activation, refresh and deactivation go on to the origin.\n\nA refused license is an answer: HTTP 200 with `valid: false` and a `code`. A problem (RFC 9457) says that a request could not be answered. Every answer carries `X-Request-Id`.",
+        description = "May this installation run this product, with which features? Answered near you from signed documents; only activation, refresh, deactivation and consumption go on to the origin.\n\nA refused license is an answer: HTTP 200 with `valid: false` and a `code`. A problem (RFC 9457) says that a request could not be answered. Every answer carries `X-Request-Id`.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     paths(
-        validate, features, activate, refresh, deactivate, jwks, status_list, live, ready, openapi,
+        validate, features, activate, refresh, deactivate, consume, jwks, status_list, live, ready, openapi,
         problem_page
     ),
     components(schemas(Problem, Verdict<'static>, ActivationAnswer)),
@@ -212,6 +212,31 @@ fn refresh() {}
 )]
 #[allow(dead_code)]
 fn deactivate() {}
+
+/// Record what was used of metered features.
+///
+/// All uses of a request are recorded, or none is; never more than the quota leaves. The token must be in force.
+#[utoipa::path(
+    post, path = "/api/v1/licenses/consume", tag = "licenses", operation_id = "consume",
+    security(("license_token" = [])),
+    request_body(content = ConsumeRequest, content_type = "application/json"),
+    params(("Idempotency-Key" = Option<String>, Header, description = "As for `activate`.")),
+    responses(
+        (status = 200, description = "`VALID` when it is recorded, or a no; and what is left.", body = ConsumeAnswer),
+        (status = 400, response = BadRequest),
+        (status = 401, response = Unauthorized),
+        (status = 408, response = RequestTimeout),
+        (status = 409, response = IdempotencyInFlight),
+        (status = 413, response = BodyTooLarge),
+        (status = 415, response = UnsupportedMediaType),
+        (status = 422, response = Unprocessable),
+        (status = 429, response = RateLimited),
+        (status = 502, response = OriginError),
+        (status = 503, response = OriginUnreachable),
+    )
+)]
+#[allow(dead_code)]
+fn consume() {}
 
 /// An organization's public keys.
 #[utoipa::path(

@@ -15,11 +15,15 @@ use crate::{
         catalogue::Policy,
         license_records::{self, LicenseRecord},
         licenses::{self, LicenseStatus},
+        status_lists,
     },
     http::HandlerError,
     licensing::{issue::features_too_large, token_size},
     rejection::Rejection,
 };
+
+/// The audit trail's word for it.
+const TRANSFERRED: &str = "license.transferred";
 
 /// Changes a license's terms under its lock, if it is the version that the caller means.
 async fn change(
@@ -52,9 +56,15 @@ async fn write(
     before: LicenseRecord,
     mut after: LicenseRecord,
 ) -> Result<LicenseRecord, Error> {
-    if after == before {
+    // A transfer has devices take the policy's terms as they now are, changed or not.
+    let transferred = action == TRANSFERRED;
+    if after == before && !transferred {
         return Ok(before);
     }
+    let told_by_tokens = transferred
+        || (&after.features, &after.products, after.expires_at)
+            != (&before.features, &before.products, before.expires_at);
+    let policies = [before.policy, after.policy];
     // What was too long before must not keep anybody from changing something else.
     if after.features != before.features || after.products != before.products {
         token_size::check(&after.products, &after.features)?;
@@ -80,6 +90,10 @@ async fn write(
         .before(&TermsView::from(&before))
         .after(&TermsView::from(&after));
     audit::write(tx, &after.id, &event).await?;
+    if told_by_tokens {
+        licenses::raise_state(tx, after.id).await?;
+        status_lists::mark_changed(tx, after.id, policies).await?;
+    }
     let found = license_records::find(tx, after.id).await?;
     found.ok_or(Error::Row("licenses"))
 }
@@ -216,7 +230,7 @@ impl Creation for Once<'_, Transfer> {
             let mut after = before.clone();
             transfer.apply(&policy, &mut after, call.now);
             transfer.check_limit(&before, &after)?;
-            let moved = write(tx, call, "license.transferred", before, after).await?;
+            let moved = write(tx, call, TRANSFERRED, before, after).await?;
             Ok((self.id, moved))
         })
     }

@@ -1,0 +1,77 @@
+//! Licenses.
+//!
+//! Signed anew for each call: what was used changes all the time, and a signature costs less than
+//! finding out whether it has.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use licet_shared::{
+    documents::{LicenseStateClaims, Ttl, Used},
+    id::LicenseId,
+    jws::{Times, sign},
+    time::Timestamp,
+};
+
+use super::{DOCUMENT_LIFE_S, SignedDocument};
+use crate::{
+    db::{Tenant, license_states, usage},
+    fault::Fault,
+    keys::Keyrings,
+};
+
+/// How long the document of a license without metered features counts as fresh: all its life, for
+/// status lists tell when there is another.
+const UNMETERED_TTL: Ttl = Ttl(DOCUMENT_LIFE_S as u32);
+
+/// The signed state of a license. None where the organization has no such license.
+pub(crate) async fn license_state(
+    tenant: &Tenant,
+    keyrings: &Keyrings,
+    id: LicenseId,
+    ttl: Ttl,
+    now: Timestamp,
+) -> Result<Option<Arc<SignedDocument>>, Fault> {
+    let found = tenant
+        .run_pipelined("license_state", |tx| {
+            Box::pin(async move {
+                let state = license_states::find(tx, id);
+                let used = usage::at(tx, id, now);
+                let (state, used) = futures_util::future::try_join(state, used).await?;
+                Ok(state.map(|state| (state, used)))
+            })
+        })
+        .await?;
+    let Some((state, used)) = found else {
+        return Ok(None);
+    };
+    let mut by_feature: BTreeMap<String, Vec<Used>> = BTreeMap::new();
+    for (feature, used) in used {
+        by_feature.entry(feature).or_default().push(used);
+    }
+    let keyring = keyrings
+        .get_version(tenant, state.keys_version, now)
+        .await?;
+    let claims = LicenseStateClaims {
+        iss: keyrings.issuer().into(),
+        org: tenant.org(),
+        sub: id,
+        ver: state.version,
+        ttl: if state.metered { ttl } else { UNMETERED_TTL },
+        lists: state.lists,
+        products: state.products,
+        tier: state.tier,
+        lexp: state.expires_at.map(Timestamp::unix),
+        grace: state.grace_s,
+        fs: state.feature_set,
+        fo: state.own_features,
+        usage: by_feature,
+    };
+    let times = Times::starting(now, DOCUMENT_LIFE_S);
+    let text = sign(&claims, times, keyring.signer())
+        .map_err(|error| Fault::internal("signing a license's state", error))?;
+    Ok(Some(Arc::new(SignedDocument::new(
+        text,
+        state.version,
+        now,
+    ))))
+}
