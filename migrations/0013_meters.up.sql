@@ -7,7 +7,7 @@ ALTER TABLE licet.licenses ADD CONSTRAINT licenses_state_version_positive CHECK 
 
 -- The version in which an entry was last marked as changed. Tokens and license documents tell which
 -- version they were made from, and so whether they show the change.
-ALTER TABLE licet.status_versions ADD COLUMN changed bigint NOT NULL DEFAULT 0;
+ALTER TABLE licet.status_versions ADD COLUMN changed_version bigint NOT NULL DEFAULT 0;
 
 -- The longest time for which any token made under a policy may count, grace included: as long
 -- lists say of a changed license that it is.

@@ -108,7 +108,13 @@ impl Documents {
             let name = Name::features(token.org(), effective.feature_set);
             let features = usable::<FeatureSet>(memory, name, signers, None, scope)?;
             if license.is_none() && features.document.is_metered(effective.own_features) {
-                license = Some(usable(memory, names.license, signers, None, scope)?);
+                license = Some(usable::<LicenseState>(
+                    memory,
+                    names.license,
+                    signers,
+                    None,
+                    scope,
+                )?);
                 let newest = document(&license);
                 // It may be newer than the list that told of no change.
                 if token.effective(newest.as_deref()).feature_set != features.document.id() {

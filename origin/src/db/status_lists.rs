@@ -112,7 +112,7 @@ pub(crate) async fn raise_versions(tx: &Tx<'_>) -> Result<u64, Error> {
         concat!(
             "UPDATE licet.status_versions SET version = ",
             next_version!("version"),
-            ", changed = CASE changed WHEN 0 THEN 0 ELSE ",
+            ", changed_version = CASE changed_version WHEN 0 THEN 0 ELSE ",
             next_version!("version"),
             " END WHERE org_id = $1"
         ),
@@ -203,7 +203,7 @@ pub(crate) async fn mark_changed(
         concat!(
             "UPDATE licet.status_versions SET version = ",
             next_version!("version"),
-            ", changed = ",
+            ", changed_version = ",
             next_version!("version"),
             " WHERE org_id = $1 AND number = ANY ($2)"
         ),
@@ -260,7 +260,7 @@ pub(crate) async fn list_version(tx: &Tx<'_>, number: u32) -> Result<Option<List
     };
     let row = tx
         .query_opt(
-            "SELECT s.version, s.next_index, o.keys_version, s.changed
+            "SELECT s.version, s.next_index, o.keys_version, s.changed_version
              FROM licet.status_versions s
              JOIN licet.organizations o ON o.org_id = s.org_id
              WHERE s.org_id = $1 AND s.number = $2",
@@ -290,7 +290,8 @@ pub(crate) struct Withdrawn {
 
 /// Reads what stands in the one list and nothing else of the organization: `db/tests.rs` counts.
 /// Names the list by the parameter everywhere, so that the planner knows which one is meant.
-pub(super) const CONTENT: &str = "SELECT s.version, s.next_index, o.keys_version, s.changed, ARRAY(
+pub(super) const CONTENT: &str =
+    "SELECT s.version, s.next_index, o.keys_version, s.changed_version, ARRAY(
          SELECT (a.status_index << 4) | CASE w.status WHEN 'REVOKED' THEN 1 ELSE 2 END
          FROM licet.withdrawals w
          JOIN licet.activations a ON a.org_id = w.org_id AND a.license_id = w.license_id

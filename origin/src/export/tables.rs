@@ -122,7 +122,7 @@ pub const TABLES: &[Table] = &[
     Table {
         kind: "status_list",
         name: "status_versions",
-        columns: "number version next_index changed",
+        columns: "number version next_index changed_version",
         order: "number",
     },
     Table {

@@ -1,6 +1,9 @@
 //! Changing a license's terms: by hand, by renewal, by another policy.
 
-use licet_shared::{id::LicenseId, time::Timestamp};
+use licet_shared::{
+    id::{LicenseId, PolicyId},
+    time::Timestamp,
+};
 use serde_json::json;
 
 use super::{
@@ -56,15 +59,20 @@ async fn write(
     before: LicenseRecord,
     mut after: LicenseRecord,
 ) -> Result<LicenseRecord, Error> {
-    // A transfer has devices take the policy's terms as they now are, changed or not.
     let transferred = action == TRANSFERRED;
-    if after == before && !transferred {
+    let policies = [before.policy, after.policy];
+    if after == before {
+        // The policy itself may have changed, which devices then hear of.
+        if transferred {
+            let event = audit::Event::new(call.origin(), "license.republished");
+            audit::write(tx, &before.id, &event).await?;
+            tell_devices(tx, &before, policies).await?;
+        }
         return Ok(before);
     }
     let told_by_tokens = transferred
         || (&after.features, &after.products, after.expires_at)
             != (&before.features, &before.products, before.expires_at);
-    let policies = [before.policy, after.policy];
     // What was too long before must not keep anybody from changing something else.
     if after.features != before.features || after.products != before.products {
         token_size::check(&after.products, &after.features)?;
@@ -91,11 +99,21 @@ async fn write(
         .after(&TermsView::from(&after));
     audit::write(tx, &after.id, &event).await?;
     if told_by_tokens {
-        licenses::raise_state(tx, after.id).await?;
-        status_lists::mark_changed(tx, after.id, policies).await?;
+        tell_devices(tx, &after, policies).await?;
     }
     let found = license_records::find(tx, after.id).await?;
     found.ok_or(Error::Row("licenses"))
+}
+
+/// Has the license's tokens that are out give way to what it is now. Last in a transaction, as
+/// activations wait for the lists.
+async fn tell_devices(
+    tx: &Tx<'_>,
+    license: &LicenseRecord,
+    policies: [PolicyId; 2],
+) -> Result<(), Error> {
+    licenses::raise_state(tx, license.id).await?;
+    status_lists::mark_changed(tx, license.id, policies).await
 }
 
 pub(super) async fn update(call: Call) -> Result<Reply, HandlerError> {
