@@ -115,3 +115,38 @@ fn random_text() -> Result<String> {
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
     Ok(Base64UrlUnpadded::encode_string(&bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(json: &str) -> Item {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_machine_sends_a_body_with_its_key() {
+        let item =
+            item(r#"{"method":"POST","path":"/a","body":"{\"n\":1}","bearer":"licet_sk_x"}"#);
+        let text = String::from_utf8(item.text(None, "7").unwrap()).unwrap();
+        let wanted = "POST /a HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer licet_sk_x\r\n\
+            content-type: application/json\r\ncontent-length: 7\r\n\r\n{\"n\":1}";
+        assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn what_an_edge_sends_is_signed_and_what_is_nobodys_is_not() {
+        let nobodys = item(r#"{"method":"POST","path":"/a","body":"{n}"}"#);
+        let text = String::from_utf8(nobodys.text(None, "7").unwrap()).unwrap();
+        assert!(
+            !text.contains("authorization") && text.ends_with("\r\n\r\n7"),
+            "{text}"
+        );
+        let edges = item(r#"{"method":"POST","path":"/a","body":"{n}","edge":true,"once":true}"#);
+        assert!(edges.text(None, "7").is_err());
+        let signer = LocalSigner::from_seed("edge-1", [7; 32]);
+        let text = String::from_utf8(edges.text(Some(&signer), "7").unwrap()).unwrap();
+        assert!(text.contains("authorization: Bearer ey"), "{text}");
+        assert!(text.contains("idempotency-key: 7\r\n"), "{text}");
+    }
+}

@@ -24,6 +24,7 @@ cargo xtask bench edge           measure the Worker beside others
 cargo xtask bench origin         measure the origin beside others, over a million licenses
     --orgs N --licenses N        over so many instead (10000, 1000000)
     --seconds N                  of each burst of load (4)
+    --only TEXT                  the races whose names contain it; writes nothing down
 cargo xtask postgres             a database to try things on, until Ctrl-C
     --keep                       the one of `dev`, not a throw-away one
     --port N                     on this port
@@ -117,16 +118,17 @@ fn bench(args: &mut lexopt::Parser) -> Result<()> {
     match args.next()? {
         Some(Value(what)) if what == "edge" => no_more(args).and_then(|()| bench::edge::run()),
         Some(Value(what)) if what == "origin" => {
-            let mut size = bench::origin::Size::default();
+            let (mut size, mut only) = (bench::origin::Size::default(), None);
             while let Some(arg) = args.next()? {
                 match arg {
                     Long("orgs") => size.orgs = args.value()?.parse()?,
                     Long("licenses") => size.licenses = args.value()?.parse()?,
                     Long("seconds") => size.seconds = args.value()?.parse()?,
+                    Long("only") => only = Some(args.value()?.parse::<String>()?),
                     other => return Err(other.unexpected().into()),
                 }
             }
-            bench::origin::run(size)
+            bench::origin::run(size, only.as_deref())
         }
         _ => bail!("say what to measure: cargo xtask bench edge, or origin"),
     }

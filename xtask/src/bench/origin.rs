@@ -12,7 +12,9 @@ mod rls;
 mod service;
 mod writes;
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Result, bail};
 
 use self::data::Data;
 use crate::paths;
@@ -45,11 +47,12 @@ impl Default for Size {
     }
 }
 
-/// Measures, prints the tables and writes them to `docs/BENCHMARKS.md`.
+/// Measures, prints the tables and writes them to `docs/BENCHMARKS.md`; or runs no more than the
+/// races whose names contain `only`, and prints their rates.
 ///
 /// # Errors
 /// When a part can't be started, or gives a wrong answer.
-pub fn run(size: Size) -> Result<()> {
+pub fn run(size: Size, only: Option<&str>) -> Result<()> {
     // Another build, to compare with.
     if std::env::var_os("LICET_ORIGIN_BIN").is_none() {
         paths::use_origin(commands::build::origin(true)?);
@@ -62,9 +65,25 @@ pub fn run(size: Size) -> Result<()> {
     let fastapi = fastapi::install()?;
     let data = Data::prepare(size)?;
     let dir = paths::make_dir(paths::scratch()?.join(format!("bench-{}", std::process::id())))?;
-    let result = measure(&data, &dir, &fastapi, size);
+    let result = match only {
+        Some(only) => race(&data, &dir, &fastapi, size, only).map(|()| None),
+        None => measure(&data, &dir, &fastapi, size).map(Some),
+    };
     std::fs::remove_dir_all(&dir).ok();
-    report::write(&data, &result?)
+    match result? {
+        Some(findings) => report::write(&data, &findings),
+        None => Ok(()),
+    }
+}
+
+fn race(data: &Data, dir: &Path, fastapi: &Path, size: Size, only: &str) -> Result<()> {
+    let captured = capture::capture(data, dir)?;
+    let service = Service::start(data, dir)?;
+    let races = writes::measure(data, dir, fastapi, &service, &captured, size, only)?;
+    if races.is_empty() {
+        bail!("no race has `{only}` in its name");
+    }
+    Ok(())
 }
 
 /// What was found out.
@@ -75,12 +94,7 @@ struct Findings {
     memory: service::Memory,
 }
 
-fn measure(
-    data: &Data,
-    dir: &std::path::Path,
-    fastapi: &std::path::Path,
-    size: Size,
-) -> Result<Findings> {
+fn measure(data: &Data, dir: &Path, fastapi: &Path, size: Size) -> Result<Findings> {
     let captured = step("the statements that the origin sends", || {
         capture::capture(data, dir)
     })?;
@@ -91,7 +105,7 @@ fn measure(
     let rls = long_step("the cost of row-level security", "a minute", || {
         rls::measure(data, dir, &captured, size.seconds / 2.0)
     })?;
-    let races = writes::measure(data, dir, fastapi, &service, &captured, size)?;
+    let races = writes::measure(data, dir, fastapi, &service, &captured, size, "")?;
     let memory = long_step("memory under 256 connections", "half a minute", || {
         service::memory(data, dir)
     })?;

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::data::Data;
-use super::load::{Burst, burst};
+use super::load::{Burst, Item, burst};
 use super::reads;
-use super::service::{ANOTHER, Service, activation, refresh, tokens};
+use super::service::{ANOTHER, Service, activation, lookup, refresh, tokens};
 
 /// Organizations whose licenses are activated and looked up, each with one script of its own.
 pub(super) const ORGS: usize = 40;
@@ -34,11 +34,14 @@ pub(super) struct Captured {
     /// One license of each of many organizations, with a token each.
     pub(super) licenses: Vec<Value>,
     pub(super) tokens: Vec<String>,
+    /// An API key of each of their organizations.
+    pub(super) api_keys: Vec<String>,
     /// Some licenses of one organization.
     pub(super) of_one: Vec<Value>,
     pub(super) activations: Vec<String>,
     pub(super) activations_of_one: Vec<String>,
     pub(super) refreshes: Vec<String>,
+    pub(super) lookups: Vec<String>,
     /// What an owner reads, by its path.
     pub(super) reads: Vec<(String, String)>,
 }
@@ -47,62 +50,98 @@ pub(super) struct Captured {
 pub(super) fn capture(data: &Data, dir: &Path) -> Result<Captured> {
     data.admin("ALTER ROLE licet_app IN DATABASE run SET log_statement = 'all'")?;
     let service = Service::start_with(data, dir, &[("LICET_POOL_SIZE", "1")])?;
-    let mut log = Log::new(data)?;
     let licenses = data.licenses(ORGS, None)?;
     let of_one = data.licenses(OF_ONE, Some(ONE))?;
     let tokens = tokens(data, &service, &licenses)?;
-    let mut one = |item| -> Result<Transaction> {
-        log.take()?;
-        burst(&Burst {
-            address: &service.address,
-            connections: 1,
-            requests: 1,
-            items: &[item],
-            signing: Some(&data.keys.edge_key),
-            expect: None,
-            bodies: false,
-        })?;
-        log.take()?.pop().context("the origin sent no transaction")
+    let api_keys = licenses
+        .iter()
+        .map(|license| service.api_key(license))
+        .collect::<Result<Vec<_>>>()?;
+    let mut tap = Tap {
+        data,
+        service: &service,
+        log: Log::new(data)?,
     };
-    let mut activate = |licenses: &[Value]| -> Result<Vec<String>> {
-        let scripts = licenses.iter().map(|license| {
-            // What differs between two is what has to differ each time.
-            let first = one(activation(license, ANOTHER))?;
-            let second = one(activation(license, ANOTHER))?;
-            script(&first, Some(&second))
-        });
-        scripts.collect()
-    };
-    let activations = activate(&licenses)?;
-    let activations_of_one = activate(&of_one)?;
+    let activations = tap.activations(&licenses)?;
+    let activations_of_one = tap.activations(&of_one)?;
     let refreshes = tokens
         .iter()
-        .map(|token| script(&one(refresh(token))?, None))
+        .map(|token| script(&[tap.last(refresh(token))?], None))
+        .collect::<Result<_>>()?;
+    let lookups = licenses
+        .iter()
+        .zip(&api_keys)
+        .map(|(license, api_key)| {
+            // The first notes that the key is used, which is done but once a minute.
+            tap.all(lookup(license, api_key))?;
+            script(&tap.all(lookup(license, api_key))?, None)
+        })
         .collect::<Result<_>>()?;
     let owner = licenses.first().context("no license")?;
     let bearer = service.log_in(owner)?;
     let mut reads = Vec::new();
     for path in reads::paths(&service, &bearer, owner)? {
-        log.take()?;
-        service.read(&bearer, &path)?;
         // The last: before it the caller is looked up.
-        let transaction = log
-            .take()?
-            .pop()
-            .with_context(|| format!("{path}: nothing was asked"))?;
-        reads.push((path, script(&transaction, None)?));
+        let transaction = tap.last(Item::get(&path, &bearer));
+        let transaction = transaction.with_context(|| path.clone())?;
+        reads.push((path, script(&[transaction], None)?));
     }
     drop(service);
     data.admin("ALTER ROLE licet_app IN DATABASE run RESET log_statement")?;
     Ok(Captured {
         licenses,
         tokens,
+        api_keys,
         of_one,
         activations,
         activations_of_one,
         refreshes,
+        lookups,
         reads,
     })
+}
+
+/// An origin whose statements are read as it sends them.
+struct Tap<'a> {
+    data: &'a Data,
+    service: &'a Service,
+    log: Log,
+}
+
+impl Tap<'_> {
+    /// The transactions of one request.
+    fn all(&mut self, item: Item) -> Result<Vec<Transaction>> {
+        self.log.take()?;
+        burst(&Burst {
+            address: &self.service.address,
+            connections: 1,
+            requests: 1,
+            items: &[item],
+            signing: Some(&self.data.keys.edge_key),
+            expect: None,
+            bodies: false,
+        })?;
+        let transactions = self.log.take()?;
+        if transactions.is_empty() {
+            bail!("the origin sent no transaction");
+        }
+        Ok(transactions)
+    }
+
+    /// The last of them.
+    fn last(&mut self, item: Item) -> Result<Transaction> {
+        self.all(item)?.pop().context("no transaction")
+    }
+
+    fn activations(&mut self, licenses: &[Value]) -> Result<Vec<String>> {
+        let scripts = licenses.iter().map(|license| {
+            // What differs between two is what has to differ each time.
+            let first = self.last(activation(license, ANOTHER))?;
+            let second = self.last(activation(license, ANOTHER))?;
+            script(&[first], Some(&[second]))
+        });
+        scripts.collect()
+    }
 }
 
 /// The server's log from some point on.
@@ -215,13 +254,24 @@ fn arguments(text: &str) -> Result<Vec<Option<String>>> {
     Ok(found)
 }
 
-/// A script for `pgbench` that does the same in one round trip, which is the best it can do.
-/// Arguments that differ in `other` are made up anew each time where they have to be unique.
-fn script(transaction: &Transaction, other: Option<&Transaction>) -> Result<String> {
-    let mut script = String::from("\\set u random(1, 9000000000000000000)\n\\startpipeline\n");
-    if other.is_some_and(|other| other.len() != transaction.len()) {
+/// A script for `pgbench` that does the same with one round trip for each transaction, which is the
+/// best it can do. Arguments that differ in `others` are made up anew each time where they have to
+/// be unique.
+fn script(transactions: &[Transaction], others: Option<&[Transaction]>) -> Result<String> {
+    let shape = |all: &[Transaction]| all.iter().map(Vec::len).collect::<Vec<_>>();
+    if others.is_some_and(|others| shape(others) != shape(transactions)) {
         bail!("the same request sent other statements the second time");
     }
+    let mut script = String::from("\\set u random(1, 9000000000000000000)\n");
+    for (number, transaction) in transactions.iter().enumerate() {
+        let other = others.and_then(|others| others.get(number));
+        script.push_str(&pipeline(transaction, other)?);
+    }
+    Ok(script)
+}
+
+fn pipeline(transaction: &Transaction, other: Option<&Transaction>) -> Result<String> {
+    let mut script = String::from("\\startpipeline\n");
     for (number, statement) in transaction.iter().enumerate() {
         let other = other.and_then(|other| other.get(number));
         let arguments: Vec<String> = statement
@@ -298,11 +348,44 @@ mod tests {
         let found = transactions(LOG).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0][1].sql, "SELECT $1,\n  $2 FROM t");
-        let text = script(&found[0], None).unwrap();
+        let text = script(&found, None).unwrap();
         assert!(
             text.contains("SELECT E'it''s 1\\x3a2',\n  NULL FROM t;\nCOMMIT;"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn each_transaction_of_a_request_is_a_pipeline() {
+        // A statement in between, outside of any, is nobody's.
+        let between =
+            "2026-11-21 12:00:00.000 UTC [7] licet_app@run LOG:  execute <unnamed>: SELECT 7\n";
+        let second = LOG.replace("FROM t", "FROM u").replace("<unnamed>", "s1");
+        let found = transactions(&format!("{LOG}{between}{second}")).unwrap();
+        assert_eq!(found.len(), 2);
+        let text = script(&found, None).unwrap();
+        let lines: Vec<_> = text.lines().filter(|line| line.starts_with('\\')).collect();
+        let (from, to) = ("\\startpipeline", "\\endpipeline");
+        assert_eq!(lines[1..], [from, to, from, to]);
+        assert!(lines[0].starts_with("\\set u "));
+        let pipelines: Vec<_> = text.split(to).collect();
+        for (pipeline, table) in pipelines.iter().zip(["FROM t;", "FROM u;"]) {
+            assert!(pipeline.contains("BEGIN; SET LOCAL"), "{pipeline}");
+            assert!(pipeline.contains(table), "{pipeline}");
+            assert_eq!(pipeline.matches("COMMIT;").count(), 1, "{pipeline}");
+        }
+        assert!(!text.contains("SELECT 7"));
+    }
+
+    #[test]
+    fn a_request_is_not_paired_with_one_that_did_other_things() {
+        let found = transactions(LOG).unwrap();
+        let twice = transactions(&LOG.repeat(2)).unwrap();
+        assert!(script(&found, Some(&found)).is_ok());
+        assert!(script(&found, Some(&twice)).is_err());
+        let mut longer = found.clone();
+        longer[0].extend(found[0].clone());
+        assert!(script(&found, Some(&longer)).is_err());
     }
 
     #[test]

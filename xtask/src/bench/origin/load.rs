@@ -21,6 +21,11 @@ impl Item {
         Self(json!({ "method": "POST", "path": path, "body": body.to_string() }))
     }
 
+    pub(super) fn post_by(bearer: &str, path: &str, body: &Value) -> Self {
+        let body = body.to_string();
+        Self(json!({ "method": "POST", "path": path, "body": body, "bearer": bearer }))
+    }
+
     /// Signed as an edge signs, with an idempotency key if `once`.
     pub(super) fn edge(path: &str, body: &Value, once: bool) -> Self {
         let body = body.to_string();

@@ -47,8 +47,9 @@ fn races(races: &[Race]) -> String {
          |---|---|---|---|---|---|---|---|---|\n",
     );
     for race in races {
-        let origin = race.peers.first().map_or(&[][..], |(_, samples)| samples);
-        for (peer, samples) in &race.peers {
+        let origin = race.racers.first().map_or(&[][..], |it| &it.samples);
+        for racer in &race.racers {
+            let samples = &racer.samples;
             let ratio = Spread::of(origin.iter().zip(samples).map(|(a, b)| a.rate / b.rate));
             let median = |part: fn(&Sample) -> f64| {
                 let median = Spread::of(samples.iter().map(part)).median;
@@ -60,11 +61,12 @@ fn races(races: &[Race]) -> String {
             };
             writeln!(
                 text,
-                "| {} | {peer} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 race.what,
+                racer.name,
                 Spread::of(samples.iter().map(|sample| sample.rate)).show(0),
                 ratio.show(2),
-                goal(peer),
+                racer.goal.unwrap_or("–"),
                 median(|sample| sample.p50_ms),
                 median(|sample| sample.p99_ms),
                 median(|sample| sample.cpu_us),
@@ -74,15 +76,6 @@ fn races(races: &[Race]) -> String {
         }
     }
     text
-}
-
-/// What the origin is meant to reach beside a peer.
-fn goal(peer: &str) -> &'static str {
-    match peer {
-        "pgbench" => "≥ 0.6",
-        "FastAPI" => "≥ 4",
-        _ => "–",
-    }
 }
 
 fn costs(costs: &[Cost]) -> String {

@@ -66,19 +66,36 @@ impl Service {
 
     /// What an owner reads at a path.
     pub(super) fn read(&self, bearer: &str, path: &str) -> Result<Value> {
-        let items = vec![Item::get(path, bearer)];
-        let burst = burst(&Burst {
-            address: &self.address,
-            connections: 1,
-            requests: 1,
-            items: &items,
-            signing: None,
-            expect: None,
-            bodies: true,
-        })?;
-        let body = burst.bodies.first().context("no answer")?;
-        serde_json::from_str(body).with_context(|| format!("{path}: not JSON"))
+        let answer = answers(&self.address, &[Item::get(path, bearer)]);
+        let answer = answer.with_context(|| path.to_owned())?.pop();
+        answer.context("no answer")
     }
+
+    /// An API key that a license's owner makes for a machine that looks up licenses.
+    pub(super) fn api_key(&self, license: &Value) -> Result<String> {
+        let bearer = self.log_in(license)?;
+        let body = json!({ "name": "Bench", "scopes": ["licenses:read"] });
+        let item = Item::post_by(&bearer, "/api/v1/api-keys", &body);
+        let answer = answers(&self.address, &[item])?.pop();
+        let answer = answer.context("no answer")?;
+        let secret = answer["secret"].as_str();
+        Ok(secret.context("an API key without a secret")?.to_owned())
+    }
+}
+
+/// What each of these requests, sent one after another, is answered.
+pub(super) fn answers(address: &str, items: &[Item]) -> Result<Vec<Value>> {
+    let shown = burst(&Burst {
+        address,
+        connections: 1,
+        requests: items.len(),
+        items,
+        signing: None,
+        expect: None,
+        bodies: true,
+    })?;
+    let read = |body: &String| serde_json::from_str(body).context("an answer that is not JSON");
+    shown.bodies.iter().map(read).collect()
 }
 
 /// A device that is another one each time.
@@ -99,6 +116,12 @@ pub(super) fn activation(license: &Value, fingerprint: &str) -> Item {
 pub(super) fn refresh(token: &str) -> Item {
     let body = json!({ "token": token });
     Item::edge("/edge/v1/activations/refresh", &body, false)
+}
+
+/// A call that finds a license by its key, by a machine. The peer is asked the same way.
+pub(super) fn lookup(license: &Value, api_key: &str) -> Item {
+    let body = json!({ "license_key": license["license_key"] });
+    Item::post_by(api_key, "/api/v1/licenses/lookup", &body)
 }
 
 /// Activates each license for the same device and hands back the tokens in order.
