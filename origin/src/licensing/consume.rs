@@ -166,7 +166,13 @@ async fn decide(
     }
     let quotas = match quotas(&grant, asked.uses) {
         Ok(quotas) => quotas,
-        Err(answer) => return Err(refuse(answer)),
+        Err(feature) => {
+            return Err(refuse(ConsumeAnswer {
+                detail: format!("{feature:?} is no metered feature of this license."),
+                feature: Some(feature.into()),
+                ..ConsumeAnswer::plain(Code::FeatureMissing)
+            }));
+        }
     };
     let repeated = claim_uses(tx, asked, reason).await?;
     let answer = record(tx, asked, &quotas, repeated, reason).await?;
@@ -191,17 +197,12 @@ fn name(kind: &str, license: LicenseId, text: &str) -> String {
     Base64UrlUnpadded::encode_string(&digest)
 }
 
-/// The quota of each feature that is named; the answer where one has none.
-fn quotas<'a>(grant: &Grant, uses: &'a [Use]) -> Result<BTreeMap<&'a str, Quota>, ConsumeAnswer> {
+/// The quota of each feature that is named; the name of one that has none.
+fn quotas<'a>(grant: &Grant, uses: &'a [Use]) -> Result<BTreeMap<&'a str, Quota>, &'a str> {
     let find = |one: &'a Use| {
         let name = one.feature.as_str();
         let value = grant.own_features.resolve(name, grant.features.get(name));
-        let quota = value.and_then(Quota::of).ok_or_else(|| ConsumeAnswer {
-            detail: format!("{name:?} is no metered feature of this license."),
-            feature: Some(name.into()),
-            ..ConsumeAnswer::plain(Code::FeatureMissing)
-        })?;
-        Ok((name, quota))
+        Ok((name, value.and_then(Quota::of).ok_or(name)?))
     };
     uses.iter().map(find).collect()
 }

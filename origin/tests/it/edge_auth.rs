@@ -18,8 +18,10 @@ const ROUTES: [(&str, &str); 6] = [
     ("GET", "/edge/v1/orgs/{tag}/keys"),
     ("GET", "/edge/v1/orgs/{tag}/statuslists/{number}"),
     ("GET", "/edge/v1/orgs/{tag}/feature-sets/{id}"),
+    ("GET", "/edge/v1/orgs/{tag}/licenses/{id}"),
     ("POST", ACTIVATE),
     ("POST", REFRESH),
+    ("POST", "/edge/v1/usage"),
     ("POST", DEACTIVATE),
 ];
 
@@ -32,8 +34,13 @@ async fn operations(bed: &Bed, seeded: &Seeded) -> Vec<Call> {
         Call::get(&format!("/edge/v1/orgs/{tag}/keys")),
         Call::get(&format!("/edge/v1/orgs/{tag}/statuslists/0")),
         Call::get(&format!("/edge/v1/orgs/{tag}/feature-sets/{set}")),
+        Call::get(&format!("/edge/v1/orgs/{tag}/licenses/{}", seeded.license)),
         activation(&seeded.key, "device"),
         Call::post(REFRESH, &json!({ "token": token })),
+        Call::post(
+            "/edge/v1/usage",
+            &json!({ "token": token, "uses": [{ "feature": "a", "amount": 1 }] }),
+        ),
         Call::post(DEACTIVATE, &json!({ "token": token })),
     ]
 }
@@ -311,6 +318,8 @@ async fn what_is_not_there_and_what_is_not_a_name_are_answered_alike() {
         format!("/edge/v1/orgs/{tag}/feature-sets/{set}"),
         format!("/edge/v1/orgs/{tag}/feature-sets/fs_none"),
         format!("/edge/v1/orgs/{tag}/feature-sets/{}", alpha.license),
+        format!("/edge/v1/orgs/{tag}/licenses/{}", beta.license),
+        format!("/edge/v1/orgs/{tag}/licenses/{set}"),
     ];
     let mut details = Vec::new();
     for target in targets {

@@ -98,7 +98,8 @@ impl FeatureSet {
     /// Whether there are any, without looking at each feature of the set.
     #[must_use]
     pub fn is_metered(&self, own: &FeatureOverrides) -> bool {
-        !(self.metered.is_empty() && own.is_empty()) && !self.quotas(own).is_empty()
+        let may_be = !self.metered.is_empty() || !own.is_empty();
+        may_be && !self.quotas(own).is_empty()
     }
 
     /// Whether a feature is there to be used, a license's own values considered: present, and

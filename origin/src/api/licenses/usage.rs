@@ -128,7 +128,7 @@ pub(super) async fn read(call: Call) -> Result<Reply, HandlerError> {
     let usage = Usage {
         data: data.collect(),
     };
-    Ok(Reply::ok(&usage)?)
+    Reply::ok(&usage)
 }
 
 struct Correction<'a> {
@@ -207,6 +207,6 @@ pub(super) async fn correct(call: Call) -> Result<Reply, HandlerError> {
         id: call.id()?,
         asked,
     };
-    call.create(&correction, |feature| Ok(Reply::ok(&feature)?))
+    call.create(&correction, |feature| Reply::ok(&feature))
         .await
 }
