@@ -14,7 +14,7 @@ use super::support::{
 
 /// Every operation under `/edge/v1`, in its normal form. A new route is added here, or
 /// [`every_route_is_on_the_list`] fails.
-const ROUTES: [(&str, &str); 6] = [
+const ROUTES: [(&str, &str); 8] = [
     ("GET", "/edge/v1/orgs/{tag}/keys"),
     ("GET", "/edge/v1/orgs/{tag}/statuslists/{number}"),
     ("GET", "/edge/v1/orgs/{tag}/feature-sets/{id}"),

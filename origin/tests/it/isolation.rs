@@ -36,6 +36,14 @@ pub async fn populated() -> (TestDatabase, OrgId, OrgId) {
         "INSERT INTO licet.withdrawals (org_id, status_list, license_id, status)
          SELECT org_id, status_list, license_id, 'SUSPENDED' FROM licet.activations",
     );
+    bed.database.admin(
+        "INSERT INTO licet.license_changes (org_id, status_list, license_id, until)
+         SELECT org_id, status_list, license_id, now() FROM licet.activations",
+    );
+    bed.database.admin(
+        "INSERT INTO licet.usage (org_id, license_id, feature, period, period_start, used, quota)
+         SELECT org_id, id, 'exports', 'once', 'epoch', 1, 2 FROM licet.licenses",
+    );
     (bed.database, orgs[0], orgs[1])
 }
 
@@ -158,6 +166,8 @@ async fn another_tenants_rows_can_be_neither_changed_nor_deleted() {
         ("status_versions", "version = 9"),
         ("signing_keys", "state = 'WITHDRAWN'"),
         ("idempotency_keys", "code = 'VALID'"),
+        ("license_changes", "until = now()"),
+        ("usage", "used = 0"),
     ] {
         begin(&client, alpha).await;
         let sql = format!(
@@ -171,6 +181,7 @@ async fn another_tenants_rows_can_be_neither_changed_nor_deleted() {
         "audit_personal",
         "idempotency_keys",
         "invitations",
+        "license_changes",
         "license_products",
         "policy_products",
         "sessions",
