@@ -31,8 +31,8 @@ pub(crate) fn routes() -> Router<AppState> {
             get(feature_sets::handle),
         )
         .route("/edge/v1/orgs/{tag}/licenses/{id}", get(licenses::handle))
-        .route("/edge/v1/usage", post(usage::handle))
         .route("/edge/v1/activations", post(activate::handle))
         .route("/edge/v1/activations/refresh", post(refresh::handle))
+        .route("/edge/v1/usage", post(usage::handle))
         .route("/edge/v1/activations/deactivate", post(deactivate::handle))
 }
