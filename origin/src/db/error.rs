@@ -81,7 +81,9 @@ impl Error {
                     || error
                         .source()
                         .is_some_and(|cause| cause.is::<std::io::Error>())
-                    || self.state().is_some_and(is_shutdown)
+                    || self
+                        .state()
+                        .is_some_and(|state| is_shutdown(state) || is_of_connection(state))
             }
             _ => false,
         }
@@ -119,6 +121,11 @@ fn is_shutdown(state: &SqlState) -> bool {
         SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
     ]
     .contains(state)
+}
+
+/// Class 08 of the SQL standard. A pooler says so when it has lost the server.
+pub(super) fn is_of_connection(state: &SqlState) -> bool {
+    state.code().starts_with("08")
 }
 
 fn may_pass(state: &SqlState) -> bool {

@@ -99,6 +99,7 @@ async fn transactions_end_as_they_must() {
     pipelined_statements_are_done_together_or_not_at_all(&bench).await;
     a_statement_after_commit_is_refused(&bench).await;
     pipelined_work_is_begun_again_on_another_connection(&bench).await;
+    a_pooler_that_lost_the_server_is_a_lost_connection(&bench).await;
     nothing_is_seen_outside_of_a_transaction(&bench).await;
 }
 
@@ -260,6 +261,28 @@ async fn pipelined_work_is_begun_again_on_another_connection(bench: &Bench) {
     });
     done.await.unwrap();
     assert_eq!(attempts.load(Ordering::Relaxed), 2);
+}
+
+/// PgBouncer tells its clients with this code.
+async fn a_pooler_that_lost_the_server_is_a_lost_connection(bench: &Bench) {
+    const LOST: &str = "DO $$ BEGIN RAISE 'server conn crashed?' USING ERRCODE = '08P01'; END $$";
+    let attempts = AtomicU32::new(0);
+    let done = bench.tenant.run_tx("lost", |tx| {
+        let sql = match attempts.fetch_add(1, Ordering::Relaxed) {
+            0 => LOST,
+            _ => "SELECT 1",
+        };
+        Box::pin(async move { tx.execute(sql, &[]).await })
+    });
+    done.await.unwrap();
+    assert_eq!(attempts.load(Ordering::Relaxed), 2);
+
+    // While it commits, nobody knows.
+    let connection = bench.database.connection().await.unwrap();
+    for (sql, doubtful) in [(LOST, true), (RAISE, false)] {
+        let error = connection.batch_execute(sql).await.unwrap_err();
+        assert_eq!(super::tx::in_doubt(error).in_doubt, doubtful, "{sql}");
+    }
 }
 
 const LOOKUP: &str = "SELECT 1 + $1::int8 AS looked_up";

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use super::{
     Error, Tenant,
+    error::is_of_connection,
     kept::{Kept, Wanted},
 };
 use crate::random::{self, RowId};
@@ -211,10 +212,10 @@ impl Drop for Checkout {
 }
 
 /// How an attempt ended, if not well.
-struct Failure {
+pub(super) struct Failure {
     error: Error,
     /// COMMIT was sent and its answer never came: it may have happened.
-    in_doubt: bool,
+    pub(super) in_doubt: bool,
 }
 
 impl From<Error> for Failure {
@@ -374,9 +375,10 @@ fn begin(org: OrgId) -> String {
     )
 }
 
-fn in_doubt(error: tokio_postgres::Error) -> Failure {
-    // An answer from the server, such as a serialization failure, leaves no doubt.
-    let in_doubt = error.as_db_error().is_none();
+pub(super) fn in_doubt(error: tokio_postgres::Error) -> Failure {
+    // An answer from the server, such as a serialization failure, leaves no doubt; one from a
+    // pooler that the server is gone does.
+    let in_doubt = error.code().is_none_or(is_of_connection);
     Failure {
         error: error.into(),
         in_doubt,
