@@ -96,3 +96,15 @@ impl FeatureSet {
         }
     }
 }
+
+#[cfg(test)]
+mod extremes {
+    /// Postgres writes a `jsonb` number out in full. Read with less than full accuracy it would
+    /// be beyond what a number can be.
+    #[test]
+    fn the_greatest_number_is_read_back_written_out() {
+        let written = format!("{:.0}", f64::MAX);
+        let read: serde_json::Value = serde_json::from_str(&written).unwrap();
+        assert_eq!(read.as_f64(), Some(f64::MAX));
+    }
+}
