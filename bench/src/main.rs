@@ -7,6 +7,8 @@
 
 mod call;
 mod connection;
+mod documents;
+mod world;
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,6 +18,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{
     call::{Item, Signing},
@@ -57,13 +60,40 @@ struct Shown {
 }
 
 fn main() -> Result<()> {
-    let burst: Burst = serde_json::from_reader(std::io::stdin()).context("not a burst")?;
-    let shown = tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?
-        .block_on(tokio::task::LocalSet::new().run_until(run(&burst)))?;
-    serde_json::to_writer(std::io::stdout(), &shown)?;
-    Ok(())
+        .build()?;
+    let run = tokio::task::LocalSet::new();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        [] => {
+            let burst: Burst = serde_json::from_reader(std::io::stdin()).context("not a burst")?;
+            let shown = runtime.block_on(run.run_until(self::run(&burst)))?;
+            serde_json::to_writer(std::io::stdout(), &shown)?;
+            Ok(())
+        }
+        ["documents", address] => runtime.block_on(run.run_until(documents::serve(address))),
+        ["settings"] => {
+            let settings = json!({
+                "ISSUER": world::ISSUER,
+                "PLATFORM_KEYS": world::platform_key().verifying_key().to_string(),
+                "EDGE_KEY": world::edge_key().reveal(),
+            });
+            println!("{settings}");
+            Ok(())
+        }
+        ["bodies", orgs, licenses, issues] => {
+            let orgs: u32 = orgs.parse()?;
+            for issue in 0..issues.parse()? {
+                for license in 0..licenses.parse()? {
+                    println!("{}", world::Org::new(license % orgs).body(license, issue)?);
+                }
+            }
+            Ok(())
+        }
+        _ => bail!("see the module's documentation"),
+    }
 }
 
 /// What the connections share.

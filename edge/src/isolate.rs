@@ -54,9 +54,6 @@ impl Isolate {
 
     /// This isolate; the first call reads the settings. Wrong ones are logged once and stay wrong.
     pub(crate) fn of(env: &Env) -> Result<Rc<Self>, ConfigError> {
-        thread_local! {
-            static ISOLATE: OnceCell<Result<Rc<Isolate>, ConfigError>> = const { OnceCell::new() };
-        }
         let start = || {
             let setting = |name: &str| {
                 js_sys::Reflect::get(env, &JsValue::from_str(name))
@@ -71,6 +68,15 @@ impl Isolate {
         };
         ISOLATE.with(|isolate| isolate.get_or_init(start).clone())
     }
+
+    /// This isolate, if it has read its settings and can use them.
+    pub(crate) fn running() -> Option<Rc<Self>> {
+        ISOLATE.with(|isolate| isolate.get()?.as_ref().ok().map(Rc::clone))
+    }
+}
+
+thread_local! {
+    static ISOLATE: OnceCell<Result<Rc<Isolate>, ConfigError>> = const { OnceCell::new() };
 }
 
 /// One request's surroundings.

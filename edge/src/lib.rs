@@ -5,10 +5,12 @@ mod clock;
 mod config;
 mod documents;
 mod endpoints;
+pub mod entry;
 mod generations;
 mod http;
 mod isolate;
 mod log;
+mod native_ed25519;
 mod origin;
 mod random;
 mod recognise;
@@ -28,7 +30,11 @@ use http::{Answer, Fault, Incoming, cors};
 use isolate::{Arrival, Isolate, Scope};
 use licet_shared::id::RequestId;
 use routes::Route;
-use worker::{Context, Env, event, web_sys};
+use worker::{
+    Context, Env, event,
+    wasm_bindgen::JsValue,
+    web_sys::{self, Response},
+};
 
 /// Answers one request.
 #[event(fetch)]
@@ -37,9 +43,12 @@ async fn fetch(
     env: Env,
     context: Context,
 ) -> worker::Result<web_sys::Response> {
+    Ok(respond(Incoming::new(request), env, context).await?)
+}
+
+async fn respond(request: Incoming, env: Env, context: Context) -> Result<Response, JsValue> {
     let arrival = Arrival::now();
     let request_id = arrival.request_id;
-    let request = Incoming::new(request);
     let isolate = Isolate::of(&env);
     let answered = match Route::find(request.path()) {
         None => Err(Fault::not_found(
@@ -52,7 +61,7 @@ async fn fetch(
         Some(route) => answer(route, &isolate, env, context, arrival, &request).await,
     };
     let answer = answered.unwrap_or_else(|fault| fault.into_answer(request_id));
-    Ok(finish(answer, &isolate, request_id, &request).into_response()?)
+    finish(answer, &isolate, request_id, &request).into_response()
 }
 
 async fn answer(
@@ -102,7 +111,7 @@ fn finish(
 ) -> Answer {
     let answer = answer
         .header("x-request-id", request_id.to_string())
-        .header("x-content-type-options", "nosniff");
+        .nosniff();
     let answer = match isolate {
         Ok(isolate) => {
             let cors = &isolate.config.cors;

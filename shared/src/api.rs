@@ -316,22 +316,34 @@ pub fn parse<T: Body>(json: &[u8]) -> Result<T, BodyError> {
     if json.trim_ascii_start().starts_with(b"[") {
         return Err(BodyError("invalid type: array, expected an object".into()));
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let body: T = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        let cause = error.into_inner();
-        // "?" stands for a field whose name was not read to its end.
-        if matches!(path.as_str(), "." | "?") {
-            BodyError(cause.to_string())
-        } else {
-            BodyError(format!("{path}: {cause}"))
-        }
-    })?;
-    deserializer
-        .end()
-        .map_err(|error| BodyError(error.to_string()))?;
+    let body: T = match serde_json::from_slice(json) {
+        Ok(body) => body,
+        Err(_) => return Err(what_is_wrong::<T>(json)),
+    };
     body.check()?;
     Ok(body)
+}
+
+/// Reads a body that can't be taken once more, keeping track of the field: bodies that can be
+/// taken need not pay for that.
+#[cold]
+fn what_is_wrong<T: Body>(json: &[u8]) -> BodyError {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let error = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Err(error) => error,
+        Ok(_) => {
+            let end = deserializer.end().err();
+            return BodyError(end.map_or_else(String::new, |error| error.to_string()));
+        }
+    };
+    let path = error.path().to_string();
+    let cause = error.into_inner();
+    // "?" stands for a field whose name was not read to its end.
+    if matches!(path.as_str(), "." | "?") {
+        BodyError(cause.to_string())
+    } else {
+        BodyError(format!("{path}: {cause}"))
+    }
 }
 
 pub(crate) fn check_text(name: &str, text: &str) -> Result<(), BodyError> {

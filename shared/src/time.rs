@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// How far two honest clocks may lie apart, in seconds.
@@ -64,9 +64,49 @@ impl Timestamp {
     }
 }
 
+const DAY_S: i64 = 86_400;
+
+/// Year, month and day of the `day`-th day after 1970-01-01 in the proleptic Gregorian calendar
+/// (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`): years that
+/// begin in March, in eras of 400 years.
+const fn civil(day: i64) -> (i64, i64, i64) {
+    let day = day + 719_468;
+    let era = day.div_euclid(146_097);
+    let day_of_era = day.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let date = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = era * 400 + year_of_era + (month <= 2) as i64;
+    (year, month, date)
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.date().to_rfc3339_opts(SecondsFormat::Secs, true))
+        // Written by hand: four of these stand in every verdict.
+        let (day, second) = (self.0.div_euclid(DAY_S), self.0.rem_euclid(DAY_S));
+        let (year, month, date) = civil(day);
+        let mut text = *b"0000-00-00T00:00:00Z";
+        let mut put = |at: usize, digits: usize, mut number: i64| {
+            for place in text.iter_mut().skip(at).take(digits).rev() {
+                // A digit, whatever the number.
+                *place = b'0' + number.rem_euclid(10) as u8;
+                number /= 10;
+            }
+        };
+        put(0, 4, year);
+        put(5, 2, month);
+        put(8, 2, date);
+        put(11, 2, second / 3600);
+        put(14, 2, second / 60 % 60);
+        put(17, 2, second % 60);
+        f.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }
 
@@ -135,6 +175,20 @@ mod tests {
             Ok(Timestamp::from_unix(0))
         );
         assert_eq!("tomorrow".parse::<Timestamp>(), Err(TimestampError));
+    }
+
+    #[test]
+    fn days_are_written_as_chrono_writes_them() {
+        let all = Timestamp::MIN.div_euclid(DAY_S)..=Timestamp::MAX.div_euclid(DAY_S);
+        // The calendar repeats after 400 years.
+        let days = (0..146_097).chain(all.step_by(1_009));
+        // 7919 s is no part of a day, so all hours, minutes and seconds come up.
+        for day in days {
+            let time = Timestamp::from_unix(day * DAY_S + (day * 7_919).rem_euclid(DAY_S));
+            let date = DateTime::<Utc>::from_timestamp(time.unix(), 0).unwrap();
+            let expected = date.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+            assert_eq!(time.to_string(), expected);
+        }
     }
 
     #[test]

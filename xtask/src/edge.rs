@@ -11,6 +11,8 @@ use crate::step::{long_step, run_quiet, step};
 use crate::tools::{self, Node};
 use crate::{lock, paths};
 
+/// The Worker's entry as it is written.
+const ENTRY: &str = "edge/src/entry.js";
 const WASM_FILE: &str = "wasm32-unknown-unknown/release/licet_edge.wasm";
 
 /// Builds the Worker into `edge/build` unless what is there is current, and
@@ -45,11 +47,22 @@ pub fn build() -> Result<PathBuf> {
             );
             command.env("ESBUILD_BIN", node.esbuild()?);
             node.prepare(&mut command);
-            run_quiet("worker-build", &mut command)
+            run_quiet("worker-build", &mut command)?;
+            run_quiet("esbuild", &mut bundle(&node, &root)?)
         })?;
         stamp.put()
     })?;
     Ok(build)
+}
+
+/// The entry and what `worker-build` made, as one file.
+fn bundle(node: &Node, root: &Path) -> Result<Command> {
+    let mut esbuild = Command::new(node.esbuild()?);
+    esbuild.current_dir(root).arg(ENTRY);
+    esbuild.args(["--bundle", "--minify", "--format=esm"]);
+    esbuild.args(["--external:cloudflare:*", "--external:./index_bg.wasm"]);
+    esbuild.arg("--outfile=edge/build/entry.js");
+    Ok(esbuild)
 }
 
 /// The same command that `worker-build` runs, so that it finds it done; here
@@ -66,11 +79,11 @@ fn compile(root: &Path) -> Result<()> {
     run_quiet("compile the edge", command.current_dir(root.join("edge")))
 }
 
-/// Says which compiled Wasm a finished build was made from, by size and time.
+/// Says what a finished build was made from: which compiled Wasm, by size and time, and the entry.
 struct Stamp {
     file: PathBuf,
     text: String,
-    index: PathBuf,
+    bundle: PathBuf,
 }
 
 impl Stamp {
@@ -82,16 +95,18 @@ impl Stamp {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let lock = fs::read(paths::workspace().join("package-lock.json"))?;
-        let text = format!("{} {} {}", meta.len(), age.as_nanos(), lock.len());
+        let entry = fs::read_to_string(paths::workspace().join(ENTRY))?;
+        let sizes = format!("{} {}", meta.len(), lock.len());
+        let text = format!("{sizes} {}\n{entry}", age.as_nanos());
         Ok(Self {
             file: build.join(".licet-stamp"),
             text,
-            index: build.join("index.js"),
+            bundle: build.join(paths::WORKER_FILES[0]),
         })
     }
 
     fn is_current(&self) -> bool {
-        self.index.is_file() && fs::read_to_string(&self.file).is_ok_and(|text| text == self.text)
+        self.bundle.is_file() && fs::read_to_string(&self.file).is_ok_and(|text| text == self.text)
     }
 
     fn put(&self) -> Result<()> {

@@ -41,7 +41,10 @@ pub fn scratch() -> Result<PathBuf> {
     make_dir(target().join("xtask"))
 }
 
-/// Directory of what `worker-build` made: `index.js` and `index_bg.wasm`.
+/// What a Worker consists of: its script and its Wasm.
+pub const WORKER_FILES: [&str; 2] = ["entry.js", "index_bg.wasm"];
+
+/// Directory of the built Worker.
 /// `LICET_EDGE_BUILD` names another.
 pub fn edge_build() -> PathBuf {
     match std::env::var_os("LICET_EDGE_BUILD") {

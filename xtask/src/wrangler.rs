@@ -232,7 +232,7 @@ fn built(worker: &Path) -> Result<Value> {
     if let Some(config) = config.as_object_mut() {
         config.remove("build");
     }
-    config["main"] = json!(worker.join("index.js"));
+    config["main"] = json!(worker.join(paths::WORKER_FILES[0]));
     Ok(config)
 }
 
@@ -266,7 +266,7 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
 
 fn copy_build(build: &Path, dir: &Path) -> Result<PathBuf> {
     let to = paths::make_dir(dir.join("worker"))?;
-    for name in ["index.js", "index_bg.wasm"] {
+    for name in paths::WORKER_FILES {
         if fs::copy(build.join(name), to.join(name)).is_err() {
             bail!(
                 "no built Worker in {}: run `cargo xtask build edge`",
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn the_root_configuration_is_what_runs_locally() -> anyhow::Result<()> {
         let built = built(Path::new("/copy"))?;
-        assert_eq!(built["main"], "/copy/index.js");
+        assert_eq!(built["main"], "/copy/entry.js");
         assert!(built.get("build").is_none());
         assert_eq!(built["kv_namespaces"][0]["binding"], "LAST_KNOWN_GOOD");
 

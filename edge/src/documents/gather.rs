@@ -11,9 +11,12 @@ use licet_shared::{
 
 use super::{
     Document, Found, Freshness, Held, Memory, Name, NamedBy, Obtained, obtain,
-    renew::{Renewal, renew, renew_later, wait_for_another},
+    renew::{Renewal, may_renew, renew, renew_later, wait_for_another},
 };
-use crate::{clock, isolate::Scope};
+use crate::{
+    clock,
+    isolate::{Isolate, Scope},
+};
 
 /// The documents of a token's organization, and how they were come by.
 #[derive(Debug)]
@@ -31,6 +34,11 @@ pub(crate) struct Documents {
 }
 
 impl Documents {
+    /// The organization's keys.
+    pub(crate) fn keys(&self) -> &OrgKeys {
+        &self.keys
+    }
+
     /// As the decision wants them.
     pub(crate) fn state(&self) -> State<'_> {
         State {
@@ -63,40 +71,38 @@ impl Documents {
     }
 
     /// A token seen before and its documents, when memory has all of them fresh: the way that
-    /// nearly every request takes. Nothing is awaited, and nothing leaves the isolate.
+    /// nearly every request takes. Nothing is awaited, and nothing leaves the isolate. What is to
+    /// be renewed after the answer is handed out beside them.
     pub(crate) fn at_hand(
-        scope: &Rc<Scope>,
+        isolate: &Isolate,
         text: &str,
         max_staleness_s: Option<u32>,
-    ) -> Option<(Rc<LicenseToken>, Self)> {
-        let isolate = &scope.isolate;
+        now: Timestamp,
+    ) -> Option<(Rc<LicenseToken>, Self, Ageing)> {
         let token = isolate.tokens.borrow_mut().recall(text)?;
         let names = Names::of(&token);
         let (keys, list, features) = {
             let memory = &mut *isolate.documents.borrow_mut();
             let platform = &isolate.config.platform;
-            let keys = usable::<OrgKeys>(memory, names.keys, platform, None, scope)?;
+            let keys = usable::<OrgKeys>(memory, names.keys, platform, None, now)?;
             if !token.still_vouched_for_by(&keys.document) {
                 return None;
             }
             let signers = &keys.document;
-            let list = usable::<StatusDocument>(
-                memory,
-                names.status_list,
-                signers,
-                max_staleness_s,
-                scope,
-            )?;
-            let features = usable::<FeatureSet>(memory, names.features, signers, None, scope)?;
+            let list = names.status_list;
+            let list = usable::<StatusDocument>(memory, list, signers, max_staleness_s, now)?;
+            let features = usable::<FeatureSet>(memory, names.features, signers, None, now)?;
             (keys, list, features)
         };
-        if names.given_back(scope, &token, list.asked_ms) {
+        if names.given_back(isolate, &token, list.asked_ms) {
             return None;
         }
-        let ageing = Ageing::among(scope, &keys, &list, &features);
-        if ageing.any() {
-            ageing.renew_later(scope, names, &keys.document);
-        }
+        let ageing = Ageing {
+            names,
+            keys: keys.freshness(now) == Freshness::Ageing,
+            status_list: list.freshness(now) == Freshness::Ageing,
+            features: features.freshness(now) == Freshness::Ageing,
+        };
         let documents = Self {
             keys: keys.document,
             status_list: Some(list.document),
@@ -106,7 +112,7 @@ impl Documents {
             incomplete: false,
             given_back: false,
         };
-        Some((token, documents))
+        Some((token, documents, ageing))
     }
 
     /// A token's documents, from wherever they can be had.
@@ -143,7 +149,7 @@ impl Documents {
             documents.source = found.source;
             documents.status_list = Some(found.document);
         }
-        documents.given_back = names.given_back(scope, token, asked_ms);
+        documents.given_back = names.given_back(&scope.isolate, token, asked_ms);
         let features = documents.take_in(features, scope);
         documents.features = features.map(|found| found.document);
         documents
@@ -160,7 +166,7 @@ impl Documents {
         let health = &scope.isolate.origin;
         if let Renewal::Current(held) = renew(scope, name, &self.keys, None).await {
             self.source = Source::Origin;
-            self.given_back &= Names::of(token).given_back(scope, token, held.asked_ms);
+            self.given_back &= Names::of(token).given_back(&scope.isolate, token, held.asked_ms);
             self.status_list = Some(held.document);
             return;
         }
@@ -187,7 +193,7 @@ impl Documents {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Names {
     keys: Name,
     status_list: Name,
@@ -206,9 +212,9 @@ impl Names {
 
     /// Whether the token's activation was given back, and the list asked for at `asked_ms` may
     /// not show it.
-    fn given_back(self, scope: &Scope, token: &LicenseToken, asked_ms: u64) -> bool {
+    fn given_back(self, isolate: &Isolate, token: &LicenseToken, asked_ms: u64) -> bool {
         let index = token.claims().status.status_list.idx;
-        let mut notes = scope.isolate.given_back.borrow_mut();
+        let mut notes = isolate.given_back.borrow_mut();
         notes.unknown_to(self.status_list, index, asked_ms)
     }
 }
@@ -230,40 +236,34 @@ fn usable<D: Document>(
     name: Name,
     signers: &D::Signers,
     max_age_s: Option<u32>,
-    scope: &Scope,
+    now: Timestamp,
 ) -> Option<Held<D>> {
     memory
-        .look(name, signers, scope.now())
-        .filter(|held| held.serves(max_age_s, scope.now()))
+        .look(name, signers, now)
+        .filter(|held| held.serves(max_age_s, now))
 }
 
-/// Which of the documents are to be renewed after the response.
-#[derive(Clone, Copy)]
-struct Ageing {
+/// Which of the documents at hand are to be renewed after the response.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ageing {
+    names: Names,
     keys: bool,
     status_list: bool,
     features: bool,
 }
 
 impl Ageing {
-    fn among(
-        scope: &Scope,
-        keys: &Held<OrgKeys>,
-        list: &Held<StatusDocument>,
-        features: &Held<FeatureSet>,
-    ) -> Self {
-        Self {
-            keys: keys.freshness(scope.now()) == Freshness::Ageing,
-            status_list: list.freshness(scope.now()) == Freshness::Ageing,
-            features: features.freshness(scope.now()) == Freshness::Ageing,
-        }
+    /// Whether a renewal would be begun now.
+    pub(crate) fn is_due(&self, isolate: &Isolate) -> bool {
+        let due = |ageing: bool, name| ageing && may_renew(isolate, name, clock::now_ms());
+        due(self.keys, self.names.keys)
+            || due(self.status_list, self.names.status_list)
+            || due(self.features, self.names.features)
     }
 
-    const fn any(self) -> bool {
-        self.keys || self.status_list || self.features
-    }
-
-    fn renew_later(self, scope: &Rc<Scope>, names: Names, signers: &Rc<OrgKeys>) {
+    /// Begins the renewals.
+    pub(crate) fn renew_later(&self, scope: &Rc<Scope>, documents: &Documents) {
+        let (names, signers) = (self.names, &documents.keys);
         if self.keys {
             renew_later::<OrgKeys>(scope, names.keys, &scope.isolate.config.platform);
         }

@@ -8,7 +8,7 @@ use licet_shared::{documents::DocumentError, problem::ProblemCode};
 use super::{Document, Held, Name, memory::Setback, stored::pass_down};
 use crate::{
     bindings, clock,
-    isolate::Scope,
+    isolate::{Isolate, Scope},
     log::Level,
     origin::{self, Call, CallError, Reply},
 };
@@ -63,15 +63,23 @@ pub(super) async fn renew<D: Document>(
     renewal
 }
 
+/// Whether a renewal of the document would be begun now: nobody is at it, and it is not left alone.
+pub(super) fn may_renew(isolate: &Isolate, name: Name, now_ms: u64) -> bool {
+    let mut memory = isolate.documents.borrow_mut();
+    isolate.origin.paused_until(now_ms).is_none()
+        && memory.setback(name, now_ms).is_none()
+        && !memory.being_renewed(name, now_ms)
+}
+
 /// Renews after the response, unless another request is at it.
 pub(super) fn renew_later<D: Document>(scope: &Rc<Scope>, name: Name, signers: &Rc<D::Signers>) {
     let now_ms = clock::now_ms();
-    let mut memory = scope.isolate.documents.borrow_mut();
-    let hopeless = scope.isolate.origin.paused_until(now_ms).is_some()
-        || memory.setback(name, now_ms).is_some();
-    if hopeless || !memory.begin_renewal(name, now_ms) {
+    if !may_renew(&scope.isolate, name, now_ms) {
         return;
     }
+    let mut memory = scope.isolate.documents.borrow_mut();
+    memory.begin_renewal(name, now_ms);
+    drop(memory);
     let (later, signers) = (Rc::clone(scope), Rc::clone(signers));
     scope.after_response(async move {
         renew::<D>(&later, name, &signers, None).await;

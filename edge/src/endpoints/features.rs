@@ -12,7 +12,7 @@ use licet_shared::{
     time::Timestamp,
 };
 
-use super::validate::{Gathered, conclude, gather, grace_may_apply};
+use super::validate::{Gathered, at_hand, conclude, gather, grace_may_apply};
 use crate::{
     documents::Documents,
     http::{Answer, Fault, Incoming},
@@ -26,7 +26,7 @@ use crate::{
 pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answer, Fault> {
     let text = request.bearer()?;
     let known = request.header("if-none-match");
-    let (token, mut documents) = match Documents::at_hand(scope, &text, None) {
+    let (token, mut documents) = match at_hand(scope, &text, None) {
         Some(both) => both,
         None => match gather(scope, &text, None).await? {
             Gathered::Token(token, documents) => (token, documents),
@@ -38,7 +38,7 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
         },
     };
     let code = decide(&token, &documents, scope.now()).code;
-    if grace_may_apply(scope, &token, &documents, code) {
+    if grace_may_apply(&scope.isolate, &token, &documents, code, scope.now()) {
         documents.ask_the_origin(scope, &token).await;
     }
     let verdict = decide(&token, &documents, scope.now());

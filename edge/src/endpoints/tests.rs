@@ -695,3 +695,103 @@ async fn seats_are_the_origin_s_and_what_is_no_token_costs_no_call() {
         ]
     );
 }
+
+/// What the short way says, if it says anything.
+fn at_once(world: &World, body: &Value) -> Option<Value> {
+    let answer = validate::at_once(&world.scope().isolate, body.to_string().as_bytes())?;
+    // The entry finds the id there.
+    let id = answer.rsplit_once(':').unwrap().1;
+    assert!(id.starts_with("\"req_") && id.ends_with("\"}"), "{answer}");
+    Some(serde_json::from_str(&answer).unwrap())
+}
+
+fn with(token: &str, more: &Value) -> Value {
+    let mut body = json!({"token": token, "product": "local_cli", "fingerprint": DEVICE});
+    for (name, value) in more.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    body
+}
+
+#[wasm_bindgen_test]
+async fn the_short_way_says_what_the_whole_way_says() {
+    let org = Org::default();
+    let world = World::new(&org);
+    let token = org.token(DAY_S);
+    assert_eq!(
+        at_once(&world, &with(&token, &json!({}))),
+        None,
+        "not seen before"
+    );
+    verdict(&world, &token).await;
+    for more in [
+        json!({}),
+        json!({"product": "another"}),
+        json!({"fingerprint": "another"}),
+        json!({"fingerprint": null}),
+        json!({"require": ["export.pdf"]}),
+        json!({"require": ["export.pdf", "export.dwg"]}),
+        json!({"max_staleness_s": 3_600}),
+    ] {
+        let body = with(&token, &more);
+        let mut short = at_once(&world, &body).unwrap_or_else(|| panic!("{more}"));
+        let request = post("/x", &[JSON], &body.to_string());
+        let mut whole = read(&validate::handle(&world.scope(), &request).await.unwrap());
+        for answer in [&mut short, &mut whole] {
+            answer["request_id"].take();
+            // A second may have passed in between.
+            answer["freshness"]["age_s"].take();
+        }
+        assert_eq!(short, whole, "{more}");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn the_short_way_is_for_what_is_known_alone() {
+    let org = Org::default();
+    let world = World::new(&org);
+    let token = org.token(DAY_S);
+    verdict(&world, &token).await;
+    let mut forged = token.clone();
+    forged.replace_range(forged.len() - 10..forged.len() - 9, "_");
+    for body in [
+        with(&org.token(DAY_S - 1), &json!({})),
+        with(&forged, &json!({})),
+        with(&format!("{token} "), &json!({})),
+        with(&token, &json!({"max_staleness_s": 0})),
+        with(&token, &json!({"colour": "red"})),
+        with(&token, &json!({"product": ""})),
+        json!([token, "local_cli", null, [], null]),
+        json!({"token": token}),
+        json!(null),
+    ] {
+        assert_eq!(at_once(&world, &body), None, "{body}");
+    }
+    // Another organization's isolate knows nothing of it.
+    assert_eq!(
+        at_once(&World::new(&Org::default()), &with(&token, &json!({}))),
+        None
+    );
+}
+
+#[wasm_bindgen_test]
+async fn what_is_to_be_renewed_is_by_the_whole_way() {
+    // In the second half of its list's 30 seconds.
+    let org = Org {
+        ago: 20,
+        ..Org::default()
+    };
+    let world = World::new(&org);
+    let body = with(&org.token(DAY_S), &json!({}));
+    verdict(&world, body["token"].as_str().unwrap()).await;
+    assert_eq!(at_once(&world, &body), None, "somebody has to renew it");
+    world.calls();
+    verdict(&world, body["token"].as_str().unwrap()).await;
+    assert!(
+        at_once(&world, &body).is_some(),
+        "a renewal is under way, so the others need not care"
+    );
+    world.settle().await;
+    let seen: Vec<_> = world.calls().iter().map(SeenCall::path).collect();
+    assert_eq!(seen, ["/edge/v1/orgs/ABCDEFGH/statuslists/0"]);
+}

@@ -1,16 +1,18 @@
 //! `POST /api/v1/licenses/validate`: may this installation run this product?
 //!
-//! The hot path, top to bottom. With a token seen before and fresh documents nothing is awaited
-//! but the request's body.
+//! The hot path, top to bottom: [`at_once`], which nearly every request takes. With a token seen
+//! before and fresh documents nothing is awaited but the request's body, which the entry
+//! (`entry.js`) has read. Whatever is not as it should be takes the whole way, [`handle`].
 
 use std::rc::Rc;
 
 use licet_shared::{
-    api::ValidateRequest,
+    api::{self, ValidateRequest},
     decision::{
         Code, Context, LeaseToken, LicenseToken, OriginState, PresentedLease, ShownLease, Verdict,
         decide_verified,
     },
+    id::RequestId,
     time::Timestamp,
 };
 
@@ -18,9 +20,32 @@ use crate::{
     clock,
     documents::Documents,
     http::{Answer, Fault, Incoming},
-    isolate::Scope,
+    isolate::{Arrival, Isolate, Scope},
     recognise::{Recognised, recall, recognise},
 };
+
+/// The verdict as JSON on a request of which memory knows all there is to know; none where the
+/// whole way has to be taken.
+pub(crate) fn at_once(isolate: &Isolate, body: &[u8]) -> Option<String> {
+    let asked: ValidateRequest = api::parse(body).ok()?;
+    let Arrival { clock, request_id } = Arrival::now();
+    let now = clock.now();
+    let (token, documents, ageing) =
+        Documents::at_hand(isolate, &asked.token, asked.max_staleness_s, now)?;
+    if ageing.is_due(isolate) {
+        return None;
+    }
+    let lease = match lease_wanted(&asked, &token) {
+        Some(text) => Some(Some(recall(isolate, text, documents.keys())?)),
+        None => None,
+    };
+    let verdict = decide(&token, &context(&asked, &lease), &documents, now);
+    if grace_may_apply(isolate, &token, &documents, verdict.code, now) {
+        return None;
+    }
+    let verdict = named(verdict, request_id);
+    serde_json::to_string(&verdict).ok()
+}
 
 /// Answers a verdict, also when it is a no.
 ///
@@ -31,7 +56,7 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
     let asked: ValidateRequest = request.json().await?;
     // The sender may have taken its time.
     scope.read_clock();
-    let at_hand = Documents::at_hand(scope, &asked.token, asked.max_staleness_s);
+    let at_hand = at_hand(scope, &asked.token, asked.max_staleness_s);
     let (token, mut documents) = match at_hand {
         Some(both) => both,
         None => match gather(scope, &asked.token, asked.max_staleness_s).await? {
@@ -39,11 +64,32 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
             Gathered::Refused(code) => return Ok(answer(scope, Verdict::refused(code))),
         },
     };
-    let lease = match &asked.lease {
-        Some(text) if token.claims().lr => Some(lease(scope, text, &documents).await?),
-        _ => None,
+    let lease = match lease_wanted(&asked, &token) {
+        Some(text) => Some(lease(scope, text, &documents).await?),
+        None => None,
     };
-    let context = Context {
+    let context = context(&asked, &lease);
+    let now = scope.now();
+    let verdict = decide(&token, &context, &documents, now);
+    if !grace_may_apply(&scope.isolate, &token, &documents, verdict.code, now) {
+        return conclude(scope, &documents, verdict);
+    }
+    documents.ask_the_origin(scope, &token).await;
+    let verdict = decide(&token, &context, &documents, scope.now());
+    conclude(scope, &documents, verdict)
+}
+
+/// The lease that was sent, where the token asks for one.
+fn lease_wanted<'a>(asked: &'a ValidateRequest, token: &LicenseToken) -> Option<&'a str> {
+    asked.lease.as_deref().filter(|_| token.claims().lr)
+}
+
+/// What is asked. `lease` is what was found in the text that was sent, if one was wanted.
+fn context<'a>(
+    asked: &'a ValidateRequest,
+    lease: &'a Option<Option<Rc<LeaseToken>>>,
+) -> Context<'a> {
+    Context {
         product: &asked.product,
         org: asked.org,
         fingerprint: asked.fingerprint.as_deref(),
@@ -51,19 +97,12 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
         require: &asked.require,
         max_staleness_s: asked.max_staleness_s,
         released_at: asked.released_at,
-        lease: match &lease {
+        lease: match lease {
             None => ShownLease::None,
             Some(None) => ShownLease::Refused,
             Some(Some(lease)) => ShownLease::Verified(lease),
         },
-    };
-    let verdict = decide(&token, &context, &documents, scope.now());
-    if !grace_may_apply(scope, &token, &documents, verdict.code) {
-        return conclude(scope, &documents, verdict);
     }
-    documents.ask_the_origin(scope, &token).await;
-    let verdict = decide(&token, &context, &documents, scope.now());
-    conclude(scope, &documents, verdict)
 }
 
 /// The lease in a text, if it is one of the documents' organization. One that was sent before is
@@ -73,10 +112,8 @@ async fn lease(
     text: &str,
     documents: &Documents,
 ) -> Result<Option<Rc<LeaseToken>>, Fault> {
-    let Some(keys) = documents.state().keys else {
-        return Ok(None);
-    };
-    if let Some(lease) = recall(scope, text, keys) {
+    let keys = documents.keys();
+    if let Some(lease) = recall(&scope.isolate, text, keys) {
         return Ok(Some(lease));
     }
     // Nobody else's keys are looked for.
@@ -97,6 +134,19 @@ fn decide<'a>(
     now: Timestamp,
 ) -> Verdict<'a> {
     documents.conclude(decide_verified(token, context, &documents.state(), now))
+}
+
+/// A token and its documents, when memory has all of it fresh. What is ageing is renewed after
+/// the response.
+pub(super) fn at_hand(
+    scope: &Rc<Scope>,
+    text: &str,
+    max_staleness_s: Option<u32>,
+) -> Option<(Rc<LicenseToken>, Documents)> {
+    let (token, documents, ageing) =
+        Documents::at_hand(&scope.isolate, text, max_staleness_s, scope.now())?;
+    ageing.renew_later(scope, &documents);
+    Some((token, documents))
 }
 
 /// A token and its documents, or why there are none.
@@ -125,15 +175,16 @@ pub(super) async fn gather(
 /// Whether the token has ended, or its heartbeat is overdue, but its grace has not, and nobody knows
 /// yet whether the origin, which would refresh it, can be reached.
 pub(super) fn grace_may_apply(
-    scope: &Scope,
+    isolate: &Isolate,
     token: &LicenseToken,
     documents: &Documents,
     code: Code,
+    now: Timestamp,
 ) -> bool {
     matches!(code, Code::TokenExpired | Code::HeartbeatRequired)
-        && scope.now() < token.grace_end()
+        && now < token.grace_end()
         && documents.origin != OriginState::Unreachable
-        && !scope.isolate.origin.answered_recently(clock::now_ms())
+        && !isolate.origin.answered_recently(clock::now_ms())
 }
 
 /// The verdict as answer, unless it only says that something could not be had.
@@ -150,7 +201,14 @@ pub(super) fn conclude(
     Ok(answer(scope, verdict))
 }
 
-fn answer(scope: &Scope, mut verdict: Verdict<'_>) -> Answer {
-    verdict.request_id = Some(scope.request_id.to_string());
-    Answer::json(&verdict).cache_control("no-store")
+fn answer(scope: &Scope, verdict: Verdict<'_>) -> Answer {
+    Answer::json(&named(verdict, scope.request_id)).cache_control(CACHE_CONTROL)
+}
+
+/// Verdicts are for who asked, and for now.
+pub(crate) const CACHE_CONTROL: &str = "no-store";
+
+fn named(mut verdict: Verdict<'_>, request_id: RequestId) -> Verdict<'_> {
+    verdict.request_id = Some(request_id.to_string());
+    verdict
 }

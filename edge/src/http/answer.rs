@@ -94,6 +94,11 @@ impl Answer {
         self.header("cache-control", value)
     }
 
+    /// With the word that its media type is not to be guessed at (WHATWG Fetch §3.6).
+    pub(crate) fn nosniff(self) -> Self {
+        self.header("x-content-type-options", "nosniff")
+    }
+
     /// The runtime's form of this answer.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ pub(crate) mod cors;
 pub(crate) mod fault;
 pub(crate) mod request;
 
-pub(crate) use answer::Answer;
+pub(crate) use answer::{Answer, JSON};
 pub(crate) use body::{ReadError, read_at_most};
 pub(crate) use fault::Fault;
 pub(crate) use request::Incoming;

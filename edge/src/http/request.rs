@@ -20,6 +20,8 @@ pub(crate) struct Incoming {
     request: web_sys::Request,
     method: String,
     url: String,
+    /// What came of reading the body, where that has been done before.
+    read: Option<Result<Vec<u8>, ReadError>>,
 }
 
 impl Incoming {
@@ -29,6 +31,15 @@ impl Incoming {
             method: request.method(),
             url: request.url(),
             request,
+            read: None,
+        }
+    }
+
+    /// Takes the runtime's request, whose body has been read.
+    pub(crate) fn with_body(request: web_sys::Request, read: Result<Vec<u8>, ReadError>) -> Self {
+        Self {
+            read: Some(read),
+            ..Self::new(request)
         }
     }
 
@@ -78,6 +89,9 @@ impl Incoming {
     }
 
     async fn bytes(&self) -> Result<Vec<u8>, ReadError> {
+        if let Some(read) = &self.read {
+            return read.clone();
+        }
         let until_ms = clock::now_ms() + BODY_MS;
         let declared = self
             .header("content-length")

@@ -48,11 +48,12 @@ impl Spread {
 
 /// Prints the tables and puts them in the place of the former ones.
 pub(super) fn write(measured: &[Measured], build: &Path) -> Result<()> {
+    let (sizes, gzipped) = sizes(build)?;
     let text = format!(
-        "{}\n\n{}\n{}",
+        "{}\n\n{}\n{}\n{sizes}",
         conditions()?,
+        goals(measured, gzipped),
         tables(measured),
-        sizes(build)?
     );
     write_section("edge", &text)
 }
@@ -112,6 +113,70 @@ fn conditions() -> Result<String> {
     ))
 }
 
+/// What is wanted of the edge: under which load, compared with whom, in what, how much.
+const GOALS: [(&str, &str, Figure, f64); 6] = [
+    ("repeated", "jose", Figure::Rate, 1.8),
+    ("repeated", "hello", Figure::Rate, 0.75),
+    ("unique", "jose", Figure::Rate, 1.0),
+    ("forged", "jose", Figure::Rate, 1.0),
+    ("repeated", "jose", Figure::Cpu, 0.6),
+    ("unique", "jose", Figure::Cpu, 1.0),
+];
+/// Most bytes of the Worker, gzipped.
+const SIZE_GOAL: usize = 250 * 1024;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Figure {
+    /// Requests per second: at least.
+    Rate,
+    /// Processor time per request: at most.
+    Cpu,
+}
+
+/// The goals beside what was measured, each ratio that of two bursts of the same round.
+fn goals(measured: &[Measured], gzipped: usize) -> String {
+    let mut text = String::from(
+        "| load | compared with | in | goal | measured | met |\n|---|---|---|---|---|---|\n",
+    );
+    let of = |load, worker| {
+        let found = measured
+            .iter()
+            .find(|m| m.load == load && m.worker == worker);
+        found.map_or(&[][..], |m| &m.bursts)
+    };
+    for (load, peer, figure, goal) in GOALS {
+        let ratio = |(ours, theirs): (&Burst, &Burst)| match figure {
+            Figure::Rate => ours.rate / theirs.rate,
+            Figure::Cpu => ours.cpu_us / theirs.cpu_us,
+        };
+        let spread = Spread::of(of(load, "edge").iter().zip(of(load, peer)).map(ratio));
+        let (name, bound, met) = match figure {
+            Figure::Rate => ("requests/s", "≥", spread.median >= goal),
+            Figure::Cpu => ("CPU/request", "≤", spread.median <= goal),
+        };
+        let measured = format!(
+            "{:.2} [{:.2}–{:.2}]",
+            spread.median, spread.low, spread.high
+        );
+        let met = if met { "yes" } else { "no" };
+        writeln!(
+            text,
+            "| {load} | {peer} | {name} | {bound} {goal} | {measured} | {met} |"
+        )
+        .ok();
+    }
+    let met = if gzipped <= SIZE_GOAL { "yes" } else { "no" };
+    let kib = |bytes: usize| bytes.div_ceil(1024);
+    writeln!(
+        text,
+        "| size | — | KiB gzipped | ≤ {} | {} | {met} |",
+        kib(SIZE_GOAL),
+        kib(gzipped)
+    )
+    .ok();
+    text
+}
+
 fn tables(measured: &[Measured]) -> String {
     let mut text = String::from(
         "| load | Worker | requests/s | of `jose` | of hello | p50 ms | p99 ms | CPU µs/request |\n\
@@ -149,9 +214,11 @@ fn tables(measured: &[Measured]) -> String {
     text
 }
 
-fn sizes(build: &Path) -> Result<String> {
+/// The table of sizes, and the sum of those gzipped.
+fn sizes(build: &Path) -> Result<(String, usize)> {
+    let mut sum = 0;
     let mut lines = String::from("| file of the Worker | bytes | gzipped |\n|---|---|---|\n");
-    for name in ["index_bg.wasm", "index.js"] {
+    for name in paths::WORKER_FILES {
         let file = build.join(name);
         let gzipped = Command::new("gzip")
             .args(["-9", "-c"])
@@ -161,6 +228,7 @@ fn sizes(build: &Path) -> Result<String> {
             .context("cannot run gzip")?
             .stdout
             .len();
+        sum += gzipped;
         writeln!(
             lines,
             "| {name} | {} | {gzipped} |",
@@ -168,7 +236,7 @@ fn sizes(build: &Path) -> Result<String> {
         )
         .ok();
     }
-    Ok(lines)
+    Ok((lines, sum))
 }
 
 #[cfg(test)]

@@ -170,6 +170,7 @@ fn in_parallel<T: Send>(count: usize, work: impl Fn(usize) -> Result<T> + Sync) 
 
 fn edge_worker(origin_url: &str, keys: &Keys) -> Value {
     let build = paths::edge_build();
+    let [script, wasm] = paths::WORKER_FILES;
     json!({
         "name": "edge",
         "kv": ["LAST_KNOWN_GOOD"],
@@ -182,8 +183,8 @@ fn edge_worker(origin_url: &str, keys: &Keys) -> Value {
             "ORIGIN_TIMEOUT_MS": "3000",
         },
         "modules": [
-            module(&build.join("index.js")),
-            { "type": "CompiledWasm", "path": build.join("index_bg.wasm") },
+            module(&build.join(script)),
+            { "type": "CompiledWasm", "path": build.join(wasm) },
         ],
     })
 }
