@@ -1,17 +1,18 @@
-//! All the documents behind one decision.
+//! All the documents behind one decision, from wherever they can be had.
 
 use std::rc::Rc;
 
 use futures_util::future::join;
 use licet_shared::{
-    decision::{Code, LicenseToken, OriginState, Source, State, Verdict},
-    documents::{FeatureSet, OrgKeys, StatusDocument},
+    decision::{Code, Effective, LicenseToken, OriginState, Source, State, Verdict},
+    documents::{FeatureSet, LicenseState, OrgKeys, StatusDocument},
+    id::FeatureSetId,
     time::Timestamp,
 };
 
 use super::{
-    Document, Found, Freshness, Held, Memory, Name, NamedBy, Obtained, obtain,
-    renew::{Renewal, may_renew, renew, renew_later, wait_for_another},
+    Found, Name, NamedBy, Obtained, obtain,
+    renew::{Renewal, renew, wait_for_another},
 };
 use crate::{
     clock,
@@ -21,16 +22,18 @@ use crate::{
 /// The documents of a token's organization, and how they were come by.
 #[derive(Debug)]
 pub(crate) struct Documents {
-    keys: Rc<OrgKeys>,
-    status_list: Option<Rc<StatusDocument>>,
-    features: Option<Rc<FeatureSet>>,
-    source: Source,
+    pub(super) keys: Rc<OrgKeys>,
+    pub(super) status_list: Option<Rc<StatusDocument>>,
+    /// Where the token alone won't do.
+    pub(super) license: Option<Rc<LicenseState>>,
+    pub(super) features: Option<Rc<FeatureSet>>,
+    pub(super) source: Source,
     /// How the origin did, where it should have been asked.
     pub(crate) origin: OriginState,
     /// One of them is in no tier at all, and the origin did not send it.
     pub(crate) incomplete: bool,
     /// The activation was given back here, which the status list may not show yet.
-    given_back: bool,
+    pub(super) given_back: bool,
 }
 
 impl Documents {
@@ -44,12 +47,18 @@ impl Documents {
         State {
             keys: Some(&self.keys),
             status_list: self.status_list.as_deref(),
+            license: self.license.as_deref(),
             features: self.features.as_deref(),
             source: self.source,
             origin: self.origin,
             // The runtime's clock is nobody's to set back.
             newest_evidence: None,
         }
+    }
+
+    /// The terms by which the token is judged.
+    pub(crate) fn terms<'a>(&'a self, token: &'a LicenseToken) -> Effective<'a> {
+        token.effective(self.license.as_deref())
     }
 
     /// What a verdict on these documents comes to, given what else is known here: that the
@@ -68,51 +77,6 @@ impl Documents {
             grace_remaining_s: verdict.grace_remaining_s.map(|_| 0),
             ..Verdict::refused(Code::Deactivated)
         }
-    }
-
-    /// A token seen before and its documents, when memory has all of them fresh: the way that
-    /// nearly every request takes. Nothing is awaited, and nothing leaves the isolate. What is to
-    /// be renewed after the answer is handed out beside them.
-    pub(crate) fn at_hand(
-        isolate: &Isolate,
-        text: &str,
-        max_staleness_s: Option<u32>,
-        now: Timestamp,
-    ) -> Option<(Rc<LicenseToken>, Self, Ageing)> {
-        let token = isolate.tokens.borrow_mut().recall(text)?;
-        let names = Names::of(&token);
-        let (keys, list, features) = {
-            let memory = &mut *isolate.documents.borrow_mut();
-            let platform = &isolate.config.platform;
-            let keys = usable::<OrgKeys>(memory, names.keys, platform, None, now)?;
-            if !token.still_vouched_for_by(&keys.document) {
-                return None;
-            }
-            let signers = &keys.document;
-            let list = names.status_list;
-            let list = usable::<StatusDocument>(memory, list, signers, max_staleness_s, now)?;
-            let features = usable::<FeatureSet>(memory, names.features, signers, None, now)?;
-            (keys, list, features)
-        };
-        if names.given_back(isolate, &token, list.asked_ms) {
-            return None;
-        }
-        let ageing = Ageing {
-            names,
-            keys: keys.freshness(now) == Freshness::Ageing,
-            status_list: list.freshness(now) == Freshness::Ageing,
-            features: features.freshness(now) == Freshness::Ageing,
-        };
-        let documents = Self {
-            keys: keys.document,
-            status_list: Some(list.document),
-            features: Some(features.document),
-            source: Source::Memory,
-            origin: OriginState::Answering,
-            incomplete: false,
-            given_back: false,
-        };
-        Some((token, documents, ageing))
     }
 
     /// A token's documents, from wherever they can be had.
@@ -138,6 +102,7 @@ impl Documents {
             origin: keys.origin,
             keys: keys.document,
             status_list: None,
+            license: None,
             features: None,
             source: Source::Memory,
             incomplete: false,
@@ -150,9 +115,72 @@ impl Documents {
             documents.status_list = Some(found.document);
         }
         documents.given_back = names.given_back(&scope.isolate, token, asked_ms);
-        let features = documents.take_in(features, scope);
-        documents.features = features.map(|found| found.document);
+        documents.take_in_terms(scope, token, names, features).await;
         documents
+    }
+
+    /// Takes the feature set in, and the license's own document where the token alone won't do:
+    /// because the license has changed since, or to tell what is left of its quotas.
+    async fn take_in_terms(
+        &mut self,
+        scope: &Rc<Scope>,
+        token: &LicenseToken,
+        names: Names,
+        features: Obtained<FeatureSet>,
+    ) {
+        let signers = Rc::clone(&self.keys);
+        let list = self.status_list.clone();
+        let outdated = |license: Option<&LicenseState>| {
+            list.as_ref()
+                .is_some_and(|list| token.is_outdated(list, license))
+        };
+        if outdated(None) {
+            let up_to_date = |license: &LicenseState| !outdated(Some(license));
+            let found = obtain_license(scope, names.license, &signers, up_to_date).await;
+            self.take_in_license(found, scope);
+        }
+        let set = |documents: &Self| documents.terms(token).feature_set;
+        let features = if set(self) == token.claims().fs {
+            features
+        } else {
+            obtain_features(scope, token, set(self), &signers).await
+        };
+        let metered = |documents: &Self| match &features {
+            Obtained::Found(found) => found
+                .document
+                .is_metered(documents.terms(token).own_features),
+            _ => false,
+        };
+        let features = if self.license.is_none() && metered(self) {
+            let found = obtain_license(scope, names.license, &signers, |_| true).await;
+            self.take_in_license(found, scope);
+            // It may be newer than the list that told of no change.
+            match features {
+                Obtained::Found(found) if found.document.id() != set(self) => {
+                    obtain_features(scope, token, set(self), &signers).await
+                }
+                features => features,
+            }
+        } else {
+            features
+        };
+        scope.read_clock();
+        let features = self.take_in(features, scope);
+        self.features = features.map(|found| found.document);
+    }
+
+    /// A document that can't be had leaves the token to its own word, which the verdict then says.
+    fn take_in_license(&mut self, obtained: Obtained<LicenseState>, scope: &Scope) {
+        match obtained {
+            Obtained::Found(found) => {
+                self.origin = self.origin.max(found.origin);
+                self.license = Some(found.document);
+            }
+            Obtained::Unknown => {}
+            Obtained::Missing | Obtained::Rationed => {
+                self.origin = self.origin.max(scope.isolate.origin.state());
+            }
+        }
     }
 
     /// Asks the origin for the status list, to learn whether it can be reached at all; and when the
@@ -193,26 +221,66 @@ impl Documents {
     }
 }
 
+/// A license's document; from the origin where the one at hand is not what is wanted.
+async fn obtain_license(
+    scope: &Rc<Scope>,
+    name: Name,
+    signers: &Rc<OrgKeys>,
+    wanted: impl Fn(&LicenseState) -> bool,
+) -> Obtained<LicenseState> {
+    let by = NamedBy::Token;
+    let found = obtain::<LicenseState>(scope, name, signers, None, by).await;
+    let Obtained::Found(at_hand) = &found else {
+        return found;
+    };
+    let asked = at_hand.source == Source::Origin || at_hand.origin != OriginState::Answering;
+    if asked || wanted(&at_hand.document) {
+        return found;
+    }
+    // Known to be old, so that neither it nor what the cache has is taken again.
+    let before_ms = clock::now_ms().saturating_sub(1);
+    scope
+        .isolate
+        .documents
+        .borrow_mut()
+        .note::<LicenseState>(name, |held| held.superseded_ms = Some(before_ms));
+    obtain::<LicenseState>(scope, name, signers, None, by).await
+}
+
+async fn obtain_features(
+    scope: &Rc<Scope>,
+    token: &LicenseToken,
+    set: FeatureSetId,
+    signers: &Rc<OrgKeys>,
+) -> Obtained<FeatureSet> {
+    let name = Name::features(token.org(), set);
+    obtain::<FeatureSet>(scope, name, signers, None, NamedBy::Token).await
+}
+
+/// What a token's documents are called.
 #[derive(Clone, Copy, Debug)]
-struct Names {
-    keys: Name,
-    status_list: Name,
+pub(super) struct Names {
+    pub(super) keys: Name,
+    pub(super) status_list: Name,
+    pub(super) license: Name,
+    /// The set that the token itself names.
     features: Name,
 }
 
 impl Names {
-    fn of(token: &LicenseToken) -> Self {
+    pub(super) fn of(token: &LicenseToken) -> Self {
         let org = token.org();
         Self {
             keys: Name::keys(org),
             status_list: Name::status_list(org, token.status_list_number()),
+            license: Name::license(org, token.claims().sub),
             features: Name::features(org, token.claims().fs),
         }
     }
 
     /// Whether the token's activation was given back, and the list asked for at `asked_ms` may
     /// not show it.
-    fn given_back(self, isolate: &Isolate, token: &LicenseToken, asked_ms: u64) -> bool {
+    pub(super) fn given_back(self, isolate: &Isolate, token: &LicenseToken, asked_ms: u64) -> bool {
         let index = token.claims().status.status_list.idx;
         let mut notes = isolate.given_back.borrow_mut();
         notes.unknown_to(self.status_list, index, asked_ms)
@@ -229,49 +297,4 @@ fn grew_old(list: &Obtained<StatusDocument>, max_age_s: Option<u32>, now: Timest
     let age = now.since(found.document.times().issued_at);
     let limit = found.document.ttl().seconds();
     at_hand && age > max_age_s.map_or(limit, |max| limit.min(i64::from(max)))
-}
-
-fn usable<D: Document>(
-    memory: &mut Memory,
-    name: Name,
-    signers: &D::Signers,
-    max_age_s: Option<u32>,
-    now: Timestamp,
-) -> Option<Held<D>> {
-    memory
-        .look(name, signers, now)
-        .filter(|held| held.serves(max_age_s, now))
-}
-
-/// Which of the documents at hand are to be renewed after the response.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ageing {
-    names: Names,
-    keys: bool,
-    status_list: bool,
-    features: bool,
-}
-
-impl Ageing {
-    /// Whether a renewal would be begun now.
-    pub(crate) fn is_due(&self, isolate: &Isolate) -> bool {
-        let due = |ageing: bool, name| ageing && may_renew(isolate, name, clock::now_ms());
-        due(self.keys, self.names.keys)
-            || due(self.status_list, self.names.status_list)
-            || due(self.features, self.names.features)
-    }
-
-    /// Begins the renewals.
-    pub(crate) fn renew_later(&self, scope: &Rc<Scope>, documents: &Documents) {
-        let (names, signers) = (self.names, &documents.keys);
-        if self.keys {
-            renew_later::<OrgKeys>(scope, names.keys, &scope.isolate.config.platform);
-        }
-        if self.status_list {
-            renew_later::<StatusDocument>(scope, names.status_list, signers);
-        }
-        if self.features {
-            renew_later::<FeatureSet>(scope, names.features, signers);
-        }
-    }
 }

@@ -5,9 +5,11 @@
 //! have. From whichever tier it comes, its signature, issuer, organization and subject are
 //! verified before it is kept, and a lower version never replaces a higher one.
 //!
-//! [`gather`](Documents::gather) gets all that a decision needs; [`obtain`] tells the order of the
+//! [`at_hand`](Documents::at_hand) gets all that a decision needs from memory, [`gather`](Documents::gather)
+//! from wherever it can be had; [`obtain`] tells the order of the
 //! tiers for one document; [`renew`] asks the origin.
 
+mod at_hand;
 mod cache_api;
 mod document;
 mod gather;

@@ -30,12 +30,12 @@ pub(crate) fn at_once(isolate: &Isolate, body: &[u8]) -> Option<String> {
     let asked: ValidateRequest = api::parse(body).ok()?;
     let Arrival { clock, request_id } = Arrival::now();
     let now = clock.now();
-    let (token, documents, ageing) =
-        Documents::at_hand(isolate, &asked.token, asked.max_staleness_s, now)?;
+    let token = isolate.tokens.borrow_mut().recall(&asked.token)?;
+    let (documents, ageing) = Documents::at_hand(isolate, &token, asked.max_staleness_s, now)?;
     if ageing.is_due(isolate) {
         return None;
     }
-    let lease = match lease_wanted(&asked, &token) {
+    let lease = match lease_wanted(&asked, &token, &documents) {
         Some(text) => Some(Some(recall(isolate, text, documents.keys())?)),
         None => None,
     };
@@ -64,7 +64,7 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
             Gathered::Refused(code) => return Ok(answer(scope, Verdict::refused(code))),
         },
     };
-    let lease = match lease_wanted(&asked, &token) {
+    let lease = match lease_wanted(&asked, &token, &documents) {
         Some(text) => Some(lease(scope, text, &documents).await?),
         None => None,
     };
@@ -79,9 +79,14 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
     conclude(scope, &documents, verdict)
 }
 
-/// The lease that was sent, where the token asks for one.
-fn lease_wanted<'a>(asked: &'a ValidateRequest, token: &LicenseToken) -> Option<&'a str> {
-    asked.lease.as_deref().filter(|_| token.claims().lr)
+/// The lease that was sent, where the license asks for one.
+fn lease_wanted<'a>(
+    asked: &'a ValidateRequest,
+    token: &LicenseToken,
+    documents: &Documents,
+) -> Option<&'a str> {
+    let text = asked.lease.as_deref()?;
+    documents.terms(token).lease_required.then_some(text)
 }
 
 /// What is asked. `lease` is what was found in the text that was sent, if one was wanted.
@@ -143,8 +148,9 @@ pub(super) fn at_hand(
     text: &str,
     max_staleness_s: Option<u32>,
 ) -> Option<(Rc<LicenseToken>, Documents)> {
-    let (token, documents, ageing) =
-        Documents::at_hand(&scope.isolate, text, max_staleness_s, scope.now())?;
+    let isolate = &scope.isolate;
+    let token = isolate.tokens.borrow_mut().recall(text)?;
+    let (documents, ageing) = Documents::at_hand(isolate, &token, max_staleness_s, scope.now())?;
     ageing.renew_later(scope, &documents);
     Some((token, documents))
 }
@@ -182,7 +188,7 @@ pub(super) fn grace_may_apply(
     now: Timestamp,
 ) -> bool {
     matches!(code, Code::TokenExpired | Code::HeartbeatRequired)
-        && now < token.grace_end()
+        && now < documents.terms(token).grace_end(token.times())
         && documents.origin != OriginState::Unreachable
         && !isolate.origin.answered_recently(clock::now_ms())
 }

@@ -102,6 +102,7 @@ impl Bed {
         let state = State {
             keys: Some(&keys),
             status_list: Some(&list),
+            license: None,
             features: Some(&features),
             source: Source::Origin,
             origin: OriginState::Answering,
