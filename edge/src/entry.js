@@ -21,20 +21,6 @@ export default {
   },
 };
 
-async function validate(request, env, context) {
-  const body = await read(request);
-  try {
-    if (typeof body !== "string") {
-      const answer = wasm.validate_at_once(body);
-      if (answer !== undefined && headersSuit(request)) return respond(answer);
-    }
-    return await wasm.validate_read(request, body, env, context);
-  } catch (error) {
-    if (error instanceof WebAssembly.RuntimeError) state.criticalError = true;
-    throw error;
-  }
-}
-
 // Anything out of the ordinary is not, and gets its answer or its problem the whole way.
 function canBeReadHere(request) {
   if (request.method !== "POST" || !leadsToValidate(request.url) || state.criticalError) return false;
@@ -48,28 +34,79 @@ function leadsToValidate(url) {
   return url.endsWith(VALIDATE) && url.indexOf("/", "https://".length) === url.length - VALIDATE.length;
 }
 
-// The body, of the declared length at most; "late" or "broken" if it does not come.
-function read(request) {
+// Reads the body, of the declared length at most and for as long as a body may take.
+function validate(request, env, context) {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, BODY_MS, "late");
-    const settle = (body) => {
-      clearTimeout(timer);
-      resolve(body);
-    };
-    request.arrayBuffer().then((buffer) => settle(new Uint8Array(buffer)), () => settle("broken"));
+    const timer = setTimeout(() => resolve(wholeWay(request, "late", env, context)), BODY_MS);
+    request.arrayBuffer().then(
+      (buffer) => {
+        clearTimeout(timer);
+        resolve(answer(request, new Uint8Array(buffer), env, context));
+      },
+      () => {
+        clearTimeout(timer);
+        resolve(wholeWay(request, "broken", env, context));
+      },
+    );
   });
 }
 
-// The same for all answers of an isolate, and asked for once.
-let headers;
+function answer(request, body, env, context) {
+  try {
+    if (headersSuit(request)) {
+      const known = wasm.validate_at_once(body);
+      if (typeof known === "string") return respond(known);
+      if (known !== undefined) return answerUnseen(known, request, body, env, context);
+    }
+  } catch (error) {
+    return Promise.reject(noted(error));
+  }
+  return wholeWay(request, body, env, context);
+}
+
+// Of a token not seen before: all that is awaited is the check of its signature.
+async function answerUnseen(unseen, request, body, env, context) {
+  try {
+    const text = unseen.conclude(await unseen.check());
+    if (text !== undefined) return respond(text);
+  } catch (error) {
+    throw noted(error);
+  }
+  return wholeWay(request, body, env, context);
+}
+
+async function wholeWay(request, body, env, context) {
+  try {
+    return await wasm.validate_read(request, body, env, context);
+  } catch (error) {
+    throw noted(error);
+  }
+}
+
+// Notes what has left Wasm in pieces, as worker-build's own wrappers do.
+function noted(error) {
+  if (error instanceof WebAssembly.RuntimeError) state.criticalError = true;
+  return error;
+}
+
+// What all answers of an isolate that were given at once have in common: asked for once.
+let init;
+let dependsOnOrigin;
 
 function headersSuit(request) {
-  headers ??= wasm.headers_at_once();
-  return headers.vary === undefined || !request.headers.has("origin");
+  if (init === undefined) {
+    const headers = wasm.headers_at_once();
+    // The isolate has not begun yet.
+    if (headers === undefined) return false;
+    init = { headers };
+    dependsOnOrigin = headers.has("vary");
+  }
+  return !dependsOnOrigin || !request.headers.has("origin");
 }
 
 function respond(answer) {
+  const response = new Response(answer, init);
   // The last of the answer's members: `…,"request_id":"req_…"}`.
-  const id = answer.slice(answer.lastIndexOf(":") + 2, -2);
-  return new Response(answer, { headers: { ...headers, "x-request-id": id } });
+  response.headers.set("x-request-id", answer.slice(answer.lastIndexOf(":") + 2, -2));
+  return response;
 }

@@ -1,40 +1,67 @@
-//! What the Worker's entry, `entry.js`, calls besides `fetch`: `validate` in two steps, of which
-//! most requests need the first alone.
+//! What the Worker's entry, `entry.js`, calls: `validate` at once, which is all that most requests need,
+//! and the whole way.
 
-use js_sys::{Object, Reflect, Uint8Array};
+use js_sys::Uint8Array;
 use worker::{
     Context, Env,
     wasm_bindgen::{self, prelude::*},
-    web_sys::{Request, Response},
+    web_sys::{Headers, Request, Response},
     worker_sys,
 };
 
 use crate::{
-    endpoints::validate,
+    endpoints::validate::{self, AtOnce},
     http::{Answer, Incoming, JSON, ReadError},
     isolate::Isolate,
 };
 
-/// The answer as JSON, if it can be given at once, from memory: see [`validate::at_once`].
+/// The answer as JSON, if it can be given at once, from memory; or an
+/// [`Unseen`](validate::unseen::Unseen), where only its token's signature has to be checked for that;
+/// or `undefined`. See [`validate::at_once`].
 #[wasm_bindgen]
 #[must_use]
-pub fn validate_at_once(body: &[u8]) -> Option<String> {
-    validate::at_once(&*Isolate::running()?, body)
+pub fn validate_at_once(body: &[u8]) -> JsValue {
+    let isolate = Isolate::running();
+    match isolate.and_then(|isolate| validate::at_once(&isolate, body)) {
+        Some(AtOnce::Answer(json)) => json.into(),
+        Some(AtOnce::Unseen(unseen)) => (*unseen).into(),
+        None => JsValue::UNDEFINED,
+    }
 }
 
 /// The headers of such an answer but for its `x-request-id`, which are the same as long as the
-/// isolate lives. With `vary` among them, they are not for requests that have an `Origin`.
+/// isolate lives; none before that has read its settings. With `vary` among them, they are not for
+/// requests that have an `Origin`.
+///
+/// # Errors
+/// What the runtime throws at a header it does not like; our own are all plain.
 #[wasm_bindgen]
-#[must_use]
-pub fn headers_at_once() -> Option<Object> {
+pub fn headers_at_once() -> Result<Option<Headers>, JsValue> {
+    let Some(isolate) = Isolate::running() else {
+        return Ok(None);
+    };
     let answer = Answer::new(200, JSON, &[][..])
         .cache_control(validate::CACHE_CONTROL)
         .nosniff();
-    let headers = Object::new();
-    for (name, value) in Isolate::running()?.config.cors.allow(answer, None).headers {
-        Reflect::set(&headers, &name.into(), &(&*value).into()).ok()?;
-    }
-    Some(headers)
+    isolate
+        .config
+        .cors
+        .allow(answer, None)
+        .js_headers()
+        .map(Some)
+}
+
+/// Answers a request the whole way.
+///
+/// # Errors
+/// What the runtime throws at an answer it does not like.
+#[wasm_bindgen]
+pub async fn fetch(
+    request: Request,
+    env: Env,
+    context: worker_sys::Context,
+) -> Result<Response, JsValue> {
+    crate::respond(Incoming::new(request), env, Context::new(context)).await
 }
 
 /// Answers `validate` the whole way. `body` is what came of reading it: an `Uint8Array`, or

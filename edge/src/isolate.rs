@@ -3,6 +3,7 @@
 use std::{
     cell::{OnceCell, RefCell},
     future::Future,
+    pin::Pin,
     rc::Rc,
 };
 
@@ -116,6 +117,11 @@ impl Scope {
 
     /// Lets `work` go on after the answer has been sent.
     pub(crate) fn after_response(&self, work: impl Future<Output = ()> + 'static) {
+        self.wait_until(Box::pin(work));
+    }
+
+    /// Boxed: one copy of what follows will do for all kinds of work.
+    fn wait_until(&self, work: Pin<Box<dyn Future<Output = ()>>>) {
         let promise = future_to_promise(async {
             work.await;
             Ok(JsValue::UNDEFINED)

@@ -30,22 +30,9 @@ use http::{Answer, Fault, Incoming, cors};
 use isolate::{Arrival, Isolate, Scope};
 use licet_shared::id::RequestId;
 use routes::Route;
-use worker::{
-    Context, Env, event,
-    wasm_bindgen::JsValue,
-    web_sys::{self, Response},
-};
+use worker::{Context, Env, wasm_bindgen::JsValue, web_sys::Response};
 
 /// Answers one request.
-#[event(fetch)]
-async fn fetch(
-    request: web_sys::Request,
-    env: Env,
-    context: Context,
-) -> worker::Result<web_sys::Response> {
-    Ok(respond(Incoming::new(request), env, context).await?)
-}
-
 async fn respond(request: Incoming, env: Env, context: Context) -> Result<Response, JsValue> {
     let arrival = Arrival::now();
     let request_id = arrival.request_id;

@@ -51,9 +51,17 @@ thread_local! {
         RefCell::new(Generations::new(BUDGET_BYTES));
 }
 
+const ALGORITHM: &str = "Ed25519";
+
+/// A promise of whether `signature` is the key's over `message`; none where the runtime has not
+/// taken the key yet.
+pub(crate) fn begin(key: &VerifyingKey, signature: &[u8], message: &[u8]) -> Option<Promise> {
+    let key = KEYS.with_borrow_mut(|keys| keys.get(&key.bytes()))?;
+    verify_signature(ALGORITHM, &key, signature, message).ok()
+}
+
 /// Whether `signature` is the key's over `message`; none where the runtime can't say.
 pub(crate) async fn verify(key: &VerifyingKey, signature: &[u8], message: &[u8]) -> Option<bool> {
-    const ALGORITHM: &str = "Ed25519";
     let bytes = key.bytes();
     let known = KEYS.with_borrow_mut(|keys| keys.get(&bytes));
     let key = match known {

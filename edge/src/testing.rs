@@ -208,6 +208,13 @@ impl Org {
         self.signed(&self.claims(own), life_s, &self.signer())
     }
 
+    /// A token that says something else.
+    pub(crate) fn claims_token(&self, change: impl FnOnce(&mut LicenseClaims)) -> String {
+        let mut claims = self.claims(FeatureOverrides::default());
+        change(&mut claims);
+        self.signed(&claims, 86_400, &self.signer())
+    }
+
     /// The token of a license with floating seats.
     pub(crate) fn floating_token(&self, life_s: i64) -> String {
         let claims = LicenseClaims {

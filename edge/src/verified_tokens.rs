@@ -38,9 +38,17 @@ impl Remembered for LeaseToken {
     }
 }
 
+/// The last bytes of a text, by which it is looked up: a part of its signature, so no two tokens
+/// that verify have the same, and hashing it costs little.
+type Tail = [u8; 24];
+
+fn tail(text: &str) -> Option<Tail> {
+    text.as_bytes().last_chunk().copied()
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
-pub(crate) struct VerifiedTokens<T>(Generations<Box<str>, Rc<T>>);
+pub(crate) struct VerifiedTokens<T>(Generations<Tail, (Rc<str>, Rc<T>)>);
 
 impl<T: Remembered> VerifiedTokens<T> {
     /// None yet.
@@ -51,13 +59,16 @@ impl<T: Remembered> VerifiedTokens<T> {
     /// The token of exactly this text, if its signature was checked here. Whether its
     /// organization still has the key that made it is for the caller to ask.
     pub(crate) fn recall(&mut self, text: &str) -> Option<Rc<T>> {
-        self.0.get(text)
+        let (known, token) = self.0.get(&tail(text)?)?;
+        (*known == *text).then_some(token)
     }
 
     /// Remembers a token.
     pub(crate) fn remember(&mut self, text: &str, token: Rc<T>) {
         // Claims are at most as long as the base64url text that carried them.
         let bytes = 2 * text.len() + token.weight() + ENTRY_BYTES;
-        self.0.insert(text.into(), token, bytes);
+        if let Some(tail) = tail(text) {
+            self.0.insert(tail, (text.into(), token), bytes);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Request and response bodies of the license endpoints, at the edge and between edge and origin.
 
 mod offline;
+mod place;
 mod usage;
 
 pub use offline::{
@@ -318,33 +319,18 @@ pub fn parse<T: Body>(json: &[u8]) -> Result<T, BodyError> {
     if json.trim_ascii_start().starts_with(b"[") {
         return Err(BodyError("invalid type: array, expected an object".into()));
     }
-    let body: T = match serde_json::from_slice(json) {
-        Ok(body) => body,
-        Err(_) => return Err(what_is_wrong::<T>(json)),
-    };
+    let body: T = serde_json::from_slice(json).map_err(|error| what_is_wrong(&error, json))?;
     body.check()?;
     Ok(body)
 }
 
-/// Reads a body that can't be taken once more, keeping track of the field: bodies that can be
-/// taken need not pay for that.
-#[cold]
-fn what_is_wrong<T: Body>(json: &[u8]) -> BodyError {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let error = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-        Err(error) => error,
-        Ok(_) => {
-            let end = deserializer.end().err();
-            return BodyError(end.map_or_else(String::new, |error| error.to_string()));
-        }
-    };
-    let path = error.path().to_string();
-    let cause = error.into_inner();
-    // "?" stands for a field whose name was not read to its end.
-    if matches!(path.as_str(), "." | "?") {
-        BodyError(cause.to_string())
+/// An error with the field it is about.
+fn what_is_wrong(error: &serde_json::Error, json: &[u8]) -> BodyError {
+    let path = place::of(error, json);
+    if path.is_empty() {
+        BodyError(error.to_string())
     } else {
-        BodyError(format!("{path}: {cause}"))
+        BodyError(format!("{path}: {error}"))
     }
 }
 
@@ -363,6 +349,17 @@ pub(crate) fn check_text(name: &str, text: &str) -> Result<(), BodyError> {
         ))
     } else {
         Ok(())
+    }
+}
+
+impl ValidateRequest {
+    /// [`parse`], compiled here: what most requests run through is to be fast where the host is to
+    /// be small.
+    ///
+    /// # Errors
+    /// As [`parse`].
+    pub fn parse(json: &[u8]) -> Result<Self, BodyError> {
+        parse(json)
     }
 }
 

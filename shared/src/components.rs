@@ -38,7 +38,9 @@ impl Components {
     #[must_use]
     pub fn hashes(&self) -> BTreeMap<String, String> {
         let hash = |(name, text): (&String, &String)| (name.clone(), fingerprint_hash(text));
-        self.0.iter().map(hash).collect()
+        let mut hashes = BTreeMap::new();
+        hashes.extend(self.0.iter().map(hash));
+        hashes
     }
 
     /// How many are those whose hashes these are.

@@ -3,6 +3,19 @@
 use std::fmt;
 
 const SYMBOLS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+const LOWER_SYMBOLS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+const NONE: u8 = u8::MAX;
+/// The values of the lower-case symbols, by byte.
+static LOWER_VALUES: [u8; 256] = {
+    let mut values = [NONE; 256];
+    let mut value = 0;
+    while value < 32 {
+        values[LOWER_SYMBOLS[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
 
 /// A character that is no symbol of Crockford's alphabet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +32,17 @@ impl std::error::Error for SymbolError {}
 /// The upper-case symbol for the low five bits of `value`.
 pub(crate) fn symbol(value: u8) -> char {
     char::from(SYMBOLS[usize::from(value & 31)])
+}
+
+/// The lower-case symbol for the low five bits of `value`.
+pub(crate) fn lower_symbol(value: u8) -> u8 {
+    LOWER_SYMBOLS[usize::from(value & 31)]
+}
+
+/// The value of a lower-case symbol, in its one spelling.
+pub(crate) fn lower_value(symbol: u8) -> Option<u8> {
+    let value = LOWER_VALUES[usize::from(symbol)];
+    (value != NONE).then_some(value)
 }
 
 /// The value of a symbol as a person may type it: any case, `O` for 0, `I` and `L` for 1.

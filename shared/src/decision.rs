@@ -12,7 +12,7 @@ mod verdict;
 pub use code::Code;
 pub use effective::Effective;
 pub use lease::{LeaseToken, ShownLease};
-pub use presented::{OfOrg, Presented, PresentedLease, PresentedToken};
+pub use presented::{Awaiting, OfOrg, Presented, PresentedLease, PresentedToken};
 pub use verdict::{
     Degraded, FeatureSetReference, Freshness, LeaseSummary, LicenseSummary, Source, TokenSummary,
     Verdict,

@@ -35,9 +35,44 @@ fn uuid_v7(unix_ms: u64, random: [u8; 10]) -> [u8; 16] {
     bytes
 }
 
-fn write_id(f: &mut fmt::Formatter<'_>, prefix: &str, bytes: [u8; 16]) -> fmt::Result {
-    let symbols = crockford::encode(u128::from_be_bytes(bytes), 26);
-    write!(f, "{prefix}_{}", symbols.to_ascii_lowercase())
+/// Most bytes of a prefix.
+const PREFIX_BYTES: usize = 3;
+/// Symbols of the UUID's 128 bits.
+const SYMBOLS: usize = 26;
+
+/// An id as text, on the stack: several stand in every answer.
+struct IdText {
+    bytes: [u8; PREFIX_BYTES + 1 + SYMBOLS],
+    len: usize,
+}
+
+impl IdText {
+    fn new(prefix: &str, uuid: [u8; 16]) -> Self {
+        let mut text = Self {
+            bytes: [b'_'; PREFIX_BYTES + 1 + SYMBOLS],
+            len: prefix.len() + 1 + SYMBOLS,
+        };
+        let (head, symbols) = text.bytes.split_at_mut(prefix.len() + 1);
+        head[..prefix.len()].copy_from_slice(prefix.as_bytes());
+        // In halves: 128-bit arithmetic is slow in Wasm.
+        let number = u128::from_be_bytes(uuid);
+        let (high, low) = ((number >> 64) as u64, number as u64);
+        for (place, symbol) in symbols.iter_mut().take(SYMBOLS).enumerate() {
+            let shift = 5 * (SYMBOLS - 1 - place);
+            let bits = match shift {
+                64.. => high >> (shift - 64),
+                60 => high << 4 | low >> 60,
+                _ => low >> shift,
+            };
+            *symbol = crockford::lower_symbol(bits as u8);
+        }
+        text
+    }
+
+    fn as_str(&self) -> &str {
+        // Prefixes and symbols are ASCII.
+        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+    }
 }
 
 fn parse_id(prefix: &'static str, text: &str) -> Result<[u8; 16], IdError> {
@@ -46,19 +81,17 @@ fn parse_id(prefix: &'static str, text: &str) -> Result<[u8; 16], IdError> {
         .strip_prefix(prefix)
         .and_then(|rest| rest.strip_prefix('_'))
         .ok_or(error)?;
-    // One spelling per id: an id is also a key in caches and logs.
-    let canonical = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase();
-    if symbols.len() != 26 || !symbols.starts_with(|c| matches!(c, '0'..='7')) {
+    if symbols.len() != SYMBOLS || !symbols.starts_with(|c| matches!(c, '0'..='7')) {
         return Err(error);
     }
-    let mut number = 0_u128;
-    for c in symbols.chars() {
-        if !canonical(c) || matches!(c, 'o' | 'i' | 'l') {
-            return Err(error);
-        }
-        number = (number << 5) | u128::from(crockford::value(c).map_err(|_| error)?);
+    let (mut high, mut low) = (0_u64, 0_u64);
+    for symbol in symbols.bytes() {
+        // One spelling per id: an id is also a key in caches and logs.
+        let value = crockford::lower_value(symbol).ok_or(error)?;
+        high = high << 5 | low >> 59;
+        low = low << 5 | u64::from(value);
     }
-    Ok(number.to_be_bytes())
+    Ok((u128::from(high) << 64 | u128::from(low)).to_be_bytes())
 }
 
 /// The schema of a text with one spelling.
@@ -102,7 +135,7 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write_id(f, $prefix, self.0)
+                f.write_str(IdText::new($prefix, self.0).as_str())
             }
         }
 
@@ -135,7 +168,7 @@ macro_rules! id {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                serializer.serialize_str(IdText::new($prefix, self.0).as_str())
             }
         }
 

@@ -1,5 +1,5 @@
-//! Compact JWS (RFC 7515 §7.1) with Ed25519 alone (RFC 8037 §3.1), made and read by jwt-compact
-//! behind a parser that refuses whatever Licet's own tokens never contain.
+//! Compact JWS (RFC 7515 §7.1) with Ed25519 alone (RFC 8037 §3.1). What Licet's own tokens never
+//! contain is refused.
 
 mod keys;
 mod parse;

@@ -77,7 +77,18 @@ impl Timestamp {
     /// As HTTP headers have it (RFC 9110 §5.6.7): `Sat, 21 Nov 2026 08:36:48 GMT`.
     #[must_use]
     pub fn http_date(self) -> String {
-        self.date().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+        const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        const MONTHS: [&str; 12] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
+        let days = self.0.div_euclid(DAY_S);
+        // The epoch was a Thursday.
+        let day = DAYS[days.rem_euclid(7) as usize];
+        let (_, month, date) = civil(days);
+        let month = MONTHS[(month - 1).rem_euclid(12) as usize];
+        let text = TimeText::new(self);
+        let (year, time) = (&text.as_str()[..4], &text.as_str()[11..19]);
+        format!("{day}, {date:02} {month} {year} {time} GMT")
     }
 
     fn date(self) -> DateTime<Utc> {
@@ -115,10 +126,12 @@ const fn civil(day: i64) -> (i64, i64, i64) {
     (year, month, date)
 }
 
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Written by hand: four of these stand in every verdict.
-        let (day, second) = (self.0.div_euclid(DAY_S), self.0.rem_euclid(DAY_S));
+/// A time as RFC 3339 has it, on the stack: several stand in every answer.
+struct TimeText([u8; 20]);
+
+impl TimeText {
+    fn new(time: Timestamp) -> Self {
+        let (day, second) = (time.0.div_euclid(DAY_S), time.0.rem_euclid(DAY_S));
         let (year, month, date) = civil(day);
         let mut text = *b"0000-00-00T00:00:00Z";
         let mut put = |at: usize, digits: usize, mut number: i64| {
@@ -134,7 +147,17 @@ impl fmt::Display for Timestamp {
         put(11, 2, second / 3600);
         put(14, 2, second / 60 % 60);
         put(17, 2, second % 60);
-        f.write_str(str::from_utf8(&text).unwrap_or_default())
+        Self(text)
+    }
+
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(TimeText::new(*self).as_str())
     }
 }
 
@@ -178,7 +201,7 @@ impl utoipa::ToSchema for Timestamp {}
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(TimeText::new(*self).as_str())
     }
 }
 
@@ -216,6 +239,8 @@ mod tests {
             let date = DateTime::<Utc>::from_timestamp(time.unix(), 0).unwrap();
             let expected = date.format("%Y-%m-%dT%H:%M:%SZ").to_string();
             assert_eq!(time.to_string(), expected);
+            let expected = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            assert_eq!(time.http_date(), expected);
         }
     }
 

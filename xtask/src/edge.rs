@@ -13,7 +13,9 @@ use crate::{lock, paths};
 
 /// The Worker's entry as it is written.
 const ENTRY: &str = "edge/src/entry.js";
-const WASM_FILE: &str = "wasm32-unknown-unknown/release/licet_edge.wasm";
+const WASM_FILE: &str = "wasm32-unknown-unknown/edge/licet_edge.wasm";
+/// The profile in `Cargo.toml`.
+const PROFILE: [&str; 2] = ["--profile", "edge"];
 
 /// Builds the Worker into `edge/build` unless what is there is current, and
 /// hands back that directory.
@@ -39,7 +41,7 @@ pub fn build() -> Result<PathBuf> {
         }
         step("bind, optimise and bundle the Worker", || {
             let mut command = Command::new(&worker_build);
-            command.args(["--release", "edge"]).current_dir(&root);
+            command.args(PROFILE).arg("edge").current_dir(&root);
             command.env("WASM_BINDGEN_BIN", bindgen.join("wasm-bindgen"));
             command.env(
                 "WASM_OPT_BIN",
@@ -48,11 +50,45 @@ pub fn build() -> Result<PathBuf> {
             command.env("ESBUILD_BIN", node.esbuild()?);
             node.prepare(&mut command);
             run_quiet("worker-build", &mut command)?;
+            run_quiet("wasm-opt", &mut optimise(&node, &build)?)?;
             run_quiet("esbuild", &mut bundle(&node, &root)?)
         })?;
         stamp.put()
     })?;
     Ok(build)
+}
+
+/// Optimises the Wasm in place of `worker-build`, which would leave all functions' names in it.
+///
+/// What counts is the size as it is deployed, compressed: inlining, which makes copies that differ,
+/// adds to it; and copies of one generic function stand side by side when functions are sorted by
+/// their names.
+fn optimise(node: &Node, build: &Path) -> Result<Command> {
+    let wasm = build.join(paths::WORKER_FILES[1]);
+    let mut command = Command::new(node.package_file("binaryen", "bin/wasm-opt"));
+    command.args([
+        "-Oz",
+        "--skip-pass=inlining",
+        "--skip-pass=inlining-optimizing",
+        "--reorder-functions-by-name",
+        "--strip-debug",
+        "--strip-producers",
+    ]);
+    // What rustc and wasm-bindgen make use of, and nothing that workerd may not know.
+    for feature in [
+        "mutable-globals",
+        "sign-ext",
+        "nontrapping-float-to-int",
+        "bulk-memory",
+        "multivalue",
+        "reference-types",
+        "exception-handling",
+    ] {
+        command.arg(format!("--enable-{feature}"));
+    }
+    command.arg(&wasm).arg("-o").arg(&wasm);
+    node.prepare(&mut command);
+    Ok(command)
 }
 
 /// The entry and what `worker-build` made, as one file.
@@ -72,10 +108,10 @@ fn compile(root: &Path) -> Result<()> {
     command.args([
         "build",
         "--lib",
-        "--release",
         "--target",
         "wasm32-unknown-unknown",
     ]);
+    command.args(PROFILE);
     run_quiet("compile the edge", command.current_dir(root.join("edge")))
 }
 

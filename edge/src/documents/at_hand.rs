@@ -5,7 +5,7 @@ use std::rc::Rc;
 use licet_shared::{
     decision::{LicenseToken, OriginState, Source},
     documents::{FeatureSet, LicenseState, OrgKeys, StatusDocument},
-    id::FeatureSetId,
+    id::{FeatureSetId, OrgTag},
     time::Timestamp,
 };
 
@@ -20,6 +20,18 @@ use crate::{
 };
 
 impl Documents {
+    /// An organization's keys, when memory has them fresh.
+    pub(crate) fn keys_at_hand(
+        isolate: &Isolate,
+        org: OrgTag,
+        now: Timestamp,
+    ) -> Option<Rc<OrgKeys>> {
+        let memory = &mut *isolate.documents.borrow_mut();
+        let platform = &isolate.config.platform;
+        let held = usable::<OrgKeys>(memory, Name::keys(org), platform, None, now)?;
+        Some(held.document)
+    }
+
     /// A token's documents, when memory has all of them fresh: the way that nearly every request
     /// takes. Nothing is awaited, and nothing leaves the isolate. What is to be renewed after the
     /// answer is handed out beside them.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use licet_shared::{
     api::{ActivationAnswer, LeaseAnswer},
     decision::Code,
-    documents::EdgeClaims,
+    documents::{EdgeClaims, LicenseState, OrgKeys},
     id::OrgTag,
     jws::Untrusted,
     license_key::LicenseKey,
@@ -13,11 +13,16 @@ use licet_shared::{
     status_list::status,
 };
 use serde_json::{Value, json};
+use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use super::{activate, consume, deactivate, features, leases, orgs, refresh, validate};
+use super::{
+    activate, consume, deactivate, features, leases, orgs, refresh,
+    validate::{self, AtOnce},
+};
 use crate::{
     bindings, clock,
+    documents::Name,
     http::{Answer, Incoming},
     testing::{DEVICE, Org, SeenCall, World, edge_key, post, request},
 };
@@ -761,11 +766,29 @@ async fn a_use_is_verified_here_and_counted_there() {
 
 /// What the short way says, if it says anything.
 fn at_once(world: &World, body: &Value) -> Option<Value> {
-    let answer = validate::at_once(&world.scope().isolate, body.to_string().as_bytes())?;
+    let isolate = &world.scope().isolate;
+    let AtOnce::Answer(answer) = validate::at_once(isolate, body.to_string().as_bytes())? else {
+        return None;
+    };
+    read_text(&answer)
+}
+
+/// What it says of a token that was not seen before, if it says anything, given that its signature
+/// holds or does not.
+async fn unseen(world: &World, body: &Value) -> Option<Value> {
+    let isolate = &world.scope().isolate;
+    let AtOnce::Unseen(unseen) = validate::at_once(isolate, body.to_string().as_bytes())? else {
+        return None;
+    };
+    let holds = JsFuture::from(unseen.check()).await.unwrap();
+    read_text(&unseen.conclude_in(isolate, holds.is_truthy())?)
+}
+
+fn read_text(answer: &str) -> Option<Value> {
     // The entry finds the id there.
     let id = answer.rsplit_once(':').unwrap().1;
     assert!(id.starts_with("\"req_") && id.ends_with("\"}"), "{answer}");
-    Some(serde_json::from_str(&answer).unwrap())
+    Some(serde_json::from_str(answer).unwrap())
 }
 
 fn with(token: &str, more: &Value) -> Value {
@@ -835,6 +858,104 @@ async fn the_short_way_is_for_what_is_known_alone() {
         at_once(&World::new(&Org::default()), &with(&token, &json!({}))),
         None
     );
+}
+
+#[wasm_bindgen_test]
+async fn a_token_not_seen_before_waits_for_its_signature_alone() {
+    let org = Org::default();
+    let world = World::new(&org);
+    verdict(&world, &org.token(DAY_S)).await;
+    world.calls();
+    let token = org.token(DAY_S - 1);
+    let mut forged = token.clone();
+    forged.replace_range(forged.len() - 10..forged.len() - 9, "_");
+    let elsewhere = org.claims_token(|claims| claims.iss = "https://evil.example".into());
+    for (text, code) in [
+        (&forged, "SIGNATURE_INVALID"),
+        (&elsewhere, "UNKNOWN_KEY"),
+        (&token, "VALID"),
+    ] {
+        let body = with(text, &json!({}));
+        assert_eq!(at_once(&world, &body), None, "{code}");
+        let mut short = unseen(&world, &body).await.unwrap();
+        assert_eq!(short["code"], code);
+        let mut whole = verdict(&world, text).await;
+        for answer in [&mut short, &mut whole] {
+            answer["request_id"].take();
+            answer["freshness"]["age_s"].take();
+            answer["grace_remaining_s"].take();
+        }
+        assert_eq!(short, whole, "{code}");
+    }
+    assert!(
+        at_once(&world, &with(&token, &json!({}))).is_some(),
+        "remembered"
+    );
+    assert_eq!(at_once(&world, &with(&forged, &json!({}))), None, "not so");
+    assert_eq!(world.calls().len(), 0);
+    // Of a key or an organization that memory does not know.
+    let other = Org {
+        key: 2,
+        ..org.clone()
+    };
+    assert_eq!(
+        unseen(&world, &with(&other.token(DAY_S), &json!({}))).await,
+        None
+    );
+    // The keys have changed while the signature was being checked: the whole way finds out.
+    let body = with(&org.token(DAY_S - 2), &json!({})).to_string();
+    let isolate = &world.scope().isolate;
+    let Some(AtOnce::Unseen(begun)) = validate::at_once(isolate, body.as_bytes()) else {
+        panic!("{body}");
+    };
+    isolate
+        .documents
+        .borrow_mut()
+        .forget::<OrgKeys>(Name::keys(Org::tag()));
+    assert_eq!(begun.conclude_in(isolate, true), None);
+}
+
+#[wasm_bindgen_test]
+async fn the_short_way_knows_of_licenses_that_changed_and_of_quotas() {
+    for org in [
+        Org {
+            metered: true,
+            used: 4,
+            ..Org::default()
+        },
+        Org {
+            status: status::CHANGED,
+            list_version: 5,
+            changed: 5,
+            license_version: 5,
+            tier: licet_shared::documents::Tier::Enterprise,
+            ..Org::default()
+        },
+    ] {
+        let world = World::new(&org);
+        // From before the change.
+        let token = Org {
+            list_version: 1,
+            license_version: 1,
+            changed: 0,
+            tier: licet_shared::documents::Tier::Pro,
+            ..org.clone()
+        }
+        .token(DAY_S);
+        let mut whole = verdict(&world, &token).await;
+        let mut short = at_once(&world, &with(&token, &json!({}))).unwrap();
+        for answer in [&mut short, &mut whole] {
+            answer["request_id"].take();
+            answer["freshness"].take();
+            answer["grace_remaining_s"].take();
+        }
+        assert_eq!(short, whole);
+        // Without the license's document in memory it is not for the short way.
+        let name = Name::license(Org::tag(), Org::license_id());
+        let isolate = &world.scope().isolate;
+        isolate.documents.borrow_mut().forget::<LicenseState>(name);
+        assert_eq!(at_once(&world, &with(&token, &json!({}))), None);
+    }
 }
 
 #[wasm_bindgen_test]

@@ -2,12 +2,15 @@
 //!
 //! The hot path, top to bottom: [`at_once`], which nearly every request takes. With a token seen
 //! before and fresh documents nothing is awaited but the request's body, which the entry
-//! (`entry.js`) has read. Whatever is not as it should be takes the whole way, [`handle`].
+//! (`entry.js`) has read. Where the token is new, its signature's check is awaited too
+//! ([`unseen`]). Whatever is not as it should be takes the whole way, [`handle`].
+
+pub(crate) mod unseen;
 
 use std::rc::Rc;
 
 use licet_shared::{
-    api::{self, ValidateRequest},
+    api::ValidateRequest,
     decision::{
         Code, Context, LeaseToken, LicenseToken, OriginState, PresentedLease, ShownLease, Verdict,
         decide_verified,
@@ -16,6 +19,7 @@ use licet_shared::{
     time::Timestamp,
 };
 
+use self::unseen::Unseen;
 use crate::{
     clock,
     documents::Documents,
@@ -24,27 +28,51 @@ use crate::{
     recognise::{Recognised, recall, recognise},
 };
 
-/// The verdict as JSON on a request of which memory knows all there is to know; none where the
-/// whole way has to be taken.
-pub(crate) fn at_once(isolate: &Isolate, body: &[u8]) -> Option<String> {
-    let asked: ValidateRequest = api::parse(body).ok()?;
+/// What comes of a request at once.
+pub(crate) enum AtOnce {
+    /// The verdict as JSON.
+    Answer(String),
+    /// One but for the check of the token's signature.
+    Unseen(Box<Unseen>),
+}
+
+/// Answers from memory; none where the whole way has to be taken.
+pub(crate) fn at_once(isolate: &Isolate, body: &[u8]) -> Option<AtOnce> {
+    let asked = ValidateRequest::parse(body).ok()?;
     let Arrival { clock, request_id } = Arrival::now();
     let now = clock.now();
-    let token = isolate.tokens.borrow_mut().recall(&asked.token)?;
-    let (documents, ageing) = Documents::at_hand(isolate, &token, asked.max_staleness_s, now)?;
+    let known = isolate.tokens.borrow_mut().recall(&asked.token);
+    match known {
+        Some(token) => decide_at_once(isolate, &asked, &token, now, request_id).map(AtOnce::Answer),
+        None => Unseen::begin(isolate, asked, now).map(|unseen| AtOnce::Unseen(Box::new(unseen))),
+    }
+}
+
+/// The verdict on a token whose signature holds, if memory has all else that there is to know.
+fn decide_at_once(
+    isolate: &Isolate,
+    asked: &ValidateRequest,
+    token: &LicenseToken,
+    now: Timestamp,
+    request_id: RequestId,
+) -> Option<String> {
+    let (documents, ageing) = Documents::at_hand(isolate, token, asked.max_staleness_s, now)?;
     if ageing.is_due(isolate) {
         return None;
     }
-    let lease = match lease_wanted(&asked, &token, &documents) {
+    let lease = match lease_wanted(asked, token, &documents) {
         Some(text) => Some(Some(recall(isolate, text, documents.keys())?)),
         None => None,
     };
-    let verdict = decide(&token, &context(&asked, &lease), &documents, now);
-    if grace_may_apply(isolate, &token, &documents, verdict.code, now) {
+    let verdict = decide(token, &context(asked, &lease), &documents, now);
+    if grace_may_apply(isolate, token, &documents, verdict.code, now) {
         return None;
     }
-    let verdict = named(verdict, request_id);
-    serde_json::to_string(&verdict).ok()
+    answer_text(verdict, request_id)
+}
+
+fn answer_text(verdict: Verdict<'_>, request_id: RequestId) -> Option<String> {
+    String::from_utf8(named(verdict, request_id).to_json()).ok()
 }
 
 /// Answers a verdict, also when it is a no.

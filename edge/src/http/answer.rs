@@ -104,15 +104,23 @@ impl Answer {
     /// # Errors
     /// What the runtime throws at a header it does not like; our own are all plain.
     pub(crate) fn into_response(self) -> Result<Response, JsValue> {
+        let init = ResponseInit::new();
+        init.set_status(self.status);
+        init.set_headers_headers(&self.js_headers()?);
+        // A copy on the JavaScript side: the runtime reads it after this memory has moved on.
+        let body = (!self.body.is_empty()).then(|| Uint8Array::from(&*self.body));
+        Response::new_with_opt_js_u8_array_and_init(body.as_ref(), &init)
+    }
+
+    /// The runtime's form of its headers.
+    ///
+    /// # Errors
+    /// As [`into_response`](Self::into_response).
+    pub(crate) fn js_headers(&self) -> Result<Headers, JsValue> {
         let headers = Headers::new()?;
         for (name, value) in &self.headers {
             headers.append(name, value)?;
         }
-        let init = ResponseInit::new();
-        init.set_status(self.status);
-        init.set_headers_headers(&headers);
-        // A copy on the JavaScript side: the runtime reads it after this memory has moved on.
-        let body = (!self.body.is_empty()).then(|| Uint8Array::from(&*self.body));
-        Response::new_with_opt_js_u8_array_and_init(body.as_ref(), &init)
+        Ok(headers)
     }
 }

@@ -92,4 +92,44 @@ impl<'a, T: OfOrg> Presented<'a, T> {
         let token = self.0.accept(key, holds);
         T::of(token.map_err(|_| Code::SignatureInvalid)?, key, keys)
     }
+
+    /// Lets go of the text, for a host that hears only later whether the signature holds.
+    ///
+    /// # Errors
+    /// [`Code::UnknownKey`] when its key is not among `keys`.
+    pub fn awaiting(self, keys: &OrgKeys) -> Result<Awaiting<T>, TokenRefused> {
+        let key = self.key(keys)?.clone();
+        let token = self.0.accept(&key, true);
+        let token = token.map_err(|_| Code::SignatureInvalid)?;
+        Ok(Awaiting { token, key })
+    }
+}
+
+/// What a text says, which counts once its signature is known to hold: nothing of it can be seen
+/// before.
+pub struct Awaiting<T: OfOrg> {
+    token: Verified<T::Claims>,
+    key: VerifyingKey,
+}
+
+impl<T: OfOrg> Awaiting<T> {
+    /// The key that the signature is checked with.
+    #[must_use]
+    pub const fn key(&self) -> &VerifyingKey {
+        &self.key
+    }
+
+    /// As [`Presented::accept`], with the organization's keys as they are by now.
+    ///
+    /// # Errors
+    /// As [`Presented::verify`].
+    pub fn accept(self, keys: &OrgKeys, holds: bool) -> Result<T, TokenRefused> {
+        if keys.find(self.key.kid()) != Some(&self.key) {
+            return Err(Code::UnknownKey);
+        }
+        if !holds {
+            return Err(Code::SignatureInvalid);
+        }
+        T::of(self.token, &self.key, keys)
+    }
 }

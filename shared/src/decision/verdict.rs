@@ -194,6 +194,16 @@ impl Degraded {
 }
 
 impl<'a> Verdict<'a> {
+    /// The verdict as JSON, its request's id last.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        // Most are of some 600 bytes.
+        let mut json = Vec::with_capacity(1024);
+        // All of its parts have a JSON form, and memory takes all that is written.
+        _ = serde_json::to_writer(&mut json, self);
+        json
+    }
+
     /// A no about which nothing else is known.
     #[must_use]
     pub const fn refused(code: Code) -> Self {
@@ -255,10 +265,12 @@ impl<'a> Verdict<'a> {
             grace_remaining_s(token, context, state, now)
         };
         let quotas = features.zip(state.license).map(|(set, document)| {
-            set.quotas(license.own_features)
-                .into_iter()
-                .map(|(name, quota)| (name.to_owned(), document.quota(name, quota, now)))
-                .collect::<BTreeMap<_, _>>()
+            let mut quotas = BTreeMap::new();
+            let of_set = set.quotas(license.own_features).into_iter();
+            quotas.extend(
+                of_set.map(|(name, quota)| (name.to_owned(), document.quota(name, quota, now))),
+            );
+            quotas
         });
         Self {
             valid,

@@ -96,12 +96,12 @@ impl FeatureSet {
     #[must_use]
     pub fn quotas<'a>(&'a self, own: &'a FeatureOverrides) -> BTreeMap<&'a str, Quota> {
         let names = self.metered.iter().chain(own.values().keys());
-        names
-            .filter_map(|name| {
-                let value = own.resolve(name, self.values.get(name))?;
-                Some((name.as_str(), Quota::of(value)?))
-            })
-            .collect()
+        let mut quotas = BTreeMap::new();
+        quotas.extend(names.filter_map(|name| {
+            let value = own.resolve(name, self.values.get(name))?;
+            Some((name.as_str(), Quota::of(value)?))
+        }));
+        quotas
     }
 
     /// Whether there are any, without looking at each feature of the set.

@@ -55,10 +55,9 @@ impl FeatureOverrides {
         &'a self,
         set: impl IntoIterator<Item = (&'a String, &'a Value)>,
     ) -> BTreeMap<&'a str, &'a Value> {
-        let mut all: BTreeMap<&str, &Value> = set
-            .into_iter()
-            .map(|(name, value)| (name.as_str(), value))
-            .collect();
+        let mut all = BTreeMap::new();
+        let set = set.into_iter();
+        all.extend(set.map(|(name, value)| (name.as_str(), value)));
         for name in self.0.keys() {
             match self.resolve(name, all.get(name.as_str()).copied()) {
                 Some(value) => all.insert(name, value),

@@ -94,10 +94,6 @@ impl VerifyingKey {
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         Signature::from_slice(signature).is_ok_and(|s| self.key.verify(message, &s).is_ok())
     }
-
-    pub(crate) fn inner(&self) -> &PublicKey {
-        &self.key
-    }
 }
 
 impl std::str::FromStr for VerifyingKey {
