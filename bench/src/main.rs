@@ -1,5 +1,10 @@
-//! The load generator of `cargo xtask bench origin`. Reads a burst from stdin as JSON, and writes
-//! what it showed to stdout.
+//! The load generator of `cargo xtask bench`. Reads a burst from stdin as JSON, and writes what it
+//! showed to stdout. For the bench of the edge it also makes a world of organizations:
+//!
+//! - `documents <address>` serves theirs, as an origin does;
+//! - `settings` prints those that an edge needs to believe them;
+//! - `bodies <orgs> <licenses> <tokens each>` prints bodies for `validate`, one a line;
+//! - `verdicts <address> <orgs> <licenses> <verdicts>` asks an edge about them, ten times each.
 //!
 //! Everything that can be done ahead is: requests are signed and put together before the clock
 //! starts, so that the generator, which shares the machine with what it measures, costs little.
@@ -8,6 +13,7 @@
 mod call;
 mod connection;
 mod documents;
+mod verdicts;
 mod world;
 
 use std::{
@@ -92,7 +98,16 @@ fn main() -> Result<()> {
             }
             Ok(())
         }
-        _ => bail!("see the module's documentation"),
+        ["verdicts", address, orgs, licenses, verdicts] => {
+            let load = verdicts::Load {
+                address,
+                orgs: orgs.parse()?,
+                licenses: licenses.parse()?,
+                verdicts: verdicts.parse()?,
+            };
+            runtime.block_on(run.run_until(verdicts::ask(load)))
+        }
+        _ => bail!("there is no such command: see bench/README.md"),
     }
 }
 

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use licet_shared::{
     decision::fingerprint_hash,
     documents::{
-        AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Status,
-        StatusListClaims, StatusReference, TOKEN_VERSION, Tier, Ttl,
+        AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LicenseClaims, Revision,
+        Status, StatusListClaims, StatusReference, TOKEN_VERSION, Tier, Ttl,
     },
     id::{ActivationId, EventId, FeatureSetId, LicenseId, OrgId, OrgTag},
     jws::{Kind, LocalSigner, Times, sign},
@@ -107,6 +107,7 @@ impl Org {
                     org: self.id(),
                     sub: self.list_uri(),
                     ver: 1,
+                    chg: 0,
                     ttl: Ttl(30),
                     status_list: StatusList::new(Bits::Four, 1024)?.encode(),
                 };
@@ -151,6 +152,10 @@ impl Org {
             fs: self.features_id(),
             fo: FeatureOverrides::default(),
             lr: false,
+            rev: Some(Revision {
+                license: 1,
+                list: 1,
+            }),
             status: Status {
                 status_list: StatusReference {
                     idx: license % 1024,

@@ -105,12 +105,7 @@ fn bundle(node: &Node, root: &Path) -> Result<Command> {
 /// so that its output and its time are told apart.
 fn compile(root: &Path) -> Result<()> {
     let mut command = paths::cargo();
-    command.args([
-        "build",
-        "--lib",
-        "--target",
-        "wasm32-unknown-unknown",
-    ]);
+    command.args(["build", "--lib", "--target", "wasm32-unknown-unknown"]);
     command.args(PROFILE);
     run_quiet("compile the edge", command.current_dir(root.join("edge")))
 }

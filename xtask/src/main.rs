@@ -21,6 +21,7 @@ cargo xtask test [FILTER...]     every test, or those whose names contain a FILT
 cargo xtask lint                 formatting, clippy on both targets, dependencies
 cargo xtask build [edge|origin]  what is deployed
 cargo xtask bench edge           measure the Worker beside others
+    --verdicts N                 while memory is watched (300000)
 cargo xtask bench origin         measure the origin beside others, over a million licenses
     --orgs N --licenses N        over so many instead (10000, 1000000)
     --seconds N                  of each burst of load (4)
@@ -116,7 +117,16 @@ fn build(args: &mut lexopt::Parser) -> Result<()> {
 
 fn bench(args: &mut lexopt::Parser) -> Result<()> {
     match args.next()? {
-        Some(Value(what)) if what == "edge" => no_more(args).and_then(|()| bench::edge::run()),
+        Some(Value(what)) if what == "edge" => {
+            let mut verdicts = bench::edge::VERDICTS;
+            while let Some(arg) = args.next()? {
+                match arg {
+                    Long("verdicts") => verdicts = args.value()?.parse()?,
+                    other => return Err(other.unexpected().into()),
+                }
+            }
+            bench::edge::run(verdicts)
+        }
         Some(Value(what)) if what == "origin" => {
             let (mut size, mut only) = (bench::origin::Size::default(), None);
             while let Some(arg) = args.next()? {

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::load::{Burst, burst};
-use super::report::{self, Measured};
+use super::load::{Burst, CONNECTIONS, Load, burst};
+use super::memory::{self, Memory};
+use super::report::{Spread, write_section};
 use super::stack::Stack;
-use crate::step::{long_step, step};
+use crate::step::{long_step, run_quiet, step};
 use crate::{commands, edge, net, paths, tools};
+
+mod report;
 
 /// Tokens in rotation for the repeated load.
 const REPEATED: usize = 1_000;
@@ -17,27 +20,63 @@ const REPEATED: usize = 1_000;
 /// its signature is still known.
 const UNIQUE: usize = 15_000;
 /// Times each Worker is measured under each load, in turn with the others.
-pub(super) const ROUNDS: usize = 5;
-const SECONDS: u32 = 5;
-const WORKERS: [&str; 3] = ["edge", "jose", "hello"];
+const ROUNDS: usize = 5;
+const SECONDS: u32 = 3;
+/// Times each Worker is started anew.
+const STARTS: usize = 7;
+/// Part of its own greatest load under which a Worker's tail is measured.
+const TAIL_LOAD: f64 = 0.7;
+/// Verdicts given while memory is watched, unless the command says another number.
+pub const VERDICTS: u64 = 300_000;
 
-/// Measures, prints the table and writes it to `docs/BENCHMARKS.md`.
+/// One Worker under one load.
+struct Measured {
+    load: &'static str,
+    worker: &'static str,
+    bursts: Vec<Burst>,
+}
+
+/// All that was measured.
+struct Findings {
+    loads: Vec<Measured>,
+    /// At [`TAIL_LOAD`].
+    tails: Vec<Measured>,
+    /// What valid traffic keeps of its share beside forged, in each round.
+    shares: Vec<f64>,
+    /// Milliseconds to the first verdict, of the edge and of `jose`.
+    starts: [Vec<f64>; 2],
+    memory: Memory,
+}
+
+impl Findings {
+    fn of<'a>(all: &'a [Measured], load: &str, worker: &str) -> &'a [Burst] {
+        let found = all.iter().find(|m| m.load == load && m.worker == worker);
+        found.map_or(&[], |measured| &measured.bursts)
+    }
+}
+
+/// Measures, prints the tables and writes them to `docs/BENCHMARKS.md`.
 ///
 /// # Errors
 /// When a part can't be started, or a Worker gives a wrong answer.
-pub fn run() -> Result<()> {
+pub fn run(verdicts: u64) -> Result<()> {
     tools::wrk()?;
     let build = edge::build()?;
     if std::env::var_os("LICET_ORIGIN_BIN").is_none() {
         commands::build::origin(false)?;
     }
+    long_step("compile the load generator (release)", "a minute", || {
+        let mut command = paths::cargo();
+        command.args(["build", "--package", "licet-bench", "--release"]);
+        run_quiet("compile the load generator", &mut command)
+    })?;
     let dir = paths::make_dir(paths::scratch()?.join(format!("bench-{}", std::process::id())))?;
-    let result = measure(&dir).and_then(|measured| report::write(&measured, &build));
+    let result = measure(&dir, verdicts);
     std::fs::remove_dir_all(&dir).ok();
-    result
+    write_section("edge", &report::text(&result?, &build)?)
 }
 
-fn measure(dir: &Path) -> Result<Vec<Measured>> {
+fn measure(dir: &Path, verdicts: u64) -> Result<Findings> {
     let stack = step("database, origin and edge", || Stack::start(dir, REPEATED))?;
     let devices = step("activate 1,000 devices", || stack.activate(REPEATED))?;
     let unique = long_step(
@@ -47,41 +86,148 @@ fn measure(dir: &Path) -> Result<Vec<Measured>> {
     )?;
     let example = devices.first().context("no devices")?.clone();
     let stack = step("the Worker beside its peers", || stack.with_peers(&example))?;
-    let loads = [
-        ("repeated", write_lines(dir, "repeated", &devices)?),
-        ("unique", write_lines(dir, "unique", &unique)?),
-        ("forged", write_lines(dir, "forged", &forged(&unique))?),
-    ];
-    for worker in WORKERS {
+    let bench = Bench {
+        repeated: write_lines(dir, "repeated", &devices)?,
+        unique: write_lines(dir, "unique", &unique)?,
+        forged: write_lines(dir, "forged", &forged(&unique))?,
+        stack,
+    };
+    for worker in ["edge", "jose", "hello"] {
         step(&format!("{worker} answers VALID"), || {
-            expect_valid(&stack.url(worker)?, &devices)
+            expect_valid(&bench.stack.url(worker)?, &devices)
         })?;
     }
-    let mut measured = Vec::new();
-    for (load, bodies) in &loads {
-        let mut bursts: [Vec<Burst>; 3] = Default::default();
-        for round in 1..=ROUNDS {
-            for (worker, bursts) in WORKERS.iter().zip(&mut bursts) {
-                let burst = burst(&stack.url(worker)?, bodies, stack.workerd()?, SECONDS)?;
-                println!(
-                    "      {load} {round}/{ROUNDS}  {worker:<6} {:>7.0} requests/s",
-                    burst.rate
-                );
-                bursts.push(burst);
-            }
-        }
-        for (worker, bursts) in WORKERS.iter().zip(bursts) {
-            measured.push(Measured {
-                load,
-                worker,
-                bursts,
-            });
-        }
-    }
-    for worker in WORKERS {
+    let loads = bench.loads()?;
+    let tails = bench.tails(&loads)?;
+    let shares = bench.shares()?;
+    for worker in ["edge", "jose", "hello"] {
         step(&format!("{worker} still answers VALID"), || {
-            expect_valid(&stack.url(worker)?, &devices)
+            expect_valid(&bench.stack.url(worker)?, &devices)
         })?;
+    }
+    let starts = long_step("first verdicts", "each of a new isolate", || {
+        bench.stack.starts(&example, STARTS)
+    })?;
+    let forged = bench.forged.clone();
+    drop(bench);
+    let memory = long_step(
+        &format!("{verdicts} verdicts on licenses of many organizations"),
+        "a minute or so",
+        || memory::measure(dir, verdicts, &forged),
+    )?;
+    Ok(Findings {
+        loads,
+        tails,
+        shares,
+        starts,
+        memory,
+    })
+}
+
+struct Bench {
+    stack: Stack,
+    repeated: PathBuf,
+    unique: PathBuf,
+    forged: PathBuf,
+}
+
+impl Bench {
+    fn load<'a>(&self, url: &'a str, worker: &str, bodies: &'a Path) -> Result<Load<'a>> {
+        Ok(Load {
+            url,
+            bodies,
+            connections: CONNECTIONS,
+            seconds: SECONDS,
+            rate: None,
+            bearer: worker == "hono",
+            workerd: self.stack.workerd()?,
+        })
+    }
+
+    /// Each Worker as fast as it goes, under each load.
+    fn loads(&self) -> Result<Vec<Measured>> {
+        let all = ["edge", "jose", "hello", "hono"];
+        let mut measured = Vec::new();
+        for (load, bodies, workers) in [
+            ("repeated", &self.repeated, &all[..]),
+            ("unique", &self.unique, &all[..2]),
+            ("forged", &self.forged, &all[..2]),
+        ] {
+            measured.extend(in_turn(load, workers, |worker| {
+                let url = self.stack.url(worker)?;
+                burst(self.load(&url, worker, bodies)?)
+            })?);
+        }
+        Ok(measured)
+    }
+
+    /// Each Worker at a part of what it can do.
+    fn tails(&self, loads: &[Measured]) -> Result<Vec<Measured>> {
+        in_turn("repeated", &["edge", "jose"], |worker| {
+            let bursts = Findings::of(loads, "repeated", worker);
+            let most = Spread::of(bursts.iter().map(|burst| burst.rate)).median;
+            let url = self.stack.url(worker)?;
+            burst(Load {
+                rate: Some(most * TAIL_LOAD),
+                ..self.load(&url, worker, &self.repeated)?
+            })
+        })
+    }
+
+    /// The rate of valid traffic on half of the connections while the other half sends forged
+    /// tokens, as a part of its rate while the other half sends the same as it.
+    fn shares(&self) -> Result<Vec<f64>> {
+        let url = self.stack.url("edge")?;
+        let half = |bodies| -> Result<Load<'_>> {
+            Ok(Load {
+                connections: CONNECTIONS / 2,
+                ..self.load(&url, "edge", bodies)?
+            })
+        };
+        let (valid, forged) = (half(&self.repeated)?, half(&self.forged)?);
+        let beside = |other| {
+            std::thread::scope(|scope| {
+                let other = scope.spawn(move || burst(other));
+                let valid = burst(valid)?;
+                match other.join() {
+                    Ok(other) => other.map(|_| valid.rate),
+                    Err(_) => bail!("a load panicked"),
+                }
+            })
+        };
+        (1..=ROUNDS)
+            .map(|round| {
+                let share = beside(forged)? / beside(valid)?;
+                println!("      flood {round}/{ROUNDS}  valid traffic keeps {share:.2}");
+                Ok(share)
+            })
+            .collect()
+    }
+}
+
+/// Measures the Workers in turn, again and again.
+fn in_turn(
+    load: &'static str,
+    workers: &[&'static str],
+    mut measure: impl FnMut(&str) -> Result<Burst>,
+) -> Result<Vec<Measured>> {
+    let mut measured: Vec<Measured> = workers
+        .iter()
+        .map(|&worker| Measured {
+            load,
+            worker,
+            bursts: Vec::new(),
+        })
+        .collect();
+    for round in 1..=ROUNDS {
+        for row in &mut measured {
+            let burst = measure(row.worker)?;
+            println!(
+                "      {load} {round}/{ROUNDS}  {:<6} {:>7.0} requests/s",
+                row.worker, burst.rate
+            );
+            row.bursts.push(burst);
+        }
     }
     Ok(measured)
 }

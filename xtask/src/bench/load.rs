@@ -15,7 +15,9 @@ pub(super) const CONNECTIONS: u32 = 32;
 /// What a burst showed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Burst {
-    /// Requests answered per second.
+    /// Requests answered.
+    pub(super) requests: u64,
+    /// The same per second.
     pub(super) rate: f64,
     /// Median latency in milliseconds.
     pub(super) p50_ms: f64,
@@ -25,23 +27,44 @@ pub(super) struct Burst {
     pub(super) cpu_us: f64,
 }
 
-/// Posts the lines of `bodies` in turn to `url` for `seconds`, on [`CONNECTIONS`] connections.
+/// A load on one Worker.
+#[derive(Clone, Copy)]
+pub(super) struct Load<'a> {
+    /// Of the Worker.
+    pub(super) url: &'a str,
+    /// The file whose lines are posted in turn.
+    pub(super) bodies: &'a Path,
+    pub(super) connections: u32,
+    pub(super) seconds: u32,
+    /// Requests per second, if not as many as can be had.
+    pub(super) rate: Option<f64>,
+    /// Whether the token is sent as a bearer, too.
+    pub(super) bearer: bool,
+    /// Process id.
+    pub(super) workerd: u32,
+}
+
+/// Runs a load.
 ///
 /// # Errors
 /// When any answer was not 2xx or a connection failed: such figures mean nothing.
-pub(super) fn burst(url: &str, bodies: &Path, workerd: u32, seconds: u32) -> Result<Burst> {
+pub(super) fn burst(load: Load<'_>) -> Result<Burst> {
     const PATH: &str = "/api/v1/licenses/validate";
+    let (url, workerd) = (load.url, load.workerd);
     let script = paths::workspace().join("xtask/bench/edge/rotate.lua");
+    let pause_ms = load
+        .rate
+        .map_or(0.0, |rate| f64::from(load.connections) / rate * 1e3);
     let before = cpu_us(workerd)?;
     let mut wrk = Command::new(tools::wrk()?);
-    wrk.args(["--threads", "1", "--connections", &CONNECTIONS.to_string()]);
-    wrk.args(["--duration", &format!("{seconds}s"), "--timeout", "10s"]);
-    wrk.arg("--script")
-        .arg(script)
-        .arg(url)
-        .arg("--")
-        .arg(bodies)
-        .arg(PATH);
+    wrk.args(["--threads", "1", "--timeout", "10s"]);
+    wrk.args(["--connections", &load.connections.to_string()]);
+    wrk.args(["--duration", &format!("{}s", load.seconds)]);
+    wrk.arg("--script").arg(script).arg(url).arg("--");
+    wrk.arg(load.bodies).args([PATH, &pause_ms.to_string()]);
+    if load.bearer {
+        wrk.arg("bearer");
+    }
     let text = run_text(&mut wrk)?;
     let spent = cpu_us(workerd)? - before;
     let line = text
@@ -59,6 +82,7 @@ pub(super) fn burst(url: &str, bodies: &Path, workerd: u32, seconds: u32) -> Res
         bail!("{url}: of {requests} requests {refused} were refused and {broken} broke");
     }
     Ok(Burst {
+        requests: requests as u64,
         rate: requests / duration_us * 1e6,
         p50_ms: p50_us / 1e3,
         p99_ms: p99_us / 1e3,

@@ -2,6 +2,7 @@
 
 pub mod edge;
 mod load;
+mod memory;
 pub mod origin;
 mod report;
 mod stack;

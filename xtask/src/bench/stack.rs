@@ -117,6 +117,7 @@ impl Stack {
         let workers = [
             edge_config(&self.host)?,
             json!({ "name": "jose", "bindings": bindings, "modules": [module(&bundle(&self.dir, "jose")?)] }),
+            json!({ "name": "hono", "bindings": bindings, "modules": [module(&bundle(&self.dir, "hono")?)] }),
             json!({
                 "name": "hello",
                 "bindings": { "ANSWER": verdict.to_string() },
@@ -126,6 +127,28 @@ impl Stack {
         self.host.service.stop(LIMIT)?;
         self.host = Host::start(&self.dir, &workers)?;
         Ok(self)
+    }
+
+    /// Milliseconds from the start of a workerd with one Worker alone to its first verdict, so many
+    /// times for the edge and for `jose`, in turn.
+    pub(super) fn starts(&self, body: &Value, times: usize) -> Result<[Vec<f64>; 2]> {
+        let workers: Vec<&Value> = self.host.workers.iter().take(2).collect();
+        let result = self.dir.join("starts.json");
+        let config = json!({
+            "root": "/",
+            "compatibilityDate": COMPATIBILITY_DATE,
+            "urls": result,
+            "workers": workers,
+            "starts": times,
+            "body": body,
+        });
+        let file = self.dir.join("starts-host.json");
+        paths::write_private(&file, &config.to_string())?;
+        let mut command = Node::find()?.run(&paths::workspace().join("xtask/bench/edge/host.mjs"));
+        run_quiet("the Workers' host", command.arg(&file))?;
+        let read: Value = serde_json::from_str(&fs::read_to_string(&result)?)?;
+        let of = |name: &str| read[name].as_array().into_iter().flatten();
+        Ok(["edge", "jose"].map(|name| of(name).filter_map(Value::as_f64).collect()))
     }
 
     /// Base URL of a Worker by its name.
@@ -168,20 +191,44 @@ fn in_parallel<T: Send>(count: usize, work: impl Fn(usize) -> Result<T> + Sync) 
     })
 }
 
+/// An edge by itself, whose origin is somebody else's.
+pub(super) struct Alone(Host);
+
+impl Alone {
+    /// Starts one with such settings.
+    pub(super) fn start(dir: &Path, settings: &Value) -> Result<Self> {
+        Ok(Self(Host::start(dir, &[edge_with(settings)])?))
+    }
+
+    /// Base URL.
+    pub(super) fn url(&self) -> Result<String> {
+        self.0.url("edge")
+    }
+
+    /// Process id of workerd.
+    pub(super) fn workerd(&self) -> Result<u32> {
+        self.0.workerd()
+    }
+}
+
 fn edge_worker(origin_url: &str, keys: &Keys) -> Value {
+    edge_with(&json!({
+        "ORIGIN_URL": origin_url,
+        "ISSUER": ISSUER,
+        "PLATFORM_KEYS": keys.platform_public,
+        "EDGE_KEY": keys.edge_key,
+        "CORS_ORIGINS": "*",
+        "ORIGIN_TIMEOUT_MS": "3000",
+    }))
+}
+
+fn edge_with(settings: &Value) -> Value {
     let build = paths::edge_build();
     let [script, wasm] = paths::WORKER_FILES;
     json!({
         "name": "edge",
         "kv": ["LAST_KNOWN_GOOD"],
-        "bindings": {
-            "ORIGIN_URL": origin_url,
-            "ISSUER": ISSUER,
-            "PLATFORM_KEYS": keys.platform_public,
-            "EDGE_KEY": keys.edge_key,
-            "CORS_ORIGINS": "*",
-            "ORIGIN_TIMEOUT_MS": "3000",
-        },
+        "bindings": settings,
         "modules": [
             module(&build.join(script)),
             { "type": "CompiledWasm", "path": build.join(wasm) },

@@ -1,0 +1,108 @@
+//! What workerd's memory does while an edge meets licenses of many organizations, and while somebody
+//! sends what nobody signed.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::load::{Load, burst};
+use super::stack::Alone;
+use crate::process::Service;
+use crate::{net, paths};
+
+/// Organizations and licenses that the load is about.
+const ORGS: u32 = 10_000;
+const LICENSES: u32 = 1_000_000;
+
+/// Resident memory in MiB, over time.
+pub(super) struct Memory {
+    /// Verdicts given, all of them `VALID`.
+    pub(super) verdicts: u64,
+    /// Of how many licenses.
+    pub(super) licenses: u64,
+    pub(super) seconds: f64,
+    /// Before the first verdict.
+    pub(super) idle: u64,
+    /// After a quarter, a half, three quarters, all.
+    pub(super) quarters: [u64; 4],
+    /// After a flood of forged tokens, at its middle and its end.
+    pub(super) flood: [u64; 2],
+    /// Forged tokens refused.
+    pub(super) forged: u64,
+}
+
+/// Sends `verdicts` requests, ten for each license in turn, and then forged ones for some seconds.
+pub(super) fn measure(dir: &Path, verdicts: u64, forged: &Path) -> Result<Memory> {
+    let port = net::free_port()?;
+    let address = format!("127.0.0.1:{port}");
+    let generator = paths::target().join("release/licet-bench");
+    let mut documents = Command::new(&generator);
+    documents.args(["documents", &address]);
+    let log = dir.join("documents.log");
+    let _documents = Service::spawn("the documents", &mut documents, &log, Signal::TERM)?;
+    let settings = Command::new(&generator).arg("settings").output()?.stdout;
+    let mut settings: Value = serde_json::from_slice(&settings)?;
+    settings["ORIGIN_URL"] = json!(format!("http://{address}"));
+    settings["CORS_ORIGINS"] = json!("*");
+    let edge = Alone::start(dir, &settings)?;
+    let (url, workerd) = (edge.url()?, edge.workerd()?);
+    let idle = resident_mib(workerd)?;
+
+    let began = Instant::now();
+    let mut drive = Command::new(&generator)
+        .args(["verdicts", url.trim_start_matches("http://")])
+        .args([ORGS.to_string(), LICENSES.to_string(), verdicts.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start the load generator")?;
+    let mut samples = Vec::new();
+    let status = loop {
+        if let Some(status) = drive.try_wait()? {
+            break status;
+        }
+        samples.push(resident_mib(workerd)?);
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    if !status.success() {
+        bail!("the load generator met another answer than VALID");
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let at = |part: usize| samples.get((samples.len() * part / 4).saturating_sub(1));
+    let quarters = [1, 2, 3, 4].map(|part| at(part).copied().unwrap_or(idle));
+
+    let flood = || -> Result<(u64, u64)> {
+        let load = Load {
+            url: &url,
+            bodies: forged,
+            connections: 32,
+            seconds: 8,
+            rate: None,
+            bearer: false,
+            workerd,
+        };
+        let sent = burst(load)?.requests;
+        Ok((sent, resident_mib(workerd)?))
+    };
+    let (first, second) = (flood()?, flood()?);
+    Ok(Memory {
+        verdicts,
+        licenses: (verdicts / 10).min(LICENSES.into()),
+        seconds,
+        idle,
+        quarters,
+        flood: [first.1, second.1],
+        forged: first.0 + second.0,
+    })
+}
+
+fn resident_mib(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("workerd is gone")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kib.context("/proc has another form")? / 1024)
+}
