@@ -21,8 +21,8 @@ use std::rc::Rc;
 
 use config::ConfigError;
 use endpoints::{
-    activate, activate_offline, checkout, deactivate, deactivate_offline, features, health, leases,
-    openapi, orgs, problems, refresh, validate,
+    activate, activate_offline, checkout, consume, deactivate, deactivate_offline, features,
+    health, leases, openapi, orgs, problems, refresh, validate,
 };
 use http::{Answer, Fault, Incoming, cors};
 use isolate::{Arrival, Isolate, Scope};
@@ -85,6 +85,7 @@ async fn answer(
         Route::Checkout => checkout::handle(&scope, request).await,
         Route::ActivateOffline => activate_offline::handle(&scope, request).await,
         Route::DeactivateOffline => deactivate_offline::handle(&scope, request).await,
+        Route::Consume => consume::handle(&scope, request).await,
         Route::Jwks(org) => orgs::jwks(&scope, request, org).await,
         Route::StatusList(org, number) => orgs::status_list(&scope, request, org, number).await,
         Route::Live | Route::Ready | Route::OpenApi | Route::ProblemPage(_) => {

@@ -16,6 +16,7 @@ pub(crate) enum Route<'a> {
     Checkout,
     ActivateOffline,
     DeactivateOffline,
+    Consume,
     Jwks(OrgTag),
     StatusList(OrgTag, u32),
     Live,
@@ -27,7 +28,7 @@ pub(crate) enum Route<'a> {
 impl<'a> Route<'a> {
     /// How many there are.
     #[cfg(test)]
-    pub(crate) const COUNT: usize = 17;
+    pub(crate) const COUNT: usize = 18;
 
     /// The route of a path, whatever the method.
     pub(crate) fn find(path: &'a str) -> Option<Self> {
@@ -43,6 +44,7 @@ impl<'a> Route<'a> {
             "/api/v1/licenses/checkout" => Some(Self::Checkout),
             "/api/v1/licenses/activate-offline" => Some(Self::ActivateOffline),
             "/api/v1/licenses/deactivate-offline" => Some(Self::DeactivateOffline),
+            "/api/v1/licenses/consume" => Some(Self::Consume),
             "/health/live" => Some(Self::Live),
             "/health/ready" => Some(Self::Ready),
             "/openapi.json" => Some(Self::OpenApi),
@@ -98,6 +100,7 @@ impl<'a> Route<'a> {
                 | Self::Checkout
                 | Self::ActivateOffline
                 | Self::DeactivateOffline
+                | Self::Consume
         )
     }
 }

@@ -8,7 +8,8 @@ use licet_shared::{
     decision::fingerprint_hash,
     documents::{
         AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LeaseClaims, LicenseClaims,
-        Status, StatusListClaims, StatusReference, TOKEN_VERSION, Tier, Ttl,
+        LicenseStateClaims, Period, Revision, Status, StatusListClaims, StatusReference,
+        TOKEN_VERSION, Tier, Ttl, Used,
     },
     id::{ActivationId, EventId, FeatureSetId, LeaseId, LicenseId, OrgId, OrgTag},
     jws::{Kind, LocalSigner, Times, sign},
@@ -63,6 +64,15 @@ pub(crate) struct Org {
     pub(crate) list_version: u64,
     pub(crate) revision: u32,
     pub(crate) status: u8,
+    /// The list's version in which an entry was last marked as changed.
+    pub(crate) changed: u64,
+    /// The version of the license that tokens are made from, and of its document.
+    pub(crate) license_version: u64,
+    /// What the license's document says of it, with what is used of `exports`.
+    pub(crate) tier: Tier,
+    pub(crate) used: u64,
+    /// Whether the feature set has a quota.
+    pub(crate) metered: bool,
     /// How long ago it signs, in seconds.
     pub(crate) ago: i64,
 }
@@ -78,6 +88,11 @@ impl Default for Org {
             list_version: 1,
             revision: 1,
             status: 0,
+            changed: 0,
+            license_version: 1,
+            tier: Tier::Pro,
+            used: 0,
+            metered: false,
             ago: 0,
         }
     }
@@ -130,18 +145,56 @@ impl Org {
             sub: StatusReference::uri(&self.issuer, Self::tag(), 0),
             ver: self.list_version,
             ttl: Ttl(30),
+            chg: self.changed,
             status_list: list.encode(),
         };
         self.signed(&claims, 86_400, &self.signer())
     }
 
     pub(crate) fn features(&self) -> String {
+        let mut features = BTreeMap::from([("export.pdf".into(), true.into())]);
+        if self.metered {
+            let quota = serde_json::json!({ "quota": 10, "period": "once" });
+            features.insert("exports".into(), quota);
+        }
         let claims = FeaturesClaims {
             iss: self.issuer.clone(),
             org: Self::id(),
             sub: Self::features_id(),
             rev: self.revision,
-            features: BTreeMap::from([("export.pdf".into(), true.into())]),
+            features,
+        };
+        self.signed(&claims, 86_400, &self.signer())
+    }
+
+    pub(crate) fn license_id() -> LicenseId {
+        LicenseId::from_uuid_bytes(bytes(3))
+    }
+
+    pub(crate) fn license(&self) -> String {
+        let used = Used {
+            period: Period::Once,
+            start: 0,
+            used: self.used,
+        };
+        let claims = LicenseStateClaims {
+            iss: self.issuer.clone(),
+            org: Self::id(),
+            sub: Self::license_id(),
+            ver: self.license_version,
+            ttl: Ttl(if self.metered { 30 } else { 86_400 }),
+            lists: vec![(0, self.list_version)],
+            products: vec!["local_cli".into()],
+            tier: self.tier,
+            lexp: None,
+            xb: AtExpiry::Restrict,
+            ra: None,
+            hb: None,
+            lr: false,
+            grace: 3_600,
+            fs: Self::features_id(),
+            fo: FeatureOverrides::default(),
+            usage: BTreeMap::from([("exports".into(), vec![used])]),
         };
         self.signed(&claims, 86_400, &self.signer())
     }
@@ -185,13 +238,13 @@ impl Org {
         LicenseClaims {
             iss: self.issuer.clone(),
             aud: vec!["local_cli".into()],
-            sub: LicenseId::from_uuid_bytes(bytes(3)),
+            sub: Self::license_id(),
             jti: EventId::from_uuid_bytes(bytes(4)),
             org: Self::id(),
             act: ActivationId::from_uuid_bytes(bytes(5)),
             fp: Some(fingerprint_hash(DEVICE)),
             fpc: None,
-            tier: Tier::Pro,
+            tier: self.tier,
             lexp: None,
             xb: AtExpiry::Restrict,
             ra: None,
@@ -200,6 +253,10 @@ impl Org {
             fs: Self::features_id(),
             fo: own,
             lr: false,
+            rev: Some(Revision {
+                license: self.license_version,
+                list: self.list_version,
+            }),
             status: Status {
                 status_list: StatusReference {
                     idx: Self::INDEX,
@@ -295,6 +352,13 @@ impl World {
         self.answer(&list, 200, "application/statuslist+jwt", &org.list());
         let features = format!("/edge/v1/orgs/{tag}/feature-sets/{}", Org::features_id());
         self.answer(&features, 200, "application/features+jwt", &org.features());
+        let license = format!("/edge/v1/orgs/{tag}/licenses/{}", Org::license_id());
+        self.answer(
+            &license,
+            200,
+            "application/license-state+jwt",
+            &org.license(),
+        );
     }
 
     /// Sets what the origin answers on a path.

@@ -34,6 +34,7 @@ mod tenant;
 mod tests;
 pub(crate) mod trials;
 mod tx;
+pub(crate) mod usage;
 pub(crate) mod users;
 
 pub(crate) use directory::all_slugs;

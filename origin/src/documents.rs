@@ -2,10 +2,12 @@
 
 mod cache;
 mod features;
+mod license;
 mod status;
 
 pub use cache::{DocumentCache, SignedDocument};
 pub(crate) use features::feature_set;
+pub(crate) use license::license_state;
 pub(crate) use status::status_list;
 
 /// Life of every signed document, in seconds. Edges fetch them anew long before.

@@ -9,9 +9,11 @@ mod document;
 mod feature_sets;
 mod keys;
 mod leases;
+mod licenses;
 mod refresh;
 mod status_lists;
 mod token;
+mod usage;
 
 use axum::{
     Router,
@@ -32,8 +34,10 @@ pub(crate) fn routes() -> Router<AppState> {
             "/edge/v1/orgs/{tag}/feature-sets/{id}",
             get(feature_sets::handle),
         )
+        .route("/edge/v1/orgs/{tag}/licenses/{id}", get(licenses::handle))
         .route("/edge/v1/activations", post(activate::handle))
         .route("/edge/v1/activations/refresh", post(refresh::handle))
+        .route("/edge/v1/usage", post(usage::handle))
         .route("/edge/v1/activations/deactivate", post(deactivate::handle))
         .route("/edge/v1/leases/acquire", post(leases::acquire))
         .route("/edge/v1/leases/heartbeat", post(leases::heartbeat))

@@ -4,6 +4,7 @@ pub(crate) mod activate;
 mod answer;
 mod begin;
 pub(crate) mod change_status;
+pub(crate) mod consume;
 pub(crate) mod deactivate;
 pub(crate) mod demo;
 pub(crate) mod found;

@@ -1,11 +1,13 @@
 //! Request and response bodies of the license endpoints, at the edge and between edge and origin.
 
 mod offline;
+mod usage;
 
 pub use offline::{
     CheckoutRequest, MachineRequest, MachineRequestError, OfflineActivateRequest, ReceiptRequest,
     check_lifetime,
 };
+pub use usage::{ConsumeAnswer, ConsumeRequest, MAX_USES, UsageRequest, Use};
 
 use std::fmt;
 

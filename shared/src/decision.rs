@@ -4,10 +4,12 @@
 //! they get the documents from.
 
 mod code;
+mod effective;
 mod lease;
 mod verdict;
 
 pub use code::Code;
+pub use effective::Effective;
 pub use lease::{LeaseToken, PresentedLease, ShownLease};
 pub use verdict::{
     Degraded, FeatureSetReference, Freshness, LeaseSummary, LicenseSummary, Source, TokenSummary,
@@ -21,8 +23,8 @@ use sha2::{Digest, Sha256};
 use crate::{
     components::Components,
     documents::{
-        AtExpiry, BoundComponents, FeatureSet, LicenseClaims, OrgKeys, StatusDocument,
-        TOKEN_VERSION,
+        AtExpiry, BoundComponents, FeatureSet, LicenseClaims, LicenseState, OrgKeys,
+        StatusDocument, TOKEN_VERSION,
     },
     id::OrgTag,
     jws::{Untrusted, Verified, VerifyingKey},
@@ -65,7 +67,10 @@ pub struct State<'a> {
     pub keys: Option<&'a OrgKeys>,
     /// The list that the token's status stands in.
     pub status_list: Option<&'a StatusDocument>,
-    /// The token's feature set.
+    /// The license's own document, where there is one: needed when the license has changed since
+    /// the token was made, and to tell what is left of quotas.
+    pub license: Option<&'a LicenseState>,
+    /// The feature set of the terms that count, see [`LicenseToken::effective`].
     pub features: Option<&'a FeatureSet>,
     /// Where the status list came from.
     pub source: Source,
@@ -246,19 +251,6 @@ impl LicenseToken {
     pub const fn times(&self) -> crate::jws::Times {
         self.token.times()
     }
-
-    /// The time from which a client does well to refresh.
-    #[must_use]
-    pub fn refresh_after(&self) -> Timestamp {
-        self.claims().refresh_after(self.times())
-    }
-
-    /// The end of what its grace gives at the most.
-    #[must_use]
-    pub fn grace_end(&self) -> Timestamp {
-        let claims = self.claims();
-        claims.refresh_by(self.times()).plus(claims.grace.into())
-    }
 }
 
 /// Base64url of a fingerprint's SHA-256, as the `fp` claim has it.
@@ -292,8 +284,9 @@ pub fn decide_verified<'a>(
     state: &State<'a>,
     now: Timestamp,
 ) -> Verdict<'a> {
-    let evidence = StatusEvidence::of(token, state.status_list);
-    let lease = Lease::of(token, context.lease, state.keys, now);
+    let state = &state.about(token);
+    let evidence = StatusEvidence::of(token, state);
+    let lease = Lease::of(token, context.lease, state, now);
     let code = first_objection(token, context, &lease, state, evidence, now).unwrap_or(Code::Valid);
     Verdict {
         lease: lease.summary(),
@@ -308,7 +301,8 @@ pub fn decide_verified<'a>(
 /// nor any code about leases.
 #[must_use]
 pub fn decide_standing<'a>(token: &LicenseToken, state: &State<'a>, now: Timestamp) -> Verdict<'a> {
-    let evidence = StatusEvidence::of(token, state.status_list);
+    let state = &state.about(token);
+    let evidence = StatusEvidence::of(token, state);
     let code = evidence
         .objection()
         .or_else(|| time_objection(token, None, state, now))
@@ -322,16 +316,34 @@ pub fn decide_standing<'a>(token: &LicenseToken, state: &State<'a>, now: Timesta
 struct StatusEvidence {
     value: Option<u8>,
     as_of: Timestamp,
+    /// The list tells of a change that neither token nor license document show.
+    outdated: bool,
 }
 
 impl StatusEvidence {
-    fn of(token: &LicenseToken, document: Option<&StatusDocument>) -> Self {
+    fn of(token: &LicenseToken, state: &State<'_>) -> Self {
+        let reference = &token.claims().status.status_list;
+        let list = state.status_list.filter(|list| list.uri() == reference.uri);
+        let seen = Self::in_list(token, list);
+        // What is known of the license is then as old as the terms that are used in spite of it.
+        if list.is_some_and(|list| token.is_outdated(list, state.license)) {
+            return Self {
+                as_of: seen.as_of.min(token.vouched_at(state.license)),
+                outdated: true,
+                ..seen
+            };
+        }
+        seen
+    }
+
+    fn in_list(token: &LicenseToken, document: Option<&StatusDocument>) -> Self {
         let issued_at = token.times().issued_at;
         let reference = &token.claims().status.status_list;
-        let Some(document) = document.filter(|document| document.uri() == reference.uri) else {
+        let Some(document) = document else {
             return Self {
                 value: None,
                 as_of: issued_at,
+                outdated: false,
             };
         };
         let as_of = document.times().issued_at;
@@ -339,15 +351,18 @@ impl StatusEvidence {
             Some(value) => Self {
                 value: Some(value),
                 as_of,
+                outdated: false,
             },
             // The list is older than the entry: the token, made later, vouches for itself.
             None if as_of <= issued_at => Self {
                 value: Some(status::VALID),
                 as_of: issued_at,
+                outdated: false,
             },
             None => Self {
                 value: Some(u8::MAX),
                 as_of,
+                outdated: false,
             },
         }
     }
@@ -375,11 +390,11 @@ fn first_objection(
         .objection()
         .or_else(|| time_objection(token, Some(context), state, now))
         .or_else(|| lease.objection(now))
-        .or_else(|| use_objection(token, context))
+        .or_else(|| use_objection(token, context, state))
         .or_else(|| clock_objection(state, now))
         .or_else(|| {
             let features = state.features?;
-            let own = &token.claims().fo;
+            let own = token.effective(state.license).own_features;
             let granted = context
                 .require
                 .iter()
@@ -400,7 +415,7 @@ fn freshness_objection(
 ) -> Option<Code> {
     let fresh = evidence.value.is_some()
         && documents_hold(token, state, now)
-        && fresh_enough(max_staleness_s, state, evidence.as_of, now);
+        && fresh_enough(max_staleness_s, state, evidence, now);
     (!fresh).then_some(Code::Stale)
 }
 
@@ -412,19 +427,20 @@ fn time_objection(
     now: Timestamp,
 ) -> Option<Code> {
     let times = token.times();
+    let terms = token.effective(state.license);
     let grace = grace_s(token, state);
     if times
         .not_before
         .is_some_and(|start| now.plus(CLOCK_SKEW_S) < start)
     {
         Some(Code::NotYetValid)
-    } else if let Some((end, code)) = end_of_use(token, context)
+    } else if let Some((end, code)) = end_of_use(&terms, context)
         && now >= end
     {
         Some(code)
     } else if now >= times.expires_at.plus(grace) {
         Some(Code::TokenExpired)
-    } else if now >= token.claims().refresh_by(times).plus(grace) {
+    } else if now >= terms.refresh_by(times).plus(grace) {
         Some(Code::HeartbeatRequired)
     } else {
         None
@@ -433,11 +449,10 @@ fn time_objection(
 
 /// When the license's end is one for the use that is asked about, and the code for it; none where
 /// it has no end, or use goes on.
-fn end_of_use(token: &LicenseToken, context: Option<&Context<'_>>) -> Option<(Timestamp, Code)> {
-    let claims = token.claims();
-    let end = Timestamp::from_unix(claims.lexp?);
+fn end_of_use(terms: &Effective<'_>, context: Option<&Context<'_>>) -> Option<(Timestamp, Code)> {
+    let end = terms.expires_at?;
     let before = |released: Option<Timestamp>| released.is_some_and(|released| released < end);
-    match (claims.xb, context) {
+    match (terms.at_expiry, context) {
         (AtExpiry::Restrict, _) => Some((end, Code::LicenseExpired)),
         (AtExpiry::Maintain, Some(asked)) if !before(asked.released_at) => {
             Some((end, Code::VersionNotCovered))
@@ -448,15 +463,16 @@ fn end_of_use(token: &LicenseToken, context: Option<&Context<'_>>) -> Option<(Ti
 }
 
 /// Whether the license has ended and use goes on.
-fn goes_on_expired(token: &LicenseToken, context: Option<&Context<'_>>, now: Timestamp) -> bool {
-    let ended = token.claims().lexp.is_some_and(|end| now.unix() >= end);
-    ended && end_of_use(token, context).is_none()
+fn goes_on_expired(terms: &Effective<'_>, context: Option<&Context<'_>>, now: Timestamp) -> bool {
+    let ended = terms.expires_at.is_some_and(|end| now >= end);
+    ended && end_of_use(terms, context).is_none()
 }
 
-fn use_objection(token: &LicenseToken, context: &Context<'_>) -> Option<Code> {
+fn use_objection(token: &LicenseToken, context: &Context<'_>, state: &State<'_>) -> Option<Code> {
     let claims = token.claims();
+    let products = token.effective(state.license).products;
     let is_anothers = context.org.is_some_and(|org| org != token.org());
-    if is_anothers || !claims.aud.iter().any(|product| product == context.product) {
+    if is_anothers || !products.iter().any(|product| product == context.product) {
         return Some(Code::ProductMismatch);
     }
     // Whether the device is the one it should be; none where it is not told.
@@ -487,7 +503,7 @@ fn clock_objection(state: &State<'_>, now: Timestamp) -> Option<Code> {
 /// reach the origin. One that answers, however badly, is no reason for grace.
 fn grace_s(token: &LicenseToken, state: &State<'_>) -> i64 {
     match state.origin {
-        OriginState::Unreachable => i64::from(token.claims().grace),
+        OriginState::Unreachable => i64::from(token.effective(state.license).grace_s),
         OriginState::Answering | OriginState::Unusable => 0,
     }
 }
@@ -516,11 +532,11 @@ fn documents_hold(token: &LicenseToken, state: &State<'_>, now: Timestamp) -> bo
 fn fresh_enough(
     max_staleness_s: Option<u32>,
     state: &State<'_>,
-    as_of: Timestamp,
+    evidence: StatusEvidence,
     now: Timestamp,
 ) -> bool {
-    let age = now.since(as_of);
-    let fetched_now = state.source == Source::Origin;
+    let age = now.since(evidence.as_of);
+    let fetched_now = state.source == Source::Origin && !evidence.outdated;
     let (ttl_allowance, demand_allowance) = if fetched_now {
         (CLOCK_SKEW_S, FETCH_ALLOWANCE_S)
     } else {
@@ -549,7 +565,7 @@ fn degraded_for_s(
         return None;
     }
     let grace = grace_s(token, state);
-    let end = yes_until(token, context, documents_end(state), grace);
+    let end = yes_until(token, context, state, grace);
     Some(end.since(now).max(0))
 }
 
@@ -560,8 +576,8 @@ fn grace_remaining_s(
     state: &State<'_>,
     now: Timestamp,
 ) -> i64 {
-    let grace = token.claims().grace.into();
-    let end = yes_until(token, context, documents_end(state), grace);
+    let grace = token.effective(state.license).grace_s.into();
+    let end = yes_until(token, context, state, grace);
     end.since(now).max(0)
 }
 
@@ -569,11 +585,12 @@ fn grace_remaining_s(
 fn yes_until(
     token: &LicenseToken,
     context: Option<&Context<'_>>,
-    documents_end: Option<Timestamp>,
+    state: &State<'_>,
     grace_s: i64,
 ) -> Timestamp {
-    let refresh_by = token.claims().refresh_by(token.times());
-    let held = documents_end.map_or(refresh_by, |end| end.min(refresh_by));
+    let terms = token.effective(state.license);
+    let refresh_by = terms.refresh_by(token.times());
+    let held = documents_end(state).map_or(refresh_by, |end| end.min(refresh_by));
     let end = held.plus(grace_s);
-    end_of_use(token, context).map_or(end, |(of_use, _)| of_use.min(end))
+    end_of_use(&terms, context).map_or(end, |(of_use, _)| of_use.min(end))
 }

@@ -4,17 +4,21 @@
 mod claims;
 mod features;
 mod keys;
+mod license;
 mod overrides;
+mod quota;
 mod status;
 
 pub use claims::{
     AccessClaims, AtExpiry, BoundComponents, EdgeClaims, FeaturesClaims, Jwk, KeysClaims,
-    LeaseClaims, LicenseClaims, Status, StatusListClaims, StatusReference, TOKEN_VERSION, Tier,
-    Ttl,
+    LeaseClaims, LicenseClaims, LicenseStateClaims, Revision, Status, StatusListClaims,
+    StatusReference, TOKEN_VERSION, Tier, Ttl, Used,
 };
 pub use features::FeatureSet;
 pub use keys::{OrgKeys, PlatformKeys};
+pub use license::LicenseState;
 pub use overrides::{FeatureOverrides, MAX_OVERRIDES, MAX_OVERRIDES_BYTES};
+pub use quota::{Period, Quota, QuotaState};
 pub use status::StatusDocument;
 
 use std::fmt;

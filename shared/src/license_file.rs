@@ -194,6 +194,7 @@ impl LicenseFile {
         let state = State {
             keys: Some(&self.keys),
             status_list: Some(&self.status),
+            license: None,
             features: Some(&self.features),
             source: Source::File,
             origin: OriginState::Answering,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// How far two honest clocks may lie apart, in seconds.
@@ -44,6 +44,34 @@ impl Timestamp {
     #[must_use]
     pub const fn plus(self, seconds: i64) -> Self {
         Self::from_unix(self.0.saturating_add(seconds))
+    }
+
+    /// Midnight in UTC at which its day began.
+    #[must_use]
+    pub const fn start_of_day(self) -> Self {
+        Self(self.0 - self.0.rem_euclid(86_400))
+    }
+
+    /// Midnight in UTC at which its month began, or one that comes `later` months after it.
+    #[must_use]
+    pub fn start_of_month(self, later: u8) -> Self {
+        let date = self.date();
+        let months = date.year() * 12 + date.month0().cast_signed() + i32::from(later);
+        Self::start_of(
+            months.div_euclid(12),
+            months.rem_euclid(12).unsigned_abs() + 1,
+        )
+    }
+
+    /// Midnight in UTC at which its year began, or one that comes `later` years after it.
+    #[must_use]
+    pub fn start_of_year(self, later: u8) -> Self {
+        Self::start_of(self.date().year() + i32::from(later), 1)
+    }
+
+    fn start_of(year: i32, month: u32) -> Self {
+        let day = NaiveDate::from_ymd_opt(year, month, 1).unwrap_or_default();
+        Self::from_unix(day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp())
     }
 
     /// As HTTP headers have it (RFC 9110 §5.6.7): `Sat, 21 Nov 2026 08:36:48 GMT`.

@@ -226,6 +226,7 @@ both_targets! {
             org: org(1),
             sub: uri.clone(),
             ver: 1,
+            chg: 0,
             ttl: Ttl(30),
             status_list: StatusList::new(Bits::Four, 16).unwrap().encode(),
         };

@@ -84,6 +84,7 @@ impl ForgedOrg {
             sub: self.list_uri(),
             ver: version,
             ttl: Ttl(ttl_s),
+            chg: 0,
             status_list: list.encode(),
         }
     }
@@ -125,6 +126,7 @@ impl ForgedOrg {
             fs: self.feature_set,
             fo: FeatureOverrides::default(),
             lr: false,
+            rev: None,
             status: Status {
                 status_list: StatusReference {
                     idx: index,

@@ -1,11 +1,11 @@
-//! The three kinds of documents an edge keeps, and what differs between them.
+//! The four kinds of documents an edge keeps, and what differs between them.
 
 use std::{future::Future, rc::Rc};
 
 use licet_shared::{
     documents::{
-        DocumentError, FeatureSet, FeaturesClaims, KeysClaims, OrgKeys, StatusDocument,
-        StatusListClaims, StatusReference,
+        DocumentError, FeatureSet, FeaturesClaims, KeysClaims, LicenseState, LicenseStateClaims,
+        OrgKeys, StatusDocument, StatusListClaims, StatusReference,
     },
     jws::{Kind, Times},
     time::Timestamp,
@@ -246,5 +246,56 @@ impl Document for FeatureSet {
 
     fn shelf(memory: &mut Memory) -> &mut Shelf<Self> {
         &mut memory.features
+    }
+}
+
+impl Document for LicenseState {
+    type Signers = OrgKeys;
+
+    const MAX_BYTES: usize = LicenseStateClaims::MAX_BYTES;
+    /// What was used changes without another version, and is as of a signed time.
+    const CONFIRMED_BY_304: bool = false;
+
+    fn verify(
+        text: &str,
+        name: Name,
+        keys: &OrgKeys,
+        now: Timestamp,
+    ) -> Result<Self, DocumentError> {
+        let Part::License(id) = name.part else {
+            return Err(DocumentError::Subject);
+        };
+        Self::verify(text, id, keys, now)
+    }
+
+    fn generation(keys: &OrgKeys) -> u64 {
+        keys.version()
+    }
+
+    async fn newer_signers(scope: &Rc<Scope>, name: Name) -> Option<Rc<OrgKeys>> {
+        keys::newer(scope, name.org).await
+    }
+
+    fn version(&self) -> u64 {
+        self.version()
+    }
+
+    fn times(&self) -> Times {
+        self.times()
+    }
+
+    /// Judged by its signed time alone. Whether the license has changed since is for the status
+    /// list to tell.
+    fn freshness(&self, _: Timestamp, now: Timestamp) -> Freshness {
+        Freshness::within(self.ttl().seconds(), self.times().issued_at, now)
+    }
+
+    /// Its own features may take more in memory than as text.
+    fn weight(&self, text: &str) -> usize {
+        2 * text.len() + self.claims().fo.weight()
+    }
+
+    fn shelf(memory: &mut Memory) -> &mut Shelf<Self> {
+        &mut memory.licenses
     }
 }

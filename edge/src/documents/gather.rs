@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use futures_util::future::join;
 use licet_shared::{
-    decision::{Code, LicenseToken, OriginState, Source, State, Verdict},
-    documents::{FeatureSet, OrgKeys, StatusDocument},
+    decision::{Code, Effective, LicenseToken, OriginState, Source, State, Verdict},
+    documents::{FeatureSet, LicenseState, OrgKeys, StatusDocument},
+    id::FeatureSetId,
     time::Timestamp,
 };
 
@@ -20,6 +21,8 @@ use crate::{clock, isolate::Scope};
 pub(crate) struct Documents {
     keys: Rc<OrgKeys>,
     status_list: Option<Rc<StatusDocument>>,
+    /// Where the token alone won't do.
+    license: Option<Rc<LicenseState>>,
     features: Option<Rc<FeatureSet>>,
     source: Source,
     /// How the origin did, where it should have been asked.
@@ -36,12 +39,18 @@ impl Documents {
         State {
             keys: Some(&self.keys),
             status_list: self.status_list.as_deref(),
+            license: self.license.as_deref(),
             features: self.features.as_deref(),
             source: self.source,
             origin: self.origin,
             // The runtime's clock is nobody's to set back.
             newest_evidence: None,
         }
+    }
+
+    /// The terms by which the token is judged.
+    pub(crate) fn terms<'a>(&'a self, token: &'a LicenseToken) -> Effective<'a> {
+        token.effective(self.license.as_deref())
     }
 
     /// What a verdict on these documents comes to, given what else is known here: that the
@@ -72,7 +81,7 @@ impl Documents {
         let isolate = &scope.isolate;
         let token = isolate.tokens.borrow_mut().recall(text)?;
         let names = Names::of(&token);
-        let (keys, list, features) = {
+        let (keys, list, license, features) = {
             let memory = &mut *isolate.documents.borrow_mut();
             let platform = &isolate.config.platform;
             let keys = usable::<OrgKeys>(memory, names.keys, platform, None, scope)?;
@@ -87,19 +96,48 @@ impl Documents {
                 max_staleness_s,
                 scope,
             )?;
-            let features = usable::<FeatureSet>(memory, names.features, signers, None, scope)?;
-            (keys, list, features)
+            let mut license = None;
+            if token.is_outdated(&list.document, None) {
+                let held = usable::<LicenseState>(memory, names.license, signers, None, scope)?;
+                if token.is_outdated(&list.document, Some(&held.document)) {
+                    return None;
+                }
+                license = Some(held);
+            }
+            let document = |license: &Option<Held<LicenseState>>| {
+                license.as_ref().map(|held| Rc::clone(&held.document))
+            };
+            let newest = document(&license);
+            let effective = token.effective(newest.as_deref());
+            let name = Name::features(token.org(), effective.feature_set);
+            let features = usable::<FeatureSet>(memory, name, signers, None, scope)?;
+            if license.is_none() && features.document.is_metered(effective.own_features) {
+                license = Some(usable::<LicenseState>(
+                    memory,
+                    names.license,
+                    signers,
+                    None,
+                    scope,
+                )?);
+                let newest = document(&license);
+                // It may be newer than the list that told of no change.
+                if token.effective(newest.as_deref()).feature_set != features.document.id() {
+                    return None;
+                }
+            }
+            (keys, list, license, features)
         };
         if names.given_back(scope, &token, list.asked_ms) {
             return None;
         }
-        let ageing = Ageing::among(scope, &keys, &list, &features);
+        let ageing = Ageing::among(scope, &keys, &list, license.as_ref(), &features);
         if ageing.any() {
-            ageing.renew_later(scope, names, &keys.document);
+            ageing.renew_later(scope, names, features.document.id(), &keys.document);
         }
         let documents = Self {
             keys: keys.document,
             status_list: Some(list.document),
+            license: license.map(|held| held.document),
             features: Some(features.document),
             source: Source::Memory,
             origin: OriginState::Answering,
@@ -132,6 +170,7 @@ impl Documents {
             origin: keys.origin,
             keys: keys.document,
             status_list: None,
+            license: None,
             features: None,
             source: Source::Memory,
             incomplete: false,
@@ -144,9 +183,72 @@ impl Documents {
             documents.status_list = Some(found.document);
         }
         documents.given_back = names.given_back(scope, token, asked_ms);
-        let features = documents.take_in(features, scope);
-        documents.features = features.map(|found| found.document);
+        documents.take_in_terms(scope, token, names, features).await;
         documents
+    }
+
+    /// Takes the feature set in, and the license's own document where the token alone won't do:
+    /// because the license has changed since, or to tell what is left of its quotas.
+    async fn take_in_terms(
+        &mut self,
+        scope: &Rc<Scope>,
+        token: &LicenseToken,
+        names: Names,
+        features: Obtained<FeatureSet>,
+    ) {
+        let signers = Rc::clone(&self.keys);
+        let list = self.status_list.clone();
+        let outdated = |license: Option<&LicenseState>| {
+            list.as_ref()
+                .is_some_and(|list| token.is_outdated(list, license))
+        };
+        if outdated(None) {
+            let up_to_date = |license: &LicenseState| !outdated(Some(license));
+            let found = obtain_license(scope, names.license, &signers, up_to_date).await;
+            self.take_in_license(found, scope);
+        }
+        let set = |documents: &Self| documents.terms(token).feature_set;
+        let features = if set(self) == token.claims().fs {
+            features
+        } else {
+            obtain_features(scope, token, set(self), &signers).await
+        };
+        let metered = |documents: &Self| match &features {
+            Obtained::Found(found) => found
+                .document
+                .is_metered(documents.terms(token).own_features),
+            _ => false,
+        };
+        let features = if self.license.is_none() && metered(self) {
+            let found = obtain_license(scope, names.license, &signers, |_| true).await;
+            self.take_in_license(found, scope);
+            // It may be newer than the list that told of no change.
+            match features {
+                Obtained::Found(found) if found.document.id() != set(self) => {
+                    obtain_features(scope, token, set(self), &signers).await
+                }
+                features => features,
+            }
+        } else {
+            features
+        };
+        scope.read_clock();
+        let features = self.take_in(features, scope);
+        self.features = features.map(|found| found.document);
+    }
+
+    /// A document that can't be had leaves the token to its own word, which the verdict then says.
+    fn take_in_license(&mut self, obtained: Obtained<LicenseState>, scope: &Scope) {
+        match obtained {
+            Obtained::Found(found) => {
+                self.origin = self.origin.max(found.origin);
+                self.license = Some(found.document);
+            }
+            Obtained::Unknown => {}
+            Obtained::Missing | Obtained::Rationed => {
+                self.origin = self.origin.max(scope.isolate.origin.state());
+            }
+        }
     }
 
     /// Asks the origin for the status list, to learn whether it can be reached at all; and when the
@@ -187,10 +289,47 @@ impl Documents {
     }
 }
 
+/// A license's document; from the origin where the one at hand is not what is wanted.
+async fn obtain_license(
+    scope: &Rc<Scope>,
+    name: Name,
+    signers: &Rc<OrgKeys>,
+    wanted: impl Fn(&LicenseState) -> bool,
+) -> Obtained<LicenseState> {
+    let by = NamedBy::Token;
+    let found = obtain::<LicenseState>(scope, name, signers, None, by).await;
+    let Obtained::Found(at_hand) = &found else {
+        return found;
+    };
+    let asked = at_hand.source == Source::Origin || at_hand.origin != OriginState::Answering;
+    if asked || wanted(&at_hand.document) {
+        return found;
+    }
+    // Known to be old, so that neither it nor what the cache has is taken again.
+    let before_ms = clock::now_ms().saturating_sub(1);
+    scope
+        .isolate
+        .documents
+        .borrow_mut()
+        .note::<LicenseState>(name, |held| held.superseded_ms = Some(before_ms));
+    obtain::<LicenseState>(scope, name, signers, None, by).await
+}
+
+async fn obtain_features(
+    scope: &Rc<Scope>,
+    token: &LicenseToken,
+    set: FeatureSetId,
+    signers: &Rc<OrgKeys>,
+) -> Obtained<FeatureSet> {
+    let name = Name::features(token.org(), set);
+    obtain::<FeatureSet>(scope, name, signers, None, NamedBy::Token).await
+}
+
 #[derive(Clone, Copy)]
 struct Names {
     keys: Name,
     status_list: Name,
+    license: Name,
     features: Name,
 }
 
@@ -200,6 +339,7 @@ impl Names {
         Self {
             keys: Name::keys(org),
             status_list: Name::status_list(org, token.status_list_number()),
+            license: Name::license(org, token.claims().sub),
             features: Name::features(org, token.claims().fs),
         }
     }
@@ -242,6 +382,7 @@ fn usable<D: Document>(
 struct Ageing {
     keys: bool,
     status_list: bool,
+    license: bool,
     features: bool,
 }
 
@@ -250,28 +391,40 @@ impl Ageing {
         scope: &Scope,
         keys: &Held<OrgKeys>,
         list: &Held<StatusDocument>,
+        license: Option<&Held<LicenseState>>,
         features: &Held<FeatureSet>,
     ) -> Self {
         Self {
             keys: keys.freshness(scope.now()) == Freshness::Ageing,
             status_list: list.freshness(scope.now()) == Freshness::Ageing,
+            license: license.is_some_and(|held| held.freshness(scope.now()) == Freshness::Ageing),
             features: features.freshness(scope.now()) == Freshness::Ageing,
         }
     }
 
     const fn any(self) -> bool {
-        self.keys || self.status_list || self.features
+        self.keys || self.status_list || self.license || self.features
     }
 
-    fn renew_later(self, scope: &Rc<Scope>, names: Names, signers: &Rc<OrgKeys>) {
+    fn renew_later(
+        self,
+        scope: &Rc<Scope>,
+        names: Names,
+        set: FeatureSetId,
+        signers: &Rc<OrgKeys>,
+    ) {
         if self.keys {
             renew_later::<OrgKeys>(scope, names.keys, &scope.isolate.config.platform);
         }
         if self.status_list {
             renew_later::<StatusDocument>(scope, names.status_list, signers);
         }
+        if self.license {
+            renew_later::<LicenseState>(scope, names.license, signers);
+        }
         if self.features {
-            renew_later::<FeatureSet>(scope, names.features, signers);
+            let name = Name::features(names.keys.org, set);
+            renew_later::<FeatureSet>(scope, name, signers);
         }
     }
 }

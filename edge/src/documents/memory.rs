@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use licet_shared::{
-    documents::{FeatureSet, OrgKeys, StatusDocument},
+    documents::{FeatureSet, LicenseState, OrgKeys, StatusDocument},
     time::Timestamp,
 };
 
@@ -16,6 +16,8 @@ const KEYS_BYTES: usize = 4 * 1024 * 1024;
 const STATUS_LISTS_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes for feature sets.
 const FEATURES_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes for licenses that have changed or are metered: some two thousand.
+const LICENSES_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes for notes on what could not be had, and on what is being fetched.
 const NOTES_BYTES: usize = 64 * 1024;
 
@@ -124,6 +126,7 @@ pub(crate) struct Memory {
     pub(super) keys: Shelf<OrgKeys>,
     pub(super) status_lists: Shelf<StatusDocument>,
     pub(super) features: Shelf<FeatureSet>,
+    pub(super) licenses: Shelf<LicenseState>,
     setbacks: Generations<Name, (Setback, u64)>,
     renewals: Generations<Name, u64>,
     newer_sought: Generations<Name, u64>,
@@ -133,13 +136,15 @@ impl Memory {
     /// Bytes for all of it.
     #[cfg(test)]
     pub(crate) const BUDGET_BYTES: usize =
-        KEYS_BYTES + STATUS_LISTS_BYTES + FEATURES_BYTES + 3 * NOTES_BYTES;
+        KEYS_BYTES + STATUS_LISTS_BYTES + FEATURES_BYTES + LICENSES_BYTES + 3 * NOTES_BYTES;
 
     /// Bytes that all of it takes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         let notes = self.setbacks.bytes() + self.renewals.bytes() + self.newer_sought.bytes();
-        self.keys.0.bytes() + self.status_lists.0.bytes() + self.features.0.bytes() + notes
+        let licenses = self.licenses.0.bytes();
+        let documents = self.status_lists.0.bytes() + self.features.0.bytes() + licenses;
+        self.keys.0.bytes() + documents + notes
     }
 
     /// Nothing yet.
@@ -148,6 +153,7 @@ impl Memory {
             keys: Shelf(Generations::new(KEYS_BYTES)),
             status_lists: Shelf(Generations::new(STATUS_LISTS_BYTES)),
             features: Shelf(Generations::new(FEATURES_BYTES)),
+            licenses: Shelf(Generations::new(LICENSES_BYTES)),
             setbacks: Generations::new(NOTES_BYTES),
             renewals: Generations::new(NOTES_BYTES),
             newer_sought: Generations::new(NOTES_BYTES),

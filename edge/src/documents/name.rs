@@ -1,6 +1,6 @@
 //! What a document is called: at the origin, in the caches, in memory. Every name has its organization.
 
-use licet_shared::id::{FeatureSetId, OrgTag};
+use licet_shared::id::{FeatureSetId, LicenseId, OrgTag};
 
 /// Layout of what the caches hold. A change of it starts with empty caches.
 const LAYOUT: &str = "v1";
@@ -23,6 +23,8 @@ pub(crate) enum Part {
     StatusList(u32),
     /// A feature set.
     Features(FeatureSetId),
+    /// A license.
+    License(LicenseId),
 }
 
 impl Name {
@@ -50,6 +52,14 @@ impl Name {
         }
     }
 
+    /// One of its licenses.
+    pub(crate) const fn license(org: OrgTag, id: LicenseId) -> Self {
+        Self {
+            org,
+            part: Part::License(id),
+        }
+    }
+
     /// Path at the origin.
     pub(super) fn origin_path(self) -> String {
         format!("/edge/v1/{}", self.path())
@@ -72,6 +82,7 @@ impl Name {
             Part::Keys => format!("orgs/{org}/keys"),
             Part::StatusList(number) => format!("orgs/{org}/statuslists/{number}"),
             Part::Features(id) => format!("orgs/{org}/feature-sets/{id}"),
+            Part::License(id) => format!("orgs/{org}/licenses/{id}"),
         }
     }
 }
@@ -80,7 +91,7 @@ impl Name {
 mod tests {
     use std::collections::HashSet;
 
-    use licet_shared::id::FeatureSetId;
+    use licet_shared::id::{FeatureSetId, LicenseId};
     use wasm_bindgen_test::wasm_bindgen_test;
 
     use super::Name;
@@ -97,6 +108,8 @@ mod tests {
                     Name::status_list(tag, 1),
                     Name::features(tag, FeatureSetId::from_uuid_bytes([1; 16])),
                     Name::features(tag, FeatureSetId::from_uuid_bytes([2; 16])),
+                    Name::license(tag, LicenseId::from_uuid_bytes([1; 16])),
+                    Name::license(tag, LicenseId::from_uuid_bytes([2; 16])),
                 ] {
                     for key in [name.cache_url(issuer), name.kv_key(issuer)] {
                         assert!(key.contains(issuer) && key.contains(org), "{key}");

@@ -2,10 +2,14 @@
 //!
 //! The answer is a verdict about the license by itself: neither product nor device is asked
 //! about, which is `validate`'s part. A no has no features. The tag names the feature set's
-//! revision and the license's own values, so a client that has both gets 304 for as long as the
+//! revision, the license's own values and revision, and what is used of quotas, so a client that has both gets 304 for as long as the
 //! license stands: freshness and the token's times are not covered by it, hence it is weak.
 
-use std::rc::Rc;
+use std::{
+    fmt::Write as _,
+    hash::{DefaultHasher, Hash, Hasher},
+    rc::Rc,
+};
 
 use licet_shared::{
     decision::{LicenseToken, Verdict, decide_standing},
@@ -42,7 +46,7 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
         documents.ask_the_origin(scope, &token).await;
     }
     let verdict = decide(&token, &documents, scope.now());
-    let Some(tag) = tag(&token, &verdict) else {
+    let Some(tag) = tag(&token, &documents, &verdict) else {
         return conclude(scope, &documents, verdict);
     };
     if known.is_some_and(|known| names(&known, &tag)) {
@@ -65,12 +69,26 @@ fn for_revalidation(answer: Answer, tag: String) -> Answer {
 }
 
 /// The tag of a verdict that shows features.
-fn tag(token: &LicenseToken, verdict: &Verdict<'_>) -> Option<String> {
+fn tag(token: &LicenseToken, documents: &Documents, verdict: &Verdict<'_>) -> Option<String> {
     let set = verdict.feature_set.filter(|_| verdict.valid)?;
-    Some(match token.claims().fo.digest() {
-        None => format!("W/\"{}.{}\"", set.id, set.revision),
-        Some(own) => format!("W/\"{}.{}.{own}\"", set.id, set.revision),
-    })
+    let mut tag = format!("W/\"{}.{}", set.id, set.revision);
+    let license = token.effective(documents.state().license);
+    if let Some(own) = license.own_features.digest() {
+        let _ = write!(tag, ".{own}");
+    }
+    if let Some(revision) = license.revision {
+        let _ = write!(tag, ".r{revision}");
+    }
+    if let Some(quotas) = &verdict.quotas {
+        // The same in every isolate.
+        let mut used = DefaultHasher::new();
+        for (name, quota) in quotas {
+            (name, quota.limit, quota.used, quota.period_ends_at).hash(&mut used);
+        }
+        let _ = write!(tag, ".u{:x}", used.finish());
+    }
+    tag.push('"');
+    Some(tag)
 }
 
 /// Whether an `If-None-Match` names the tag, compared weakly (RFC 9110 §13.1.2).

@@ -3,6 +3,7 @@
 pub(crate) mod activate;
 pub(crate) mod activate_offline;
 pub(crate) mod checkout;
+pub(crate) mod consume;
 pub(crate) mod deactivate;
 pub(crate) mod deactivate_offline;
 pub(crate) mod features;

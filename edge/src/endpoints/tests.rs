@@ -15,7 +15,7 @@ use licet_shared::{
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use super::{activate, deactivate, features, leases, orgs, refresh, validate};
+use super::{activate, consume, deactivate, features, leases, orgs, refresh, validate};
 use crate::{
     bindings, clock,
     http::{Answer, Incoming},
@@ -451,7 +451,7 @@ async fn features_are_tagged_by_their_revision_while_the_license_stands() {
     let answer = features::handle(&world.scope(), &get(None)).await.unwrap();
     assert_eq!(read(&answer)["features"], json!({"export.pdf": true}));
     let tag = header(&answer, "etag").unwrap();
-    assert_eq!(tag, format!("W/\"{}.1\"", Org::features_id()));
+    assert_eq!(tag, format!("W/\"{}.1.r1\"", Org::features_id()));
     let again = features::handle(&world.scope(), &get(Some(&tag)))
         .await
         .unwrap();
@@ -694,4 +694,67 @@ async fn seats_are_the_origin_s_and_what_is_no_token_costs_no_call() {
             ("/edge/v1/leases/release".to_owned(), of_lease),
         ]
     );
+}
+
+#[wasm_bindgen_test]
+async fn a_use_is_verified_here_and_counted_there() {
+    let org = Org::default();
+    let world = World::new(&org);
+    let token = org.token(DAY_S);
+    let bearer = format!("Bearer {token}");
+    let body = json!({"uses": [{"feature": "exports", "amount": 2, "id": "u1"}]});
+    let answer = json!({
+        "valid": false, "code": "QUOTA_EXCEEDED", "detail": "d", "feature": "exports",
+        "quotas": {"exports": {"limit": 5, "used": 4, "remaining": 1, "period_ends_at": null, "as_of": "2026-11-21T08:36:48Z"}},
+    });
+    world.answer(
+        "/edge/v1/usage",
+        200,
+        "application/json",
+        &answer.to_string(),
+    );
+    let headers = [
+        JSON,
+        ("authorization", bearer.as_str()),
+        ("idempotency-key", "k"),
+    ];
+    let request = post("/x", &headers, &body.to_string());
+    let scope = world.scope();
+    let mut expected = answer.clone();
+    expected["request_id"] = json!(scope.request_id);
+    let answered = consume::handle(&scope, &request).await.unwrap();
+    assert_eq!(read(&answered), expected);
+    let calls = world.calls();
+    let call = calls.last().unwrap();
+    let sent: Value = serde_json::from_str(&call.body()).unwrap();
+    assert_eq!(sent, json!({"token": token, "uses": body["uses"]}));
+    assert_eq!(proof(call).idk.as_deref(), Some("k"));
+
+    // What does not verify, or is no use, goes nowhere.
+    let forged = format!(
+        "Bearer {}",
+        Org {
+            key: 9,
+            ..org.clone()
+        }
+        .token(DAY_S)
+    );
+    let headers = [JSON, ("authorization", forged.as_str())];
+    let request = post("/x", &headers, &body.to_string());
+    let answered = consume::handle(&world.scope(), &request).await.unwrap();
+    assert_eq!(read(&answered)["code"], "UNKNOWN_KEY");
+    for bad in [
+        json!({}),
+        json!({"uses": []}),
+        json!({"uses": [{"feature": "a", "amount": 0}]}),
+    ] {
+        let headers = [JSON, ("authorization", bearer.as_str())];
+        let request = post("/x", &headers, &bad.to_string());
+        let fault = consume::handle(&world.scope(), &request).await.unwrap_err();
+        assert_eq!(fault.code, ProblemCode::BadRequest, "{bad}");
+    }
+    let fault = consume::handle(&world.scope(), &post("/x", &[JSON], &body.to_string())).await;
+    assert_eq!(fault.unwrap_err().code, ProblemCode::Unauthorized);
+    let asked = world.calls();
+    assert!(asked.iter().all(|call| call.path() != "/edge/v1/usage"));
 }

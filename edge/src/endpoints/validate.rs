@@ -40,7 +40,9 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
         },
     };
     let lease = match &asked.lease {
-        Some(text) if token.claims().lr => Some(lease(scope, text, &documents).await?),
+        Some(text) if documents.terms(&token).lease_required => {
+            Some(lease(scope, text, &documents).await?)
+        }
         _ => None,
     };
     let context = Context {
@@ -131,7 +133,7 @@ pub(super) fn grace_may_apply(
     code: Code,
 ) -> bool {
     matches!(code, Code::TokenExpired | Code::HeartbeatRequired)
-        && scope.now() < token.grace_end()
+        && scope.now() < documents.terms(token).grace_end(token.times())
         && documents.origin != OriginState::Unreachable
         && !scope.isolate.origin.answered_recently(clock::now_ms())
 }

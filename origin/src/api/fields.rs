@@ -3,7 +3,7 @@
 
 use std::{fmt, marker::PhantomData};
 
-use licet_shared::api::BodyError;
+use licet_shared::{api::BodyError, documents::Quota};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
@@ -100,6 +100,9 @@ pub(super) fn check_features(
             "must have names of 1 to 128 characters without spaces",
         ));
     }
+    for (name, value) in features {
+        Quota::check(value).map_err(|what| BodyError::field(&format!("{field}.{name}"), what))?;
+    }
     check_object(field, features, max_bytes)
 }
 
@@ -174,7 +177,9 @@ impl PartialSchema for Features {
         ObjectBuilder::new()
             .schema_type(Type::Object)
             .description(Some(
-                "Feature name to value. At most 32 KiB as JSON and 8 levels deep.",
+                "Feature name to value. At most 32 KiB as JSON and 8 levels deep. A metered \
+                 feature's value is an object of two fields: quota, a whole number, and period, one \
+                 of day, month, year and once.",
             ))
             .max_properties(Some(1000))
             .property_names(Some(name))

@@ -4,6 +4,7 @@ mod bodies;
 mod issuing;
 mod lookup;
 mod terms;
+mod usage;
 
 use licet_shared::{
     documents::Tier,
@@ -18,6 +19,7 @@ use self::bodies::{
     IssuedBatch, IssuedLicense, LicenseChange, LicenseView, Lookup, NewBatch, NewLicense, Renewal,
     Transfer,
 };
+use self::usage::{MeteredFeature, Usage, UsageCorrection};
 use super::{
     Call, Operation, Reply,
     operation::Verb::{Get, Patch, Post},
@@ -77,9 +79,9 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::new(Patch, ONE, LicensesWrite, |call| Box::pin(terms::update(call)))
             .named("update_license", "Change a license's terms")
             .detail(
-                "Devices hear of another end and of other features when they refresh. With fewer \
-                 activations than there are devices, these stay and no other comes in. A revoked \
-                 license has no terms.",
+                "Devices hear of another end and of other features within the status lists' ttl, 30 s \
+                 unless set otherwise. With fewer activations than there are devices, these stay and \
+                 no other comes in. A revoked license has no terms.",
             )
             .about::<LicenseId>()
             .takes::<LicenseChange>()
@@ -113,7 +115,9 @@ pub(super) fn operations() -> Vec<Operation> {
             "Tier, feature set, products, lifetimes and fingerprint rule follow the policy, and the \
              number of activations unless it is the license's own; its own features, its end and \
              metadata stay. Refused where there are more devices than the policy allows, unless \
-             `over_limit` is true. Devices hear of it when they refresh.",
+             `over_limit` is true. Devices hear of it within the status lists' ttl, but of another \
+             fingerprint rule and token lifetime when they refresh. To the policy that it has: its \
+             devices take that policy's terms as they are now.",
         )
         .about::<LicenseId>()
         .takes::<Transfer>()
@@ -130,6 +134,27 @@ pub(super) fn operations() -> Vec<Operation> {
         .gives::<LicenseView>()
         .or(ProblemCode::NotFound)
         .or(ProblemCode::LicenseKeyMalformed),
+        Operation::new(Get, "/api/v1/licenses/{id}/usage", LicensesRead, |call| {
+            Box::pin(usage::read(call))
+        })
+        .named("read_usage", "Read what a license has used")
+        .detail("Of its metered features. Periods are those of the calendar, in UTC.")
+        .about::<LicenseId>()
+        .param::<Timestamp>("at", "In the periods that this time is in; now, if absent.")
+        .gives::<Usage>(),
+        Operation::new(Post, "/api/v1/licenses/{id}/usage", LicensesWrite, |call| {
+            Box::pin(usage::correct(call))
+        })
+        .named("correct_usage", "Put right what a license has used")
+        .detail(
+            "The quota does not matter: more may have been used than it allows, and less is left \
+             then, or nothing.",
+        )
+        .about::<LicenseId>()
+        .takes::<UsageCorrection>()
+        .gives::<MeteredFeature>()
+        .once()
+        .or(ProblemCode::Conflict),
         Operation::new(
             Post,
             "/api/v1/licenses/{id}/suspend",

@@ -9,7 +9,7 @@ use tokio_postgres::{
     types::{Json, Type},
 };
 
-use super::{Error, Tx, status_lists::StatusEntry};
+use super::{Error, Tx, organizations::version, status_lists::StatusEntry};
 use crate::random::RowId;
 
 /// Hashes of component fingerprints, by name.
@@ -27,10 +27,13 @@ pub(crate) struct Activation {
     pub(crate) entry: StatusEntry,
     /// Not given back.
     pub(crate) live: bool,
+    /// The version of the entry's list when all this was read; 0 where it had none yet.
+    pub(crate) list_version: u64,
 }
 
 impl Activation {
-    /// From six columns that begin at `first`: id, fingerprint hash, list, index, live, components.
+    /// From seven columns that begin at `first`: id, fingerprint hash, list, index, live,
+    /// components, the list's version.
     pub(super) fn from_columns(row: &Row, first: usize) -> Result<Self, Error> {
         let components: Option<Json<Hashes>> = row.try_get(first + 5)?;
         Ok(Self {
@@ -39,6 +42,7 @@ impl Activation {
             entry: StatusEntry::from_columns(row.try_get(first + 2)?, row.try_get(first + 3)?)?,
             live: row.try_get(first + 4)?,
             components: components.map(|Json(hashes)| hashes),
+            list_version: version(row.try_get(first + 6)?)?,
         })
     }
 }
@@ -64,10 +68,11 @@ pub(crate) async fn seats(
             "SELECT (SELECT count(*) FROM licet.activations c WHERE c.org_id = l.org_id
                          AND c.license_id = l.id AND c.deactivated_at IS NULL),
                  a.id IS NOT NULL, a.id, a.fingerprint_hash, a.status_list, a.status_index, true,
-                 a.components
+                 a.components, v.version
              FROM licet.licenses l
              LEFT JOIN licet.activations a ON a.org_id = l.org_id AND a.license_id = l.id
                  AND a.fingerprint_hash = $3 AND a.deactivated_at IS NULL
+             LEFT JOIN licet.status_versions v ON v.org_id = a.org_id AND v.number = a.status_list
              WHERE l.org_id = $1 AND l.key_hash = $2",
             &[
                 (&tx.org(), Type::UUID),
@@ -98,8 +103,10 @@ pub(crate) async fn with_components(
 ) -> Result<Option<Activation>, Error> {
     let row = tx
         .query_opt(
-            "SELECT a.id, a.fingerprint_hash, a.status_list, a.status_index, true, a.components
+            "SELECT a.id, a.fingerprint_hash, a.status_list, a.status_index, true, a.components,
+                 v.version
              FROM licet.activations a
+             JOIN licet.status_versions v ON v.org_id = a.org_id AND v.number = a.status_list
              CROSS JOIN LATERAL (SELECT count(*) AS whole,
                      count(*) FILTER (WHERE $3::jsonb ->> c.key = c.value) AS same
                  FROM jsonb_each_text(a.components) c) AS m

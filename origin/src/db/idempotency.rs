@@ -152,6 +152,63 @@ pub(crate) async fn claim_for_caller(
     }
 }
 
+/// Takes those of these keys for this transaction that are free or outworn; hands back the others,
+/// each with its hash. Keys are taken in the order given, which must be one for all.
+pub(crate) async fn claim_all<'a>(
+    tx: &Tx<'_>,
+    keys: impl Iterator<Item = (&'a str, &'a [u8; 32])>,
+    outworn: Timestamp,
+) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let (keys, hashes): (Vec<&str>, Vec<&[u8]>) =
+        keys.map(|(key, hash)| (key, hash.as_slice())).unzip();
+    let claimed = tx
+        .query(
+            "INSERT INTO licet.idempotency_keys AS k (org_id, key, request_hash)
+             SELECT $1, n.key, n.hash
+             FROM unnest($2::text[], $3::bytea[]) WITH ORDINALITY AS n (key, hash, place)
+             ORDER BY n.place
+             ON CONFLICT (org_id, key) DO UPDATE
+                 SET request_hash = excluded.request_hash, created_at = excluded.created_at
+                 WHERE k.created_at < $4
+             RETURNING key",
+            &[
+                (&tx.org(), Type::UUID),
+                (&keys, Type::TEXT_ARRAY),
+                (&hashes, Type::BYTEA_ARRAY),
+                (&clock::system_time(outworn), Type::TIMESTAMPTZ),
+            ],
+        )
+        .await;
+    let claimed = match claimed {
+        Ok(rows) => rows,
+        Err(error) if error.is_lock_timeout() => return Err(Error::KeyInFlight),
+        Err(error) => return Err(error),
+    };
+    let claimed = claimed.iter().map(|row| row.try_get(0));
+    let claimed: Vec<String> = claimed.collect::<Result<_, _>>()?;
+    let rest: Vec<&str> = keys
+        .into_iter()
+        .filter(|key| !claimed.iter().any(|claimed| claimed == key))
+        .collect();
+    if rest.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = tx
+        .query(
+            "SELECT k.key, k.request_hash FROM licet.idempotency_keys k
+             WHERE k.org_id = $1 AND k.key = ANY ($2)",
+            &[(&tx.org(), Type::UUID), (&rest, Type::TEXT_ARRAY)],
+        )
+        .await?;
+    // Gone again when another request has just cleared it away: then begin anew.
+    if rows.len() < rest.len() {
+        return Err(Error::Changed);
+    }
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect()
+}
+
 /// The request hash under a key, and what the request made.
 pub(crate) async fn made(tx: &Tx<'_>, key: &str) -> Result<Option<(Vec<u8>, Value)>, Error> {
     let row = tx

@@ -13,7 +13,7 @@ use tokio_postgres::types::{Json, Type};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Error, Tx};
+use super::{Error, Tx, organizations::next_version};
 use crate::{clock, licensing::terms::Terms, random::RowId};
 
 /// Where a license stands.
@@ -172,9 +172,13 @@ pub(crate) async fn terms(tx: &Tx<'_>, id: LicenseId) -> Result<Terms, Error> {
 pub(crate) async fn begin(tx: &Tx<'_>, id: LicenseId, end: Timestamp) -> Result<bool, Error> {
     let begun = tx
         .execute(
-            "UPDATE licet.licenses
-             SET expires_at = $3, pending_duration_s = NULL, version = version + 1, updated_at = now()
-             WHERE org_id = $1 AND id = $2 AND pending_duration_s IS NOT NULL",
+            concat!(
+                "UPDATE licet.licenses
+                 SET expires_at = $3, pending_duration_s = NULL, version = version + 1,
+                     updated_at = now(), state_version = ",
+                next_version!("state_version"),
+                " WHERE org_id = $1 AND id = $2 AND pending_duration_s IS NOT NULL"
+            ),
             &[
                 (&tx.org(), Type::UUID),
                 (&id.uuid(), Type::UUID),
@@ -209,6 +213,44 @@ pub(crate) async fn set_status(
             (&id.uuid(), Type::UUID),
             (&status.as_str(), Type::TEXT),
         ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Counts the version of what tokens say of a license up. It must be locked.
+pub(crate) async fn raise_state(tx: &Tx<'_>, id: LicenseId) -> Result<(), Error> {
+    tx.execute(
+        concat!(
+            "UPDATE licet.licenses SET state_version = ",
+            next_version!("state_version"),
+            " WHERE org_id = $1 AND id = $2"
+        ),
+        &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The same for all licenses whose documents edges may hold.
+pub(crate) async fn raise_states(tx: &Tx<'_>) -> Result<(), Error> {
+    tx.execute(
+        "SELECT FROM licet.licenses WHERE org_id = $1 AND id IN (
+             SELECT license_id FROM licet.license_changes WHERE org_id = $1
+             UNION SELECT license_id FROM licet.usage WHERE org_id = $1)
+         ORDER BY id FOR NO KEY UPDATE",
+        &[(&tx.org(), Type::UUID)],
+    )
+    .await?;
+    tx.execute(
+        concat!(
+            "UPDATE licet.licenses SET state_version = ",
+            next_version!("state_version"),
+            " WHERE org_id = $1 AND id IN (
+                 SELECT license_id FROM licet.license_changes WHERE org_id = $1
+                 UNION SELECT license_id FROM licet.usage WHERE org_id = $1)"
+        ),
+        &[(&tx.org(), Type::UUID)],
     )
     .await?;
     Ok(())

@@ -277,7 +277,8 @@ pub(crate) async fn update(tx: &Tx<'_>, policy: &Policy) -> Result<(), Error> {
         "UPDATE licet.policies
          SET name = $3, tier = $4, feature_set_id = $5, max_activations = $6, token_lifetime_s = $7,
              grace_s = $8, license_duration_s = $9, fingerprint_rule = $10, version = $11,
-             updated_at = $12, deleted_at = $13, terms = $14
+             updated_at = $12, deleted_at = $13, terms = $14,
+             token_reach_s = greatest(token_reach_s, token_lifetime_s + grace_s)
          WHERE org_id = $1 AND id = $2",
         &[
             (&tx.org(), Type::UUID),

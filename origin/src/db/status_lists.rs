@@ -1,6 +1,6 @@
 //! `status_versions`, and what the status lists are made from.
 
-use licet_shared::id::LicenseId;
+use licet_shared::id::{LicenseId, PolicyId};
 use tokio_postgres::types::Type;
 
 use super::{
@@ -52,17 +52,20 @@ pub(crate) async fn begin(tx: &Tx<'_>, number: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// The organization's newest list and how many of its entries are taken.
-pub(crate) async fn newest(tx: &Tx<'_>) -> Result<Option<StatusEntry>, Error> {
+/// The organization's newest list, how many of its entries are taken, and its version.
+pub(crate) async fn newest(tx: &Tx<'_>) -> Result<Option<(StatusEntry, u64)>, Error> {
     let row = tx
         .query_opt(
-            "SELECT number, next_index FROM licet.status_versions
+            "SELECT number, next_index, version FROM licet.status_versions
              WHERE org_id = $1 ORDER BY number DESC LIMIT 1",
             &[(&tx.org(), Type::UUID)],
         )
         .await?;
-    row.map(|row| StatusEntry::from_columns(row.try_get(0)?, row.try_get(1)?))
-        .transpose()
+    row.map(|row| {
+        let entry = StatusEntry::from_columns(row.try_get(0)?, row.try_get(1)?)?;
+        Ok((entry, version(row.try_get(2)?)?))
+    })
+    .transpose()
 }
 
 /// Takes the next entry of a list for this transaction, which [`super::activations::insert`] then
@@ -109,7 +112,9 @@ pub(crate) async fn raise_versions(tx: &Tx<'_>) -> Result<u64, Error> {
         concat!(
             "UPDATE licet.status_versions SET version = ",
             next_version!("version"),
-            " WHERE org_id = $1"
+            ", changed_version = CASE changed_version WHEN 0 THEN 0 ELSE ",
+            next_version!("version"),
+            " END WHERE org_id = $1"
         ),
         &[(&tx.org(), Type::UUID)],
     )
@@ -124,6 +129,22 @@ pub(crate) async fn withdraw(
     license: LicenseId,
     status: LicenseStatus,
 ) -> Result<(), Error> {
+    let numbers = lock_lists(tx, license).await?;
+    mark(tx, license, status, &numbers).await?;
+    tx.execute(
+        concat!(
+            "UPDATE licet.status_versions SET version = ",
+            next_version!("version"),
+            " WHERE org_id = $1 AND number = ANY ($2)"
+        ),
+        &[(&tx.org(), Type::UUID), (&numbers, Type::INT4_ARRAY)],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Locks all lists that a license has entries in, in the order of their numbers.
+async fn lock_lists(tx: &Tx<'_>, license: LicenseId) -> Result<Vec<i32>, Error> {
     let lists = tx
         .query(
             "SELECT number FROM licet.status_versions
@@ -133,18 +154,63 @@ pub(crate) async fn withdraw(
             &[(&tx.org(), Type::UUID), (&license.uuid(), Type::UUID)],
         )
         .await?;
-    let numbers = lists
-        .iter()
-        .map(|row| row.try_get(0))
-        .collect::<Result<Vec<i32>, _>>()?;
-    mark(tx, license, status, &numbers).await?;
+    let numbers = lists.iter().map(|row| row.try_get(0));
+    Ok(numbers.collect::<Result<_, _>>()?)
+}
+
+/// Seconds beyond the lives of tokens for which lists say of a license that it has changed.
+const MARGIN_S: i64 = 3_600;
+/// How many outworn rows a change clears away, at most.
+const SWEEP: i64 = 8;
+
+/// Has all lists that a license has entries in say that it has changed, for as long as tokens made
+/// before may count; `policies` are those that they may have been made under. The license must be
+/// locked, so that no entry is added meanwhile.
+pub(crate) async fn mark_changed(
+    tx: &Tx<'_>,
+    license: LicenseId,
+    policies: [PolicyId; 2],
+) -> Result<(), Error> {
+    let numbers = lock_lists(tx, license).await?;
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    let (org, license_id) = (tx.org(), license.uuid());
+    let policies = policies.map(RowId::uuid).to_vec();
+    tx.execute(
+        "DELETE FROM licet.license_changes WHERE org_id = $1 AND (status_list, license_id) IN (
+             SELECT o.status_list, o.license_id FROM licet.license_changes o
+             WHERE o.org_id = $1 AND o.until < now()
+             ORDER BY o.until LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        &[(&org, Type::UUID), (&SWEEP, Type::INT8)],
+    )
+    .await?;
+    tx.execute(
+        "INSERT INTO licet.license_changes AS c (org_id, status_list, license_id, until)
+         SELECT s.org_id, s.number, $2, now() + make_interval(secs => $5 + (
+             SELECT max(greatest(p.token_reach_s, p.token_lifetime_s + p.grace_s))::int8
+             FROM licet.policies p WHERE p.org_id = $1 AND p.id = ANY ($4)))
+         FROM licet.status_versions s WHERE s.org_id = $1 AND s.number = ANY ($3)
+         ON CONFLICT (org_id, status_list, license_id)
+             DO UPDATE SET until = greatest(c.until, excluded.until)",
+        &[
+            (&org, Type::UUID),
+            (&license_id, Type::UUID),
+            (&numbers, Type::INT4_ARRAY),
+            (&policies, Type::UUID_ARRAY),
+            (&MARGIN_S, Type::INT8),
+        ],
+    )
+    .await?;
     tx.execute(
         concat!(
             "UPDATE licet.status_versions SET version = ",
             next_version!("version"),
+            ", changed_version = ",
+            next_version!("version"),
             " WHERE org_id = $1 AND number = ANY ($2)"
         ),
-        &[(&tx.org(), Type::UUID), (&numbers, Type::INT4_ARRAY)],
+        &[(&org, Type::UUID), (&numbers, Type::INT4_ARRAY)],
     )
     .await?;
     Ok(())
@@ -187,6 +253,8 @@ pub(crate) struct ListVersion {
     /// Entries taken.
     pub(crate) taken: u32,
     pub(crate) keys_version: u64,
+    /// In which version an entry was last marked as changed.
+    pub(crate) changed: u64,
 }
 
 pub(crate) async fn list_version(tx: &Tx<'_>, number: u32) -> Result<Option<ListVersion>, Error> {
@@ -195,7 +263,7 @@ pub(crate) async fn list_version(tx: &Tx<'_>, number: u32) -> Result<Option<List
     };
     let row = tx
         .query_opt(
-            "SELECT s.version, s.next_index, o.keys_version
+            "SELECT s.version, s.next_index, o.keys_version, s.changed_version
              FROM licet.status_versions s
              JOIN licet.organizations o ON o.org_id = s.org_id
              WHERE s.org_id = $1 AND s.number = $2",
@@ -211,6 +279,7 @@ fn columns_of_version(row: &tokio_postgres::Row) -> Result<ListVersion, Error> {
         taken: u32::try_from(row.try_get::<_, i32>(1)?)
             .map_err(|_| Error::Row("status_versions.next_index"))?,
         keys_version: version(row.try_get(2)?)?,
+        changed: version(row.try_get(3)?)?,
     })
 }
 
@@ -224,7 +293,8 @@ pub(crate) struct Withdrawn {
 
 /// Reads what stands in the one list and nothing else of the organization: `db/tests.rs` counts.
 /// Names the list by the parameter everywhere, so that the planner knows which one is meant.
-pub(super) const CONTENT: &str = "SELECT s.version, s.next_index, o.keys_version, ARRAY(
+pub(super) const CONTENT: &str =
+    "SELECT s.version, s.next_index, o.keys_version, s.changed_version, ARRAY(
          SELECT (a.status_index << 4) | CASE w.status WHEN 'REVOKED' THEN 1 ELSE 2 END
          FROM licet.withdrawals w
          JOIN licet.activations a ON a.org_id = w.org_id AND a.license_id = w.license_id
@@ -232,7 +302,12 @@ pub(super) const CONTENT: &str = "SELECT s.version, s.next_index, o.keys_version
          WHERE w.org_id = $1 AND w.status_list = $2
          UNION ALL
          SELECT (d.status_index << 4) | 3 FROM licet.activations d
-         WHERE d.org_id = $1 AND d.status_list = $2 AND d.deactivated_at IS NOT NULL)
+         WHERE d.org_id = $1 AND d.status_list = $2 AND d.deactivated_at IS NOT NULL
+         UNION ALL
+         SELECT (b.status_index << 4) | 12 FROM licet.license_changes c
+         JOIN licet.activations b ON b.org_id = c.org_id AND b.license_id = c.license_id
+             AND b.status_list = c.status_list
+         WHERE c.org_id = $1 AND c.status_list = $2 AND c.until > now())
      FROM licet.status_versions s
      JOIN licet.organizations o ON o.org_id = s.org_id
      WHERE s.org_id = $1 AND s.number = $2";
@@ -253,7 +328,7 @@ pub(crate) async fn content(
     let Some(row) = rows.first() else {
         return Ok(None);
     };
-    let packed: Vec<i32> = row.try_get(3)?;
+    let packed: Vec<i32> = row.try_get(4)?;
     let entries = packed.into_iter().map(|entry| {
         let [low, ..] = entry.to_le_bytes();
         Withdrawn {

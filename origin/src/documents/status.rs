@@ -76,6 +76,7 @@ pub(crate) async fn status_list(
         sub: StatusReference::uri(keyrings.issuer(), keyring.public().tag(), number),
         ver: version.version,
         ttl,
+        chg: version.changed,
         status_list: encode(version.taken, &entries)?,
     };
     let text = sign(
@@ -112,7 +113,7 @@ fn state_of(version: ListVersion) -> DocumentState {
 }
 
 /// Writes the entries; of several values for one the gravest stands, in the order in which
-/// decisions weigh them: revoked, suspended, deactivated.
+/// decisions weigh them: revoked, suspended, deactivated, changed.
 fn encode(taken: u32, entries: &[Withdrawn]) -> Result<Encoded, Fault> {
     let broken = |error| Fault::internal("a status list's entries", error);
     let mut list = StatusList::new(Bits::Four, length(taken) as usize).map_err(broken)?;
@@ -146,6 +147,8 @@ mod tests {
             entry(1, status::DEACTIVATED),
             entry(2, status::DEACTIVATED),
             entry(2, status::SUSPENDED),
+            entry(2, status::CHANGED),
+            entry(3, status::CHANGED),
         ];
         let list = encode(4, &entries).unwrap().decode().unwrap();
         let values: Vec<u8> = (0..4).filter_map(|index| list.get(index)).collect();
@@ -155,7 +158,7 @@ mod tests {
                 status::DEACTIVATED,
                 status::REVOKED,
                 status::SUSPENDED,
-                status::VALID
+                status::CHANGED
             ]
         );
     }

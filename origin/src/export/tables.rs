@@ -90,7 +90,7 @@ pub const TABLES: &[Table] = &[
         kind: "policy",
         name: "policies",
         columns: "id:pol name tier feature_set_id:fs max_activations token_lifetime_s grace_s \
-                  license_duration_s fingerprint_rule terms version created_at updated_at deleted_at",
+                  license_duration_s fingerprint_rule terms token_reach_s version created_at updated_at deleted_at",
         order: "id",
     },
     Table {
@@ -109,7 +109,8 @@ pub const TABLES: &[Table] = &[
         kind: "license",
         name: "licenses",
         columns: "id:lic policy_id:pol feature_set_id:fs status status_since max_activations \
-                  own_max_activations expires_at pending_duration_s features terms metadata version created_at updated_at",
+                  own_max_activations expires_at pending_duration_s features terms metadata version state_version created_at \
+                  updated_at",
         order: "id",
     },
     Table {
@@ -121,7 +122,7 @@ pub const TABLES: &[Table] = &[
     Table {
         kind: "status_list",
         name: "status_versions",
-        columns: "number version next_index",
+        columns: "number version next_index changed_version",
         order: "number",
     },
     Table {
@@ -149,6 +150,18 @@ pub const TABLES: &[Table] = &[
         name: "withdrawals",
         columns: "status_list license_id:lic status",
         order: "status_list, license_id",
+    },
+    Table {
+        kind: "license_change",
+        name: "license_changes",
+        columns: "status_list license_id:lic until",
+        order: "status_list, license_id",
+    },
+    Table {
+        kind: "usage",
+        name: "usage",
+        columns: "license_id:lic feature period period_start used quota updated_at",
+        order: "license_id, feature, period, period_start",
     },
     Table {
         kind: "audit_event",

@@ -143,6 +143,10 @@ pub const KEPT: &[(&str, &str)] = &[
         "feature_sets",
         "revisions and licenses name them, deleted ones too",
     ),
+    (
+        "license_changes",
+        "until no token from before the change counts: the organization's next changes clear them away",
+    ),
     ("license_products", "as their license"),
     ("licenses", "what was sold"),
     ("organizations", "one row"),
@@ -153,6 +157,7 @@ pub const KEPT: &[(&str, &str)] = &[
     ("signing_keys", "tokens name them"),
     ("status_versions", "entries of a list are never used again"),
     ("trials", "a device has one of each product"),
+    ("usage", "what was used, by which vendors bill"),
     (
         "withdrawals",
         "revoked licenses stay so; reinstated ones have none",

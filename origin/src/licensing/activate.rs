@@ -374,9 +374,9 @@ async fn first(
     attempt: &Attempt<'_>,
     grant: &Grant,
     over_limit: i64,
-    newest: Option<StatusEntry>,
+    newest: Option<(StatusEntry, u64)>,
 ) -> Result<Activation, Error> {
-    let (list, must_begin) = open_list(newest);
+    let (list, must_begin) = open_list(newest.map(|(entry, _)| entry));
     if must_begin {
         status_lists::begin(tx, list).await?;
     }
@@ -416,6 +416,10 @@ async fn first(
         components: attempt.components.clone(),
         entry: inserted?,
         live: true,
+        // The license is locked: nothing that was done to it since its terms were read.
+        list_version: newest
+            .filter(|_| !must_begin)
+            .map_or(0, |(_, version)| version),
     })
 }
 

@@ -2,9 +2,10 @@
 
 use licet_shared::{
     api::ActivationAnswer,
-    decision::{Code, FeatureSetReference, LicenseSummary, TokenSummary},
+    decision::{Code, Effective, FeatureSetReference, LicenseSummary, TokenSummary},
     documents::{
-        BoundComponents, FeatureOverrides, LicenseClaims, Status, StatusReference, TOKEN_VERSION,
+        BoundComponents, FeatureOverrides, LicenseClaims, Revision, Status, StatusReference,
+        TOKEN_VERSION,
     },
     id::EventId,
     jws::{MAX_TOKEN_BYTES, Times, sign},
@@ -47,6 +48,7 @@ pub(super) fn summary(grant: &Grant) -> LicenseSummary {
         tier: grant.tier,
         products: grant.products.clone(),
         expires_at: grant.expires_at,
+        revision: Some(grant.state_version),
     }
 }
 
@@ -77,7 +79,7 @@ pub(super) fn token(
         license_token: Some(text),
         token: Some(TokenSummary {
             expires_at: times.expires_at,
-            refresh_after: claims.refresh_after(times),
+            refresh_after: Effective::from(&claims).refresh_after(times),
         }),
         license: Some(summary(&grant)),
         activation_id: Some(activation.id),
@@ -133,13 +135,17 @@ pub(super) fn claims(
         fpc,
         tier: grant.tier,
         lexp: grant.expires_at.map(Timestamp::unix),
-        xb: grant.terms.expiry.unwrap_or_default(),
+        xb: grant.terms.at_expiry(),
         ra: grant.terms.refresh_after_s,
         hb: grant.terms.heartbeat_s,
         grace: grant.grace_s,
         fs: grant.feature_set,
         fo: grant.own_features.clone(),
         lr: grant.terms.seats.is_some(),
+        rev: Some(Revision {
+            license: grant.state_version,
+            list: activation.list_version,
+        }),
         status: Status {
             status_list: StatusReference {
                 idx: activation.entry.index,
@@ -155,7 +161,7 @@ mod tests {
     use licet_shared::{
         api::MAX_COMPONENTS,
         documents::{AtExpiry, Tier},
-        id::{ActivationId, FeatureSetId, LicenseId, OrgId},
+        id::{ActivationId, FeatureSetId, LicenseId, OrgId, PolicyId},
         jws::LocalSigner,
     };
 
@@ -193,6 +199,10 @@ mod tests {
             fs: FeatureSetId::from_uuid_bytes([255; 16]),
             fo: own,
             lr: true,
+            rev: Some(Revision {
+                license: i64::MAX.unsigned_abs(),
+                list: i64::MAX.unsigned_abs(),
+            }),
             status: Status {
                 status_list: StatusReference {
                     idx: 131_071,
@@ -223,6 +233,7 @@ mod tests {
     fn what_would_not_fit_is_noticed() {
         let mut grant = Grant {
             license: LicenseId::from_uuid_bytes([1; 16]),
+            policy: PolicyId::from_uuid_bytes([1; 16]),
             status: crate::db::licenses::LicenseStatus::Active,
             expires_at: None,
             pending_duration_s: None,
@@ -238,6 +249,7 @@ mod tests {
             features: Map::new(),
             own_features: FeatureOverrides::default(),
             keys_version: 1,
+            state_version: 1,
         };
         assert!(check_size(&grant).is_ok());
         // From before there was a limit: many short ones fit as well.

@@ -4,7 +4,7 @@ use licet_shared::time::Timestamp;
 use serde_json::json;
 
 use super::Origin;
-use crate::db::{Error, Tx, audit, grants::Grant, licenses};
+use crate::db::{Error, Tx, audit, grants::Grant, licenses, status_lists};
 
 /// Has the time of a license begin if it has not, and notes its end in the grant. Of several at
 /// once one does it.
@@ -25,6 +25,8 @@ pub(crate) async fn begin(
     let event = audit::Event::new(origin, "license.begun");
     let event = event.details(json!({ "expires_at": end }));
     audit::write(tx, &grant.license, &event).await?;
+    // Tokens of its other activations, if there are any, know no end.
+    status_lists::mark_changed(tx, grant.license, [grant.policy; 2]).await?;
     grant.expires_at = Some(end);
     grant.pending_duration_s = None;
     Ok(())

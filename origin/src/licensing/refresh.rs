@@ -12,7 +12,8 @@ use licet_shared::{
 use super::{Origin, answer, begin::begin, objection, terms::DurationStart, token::confirm};
 use crate::{
     db::{
-        Error, Tenant, activations,
+        Error, Tenant,
+        activations::{self, Activation},
         grants::{self, Grant},
         licenses,
     },
@@ -53,10 +54,10 @@ pub(crate) async fn refresh(
     if let Some(code) = objection(&grant, !activation.live, now) {
         return Ok(answer::refusal(code, &grant));
     }
-    let grant = if waits_for_a_refresh(&grant) {
+    let (grant, activation) = if waits_for_a_refresh(&grant) {
         start(tenant, activation.id, license, origin, now).await?
     } else {
-        grant
+        (grant, activation)
     };
     answer::token(grant, &activation, &keyring, now)
 }
@@ -73,14 +74,16 @@ async fn start(
     license: LicenseId,
     origin: Origin<'_>,
     now: Timestamp,
-) -> Result<Grant, Fault> {
+) -> Result<(Grant, Activation), Fault> {
     let begun = tenant.run_tx("begin_license", |tx| {
         Box::pin(async move {
             licenses::lock_status(tx, license).await?;
+            let missing = || Error::Row("activations");
             let found = grants::of_activation(tx, activation, license).await?;
-            let (mut grant, _) = found.ok_or(Error::Row("activations"))?;
+            let (mut grant, _) = found.ok_or_else(missing)?;
             begin(tx, &mut grant, origin, now).await?;
-            Ok(grant)
+            let begun = grants::of_activation(tx, activation, license).await?;
+            begun.ok_or_else(missing)
         })
     });
     Ok(begun.await?)

@@ -101,9 +101,14 @@ impl Terms {
         }
     }
 
+    /// What the license's end means to those who use it.
+    pub(crate) fn at_expiry(&self) -> AtExpiry {
+        self.expiry.unwrap_or_default()
+    }
+
     /// Whether use goes on, of some version at least, when the license's end has come.
     pub(crate) fn goes_on(&self) -> bool {
-        self.expiry.is_some_and(|expiry| !expiry.is_restrict())
+        !self.at_expiry().is_restrict()
     }
 
     /// What a license's duration counts from.

@@ -57,6 +57,7 @@ migrations! {
     16 "0016_components" "components";
     17 "0017_leases" "leases";
     18 "0018_offline" "offline";
+    19 "0019_meters" "meters";
 }
 
 #[cfg(test)]

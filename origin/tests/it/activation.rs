@@ -63,7 +63,10 @@ async fn an_activation_says_what_was_bought_in_a_token_that_edges_believe() {
     assert_eq!(Some(claims.fs), answer.feature_set.map(|set| set.id));
     let times = answer.token.unwrap();
     assert_eq!(times.expires_at, verified.times().expires_at);
-    assert_eq!(times.refresh_after, verified.refresh_after());
+    assert_eq!(
+        times.refresh_after,
+        verified.effective(None).refresh_after(verified.times())
+    );
     assert_eq!(times.expires_at.since(verified.times().issued_at), 86_400);
 }
 

@@ -15,12 +15,14 @@ use super::support::{
 
 /// Every operation under `/edge/v1`, in its normal form. A new route is added here, or
 /// [`every_route_is_on_the_list`] fails.
-const ROUTES: [(&str, &str); 12] = [
+const ROUTES: [(&str, &str); 14] = [
     ("GET", "/edge/v1/orgs/{tag}/keys"),
     ("GET", "/edge/v1/orgs/{tag}/statuslists/{number}"),
     ("GET", "/edge/v1/orgs/{tag}/feature-sets/{id}"),
+    ("GET", "/edge/v1/orgs/{tag}/licenses/{id}"),
     ("POST", ACTIVATE),
     ("POST", REFRESH),
+    ("POST", "/edge/v1/usage"),
     ("POST", DEACTIVATE),
     ("POST", "/edge/v1/leases/acquire"),
     ("POST", "/edge/v1/leases/heartbeat"),
@@ -50,8 +52,13 @@ async fn operations(bed: &Bed, seeded: &Seeded) -> Vec<Call> {
         Call::get(&format!("/edge/v1/orgs/{tag}/keys")),
         Call::get(&format!("/edge/v1/orgs/{tag}/statuslists/0")),
         Call::get(&format!("/edge/v1/orgs/{tag}/feature-sets/{set}")),
+        Call::get(&format!("/edge/v1/orgs/{tag}/licenses/{}", seeded.license)),
         activation(&seeded.key, "device"),
         Call::post(REFRESH, &json!({ "token": token })),
+        Call::post(
+            "/edge/v1/usage",
+            &json!({ "token": token, "uses": [{ "feature": "a", "amount": 1 }] }),
+        ),
         Call::post(DEACTIVATE, &json!({ "token": token })),
         Call::post("/edge/v1/leases/acquire", &seat),
         Call::post("/edge/v1/leases/heartbeat", &json!({ "token": lease })),
@@ -341,6 +348,8 @@ async fn what_is_not_there_and_what_is_not_a_name_are_answered_alike() {
         format!("/edge/v1/orgs/{tag}/feature-sets/{set}"),
         format!("/edge/v1/orgs/{tag}/feature-sets/fs_none"),
         format!("/edge/v1/orgs/{tag}/feature-sets/{}", alpha.license),
+        format!("/edge/v1/orgs/{tag}/licenses/{}", beta.license),
+        format!("/edge/v1/orgs/{tag}/licenses/{set}"),
     ];
     let mut details = Vec::new();
     for target in targets {

@@ -44,6 +44,14 @@ pub async fn populated() -> (TestDatabase, OrgId, OrgId) {
          SELECT a.org_id, a.fingerprint_hash, c.product_id, a.license_id FROM licet.activations a
          JOIN licet.license_products c ON c.org_id = a.org_id AND c.license_id = a.license_id",
     );
+    bed.database.admin(
+        "INSERT INTO licet.license_changes (org_id, status_list, license_id, until)
+         SELECT org_id, status_list, license_id, now() FROM licet.activations",
+    );
+    bed.database.admin(
+        "INSERT INTO licet.usage (org_id, license_id, feature, period, period_start, used, quota)
+         SELECT org_id, id, 'exports', 'once', 'epoch', 1, 2 FROM licet.licenses",
+    );
     (bed.database, orgs[0], orgs[1])
 }
 
@@ -166,6 +174,8 @@ async fn another_tenants_rows_can_be_neither_changed_nor_deleted() {
         ("status_versions", "version = 9"),
         ("signing_keys", "state = 'WITHDRAWN'"),
         ("idempotency_keys", "code = 'VALID'"),
+        ("license_changes", "until = now()"),
+        ("usage", "used = 0"),
     ] {
         begin(&client, alpha).await;
         let sql = format!(
@@ -179,6 +189,7 @@ async fn another_tenants_rows_can_be_neither_changed_nor_deleted() {
         "audit_personal",
         "idempotency_keys",
         "invitations",
+        "license_changes",
         "license_products",
         "policy_products",
         "sessions",

@@ -24,6 +24,7 @@ mod license_terms;
 mod licenses;
 mod limits;
 mod load;
+mod meters;
 mod migrations;
 mod neighbours;
 mod offline;

@@ -186,6 +186,11 @@ fn full_database() -> TestDatabase {
          SELECT a.org_id, a.fingerprint_hash, c.product_id, a.license_id FROM licet.activations a
          JOIN licet.license_products c ON c.org_id = a.org_id AND c.license_id = a.license_id
          ON CONFLICT DO NOTHING",
+        "INSERT INTO licet.usage (org_id, license_id, feature, period, period_start, used, quota)
+         SELECT l.org_id, l.id, 'exports', 'month', date_trunc('month', now()), 1, 10 FROM licet.licenses l",
+        "INSERT INTO licet.license_changes (org_id, status_list, license_id, until)
+         SELECT DISTINCT a.org_id, a.status_list, a.license_id, now() + '1 day'::interval
+         FROM licet.activations a WHERE a.status_index % 64 = 0",
         "VACUUM (ANALYZE)",
     ] {
         database.admin(statement);
@@ -234,7 +239,7 @@ fn values(name: &str, schema: &Value, known: &BTreeMap<String, String>) -> Vec<S
         return vec!["true".into(), "false".into()];
     }
     match name {
-        "expiring_before" | "since" | "until" => {
+        "expiring_before" | "since" | "until" | "at" => {
             vec!["2020-01-01T00:00:00Z".into(), "2030-01-01T00:00:00Z".into()]
         }
         "action" => vec![
@@ -312,6 +317,10 @@ impl Reads {
             let path = self.fill(template).await;
             self.paths.push(path.clone());
             let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let is_list = parameters
+                .clone()
+                .any(|parameter| parameter["name"] == "limit");
+            let start = if is_list { "limit=2&" } else { "" };
             for parameter in parameters.filter(|parameter| parameter["in"] == "query") {
                 let name = parameter["name"].as_str().unwrap();
                 match name {
@@ -327,7 +336,7 @@ impl Reads {
                         let values = values(name, &parameter["schema"], &self.known);
                         let query = values
                             .iter()
-                            .map(|value| format!("{path}?limit=2&{name}={value}"));
+                            .map(|value| format!("{path}?{start}{name}={value}"));
                         self.paths.extend(query);
                     }
                 }

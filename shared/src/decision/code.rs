@@ -84,6 +84,8 @@ codes! {
     ClockMovedBack = "CLOCK_MOVED_BACK", "This machine's clock is behind a time that has certainly been. Set it right.";
     /// A required feature is not granted.
     FeatureMissing = "FEATURE_MISSING", "The license does not grant a feature that was required.";
+    /// More of a metered feature was to be used than is left.
+    QuotaExceeded = "QUOTA_EXCEEDED", "Less is left of a metered feature than was to be used.";
     /// The license has floating seats, and no lease of one was shown.
     LeaseRequired = "LEASE_REQUIRED", "This license has floating seats: acquire one, and send its lease.";
     /// The answer can't be given as fresh as was demanded.

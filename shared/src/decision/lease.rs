@@ -1,6 +1,6 @@
 //! Leases of floating seats: shown beside a license token, and believed for their activation alone.
 
-use super::{Code, LeaseSummary, LicenseToken, TokenRefused};
+use super::{Code, LeaseSummary, LicenseToken, State, TokenRefused};
 use crate::{
     documents::{LeaseClaims, OrgKeys, TOKEN_VERSION},
     id::OrgTag,
@@ -188,12 +188,13 @@ impl<'a> Lease<'a> {
     pub(super) fn of(
         token: &LicenseToken,
         shown: ShownLease<'a>,
-        keys: Option<&OrgKeys>,
+        state: &State<'_>,
         now: Timestamp,
     ) -> Self {
-        if !token.claims().lr {
+        if !token.effective(state.license).lease_required {
             return Self::NotAsked;
         }
+        let keys = state.keys;
         let lease = match (shown, keys) {
             (ShownLease::None, _) => return Self::Missing,
             (ShownLease::Refused, _) => return Self::Invalid,

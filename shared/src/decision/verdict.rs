@@ -1,6 +1,6 @@
 //! The answer.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -10,7 +10,7 @@ use super::{
     grace_remaining_s,
 };
 use crate::{
-    documents::Tier,
+    documents::{QuotaState, Tier},
     id::{ActivationId, FeatureSetId, LeaseId, LicenseId},
     time::Timestamp,
 };
@@ -42,6 +42,10 @@ pub struct Verdict<'a> {
     /// The set that they are of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feature_set: Option<FeatureSetReference>,
+    /// How the metered features stand; given with `VALID` alone, where the license has any and
+    /// what was used is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quotas: Option<BTreeMap<String, QuotaState>>,
     /// The token's times.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenSummary>,
@@ -75,6 +79,10 @@ pub struct LicenseSummary {
     /// Its end; null where it does not end.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub expires_at: Option<Timestamp>,
+    /// Counted up with each change of these and of its features; absent where the token does not
+    /// say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
 }
 
 /// Which features an answer shows.
@@ -198,6 +206,7 @@ impl<'a> Verdict<'a> {
             activation_id: None,
             features: None,
             feature_set: None,
+            quotas: None,
             token: None,
             lease: None,
             freshness: None,
@@ -217,6 +226,7 @@ impl<'a> Verdict<'a> {
             activation_id: self.activation_id,
             features: self.features.map(|json| Cow::Owned(json.into_owned())),
             feature_set: self.feature_set,
+            quotas: self.quotas,
             token: self.token,
             lease: self.lease,
             freshness: self.freshness,
@@ -236,6 +246,7 @@ impl<'a> Verdict<'a> {
     ) -> Self {
         let claims = token.claims();
         let valid = code == Code::Valid;
+        let license = token.effective(state.license);
         let features = state.features.filter(|_| valid);
         // What stands before it in the order of codes, no refresh mends: no grace counts against it.
         let remaining = if code < Code::TokenExpired {
@@ -243,24 +254,32 @@ impl<'a> Verdict<'a> {
         } else {
             grace_remaining_s(token, context, state, now)
         };
+        let quotas = features.zip(state.license).map(|(set, document)| {
+            set.quotas(license.own_features)
+                .into_iter()
+                .map(|(name, quota)| (name.to_owned(), document.quota(name, quota, now)))
+                .collect::<BTreeMap<_, _>>()
+        });
         Self {
             valid,
-            expired: goes_on_expired(token, context, now),
+            expired: goes_on_expired(&license, context, now),
             license: Some(LicenseSummary {
                 id: claims.sub,
-                tier: claims.tier,
-                products: claims.aud.clone(),
-                expires_at: claims.lexp.map(Timestamp::from_unix),
+                tier: license.tier,
+                products: license.products.to_vec(),
+                expires_at: license.expires_at,
+                revision: license.revision,
             }),
             activation_id: Some(claims.act),
-            features: features.and_then(|set| set.json(&claims.fo)),
+            features: features.and_then(|set| set.json(license.own_features)),
             feature_set: features.map(|set| FeatureSetReference {
                 id: set.id(),
                 revision: set.revision(),
             }),
+            quotas: quotas.filter(|quotas| !quotas.is_empty()),
             token: Some(TokenSummary {
                 expires_at: token.times().expires_at,
-                refresh_after: token.refresh_after(),
+                refresh_after: license.refresh_after(token.times()),
             }),
             freshness: Some(Freshness {
                 as_of,

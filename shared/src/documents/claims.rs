@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::FeatureOverrides;
+use super::{FeatureOverrides, Period};
 use crate::{
     id::{ActivationId, EventId, FeatureSetId, LeaseId, LicenseId, OrgId, OrgTag, UserId},
-    jws::{Kind, Times},
-    time::Timestamp,
+    jws::Kind,
 };
 
 /// The token format that this code writes, and the only one it reads.
@@ -97,6 +96,9 @@ pub struct LicenseClaims {
     /// Whether a lease of a floating seat is needed beside it; absent where none is.
     #[serde(default, skip_serializing_if = "is_false")]
     pub lr: bool,
+    /// What it was made from; absent from tokens of before there was such a thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rev: Option<Revision>,
     /// Where its status stands.
     pub status: Status,
     /// [`TOKEN_VERSION`].
@@ -115,24 +117,6 @@ pub struct BoundComponents {
     pub n: u8,
     /// Name to the SHA-256 of the text, base64url.
     pub of: BTreeMap<String, String>,
-}
-
-impl LicenseClaims {
-    /// The second from which on the token has to be refreshed: its own end, or its heartbeat's if
-    /// that is earlier.
-    #[must_use]
-    pub fn refresh_by(&self, times: Times) -> Timestamp {
-        let heartbeat = self.hb.map(|hb| times.issued_at.plus(hb.into()));
-        heartbeat.map_or(times.expires_at, |end| end.min(times.expires_at))
-    }
-
-    /// The time from which a client does well to refresh the token.
-    #[must_use]
-    pub fn refresh_after(&self, times: Times) -> Timestamp {
-        let span = self.refresh_by(times).since(times.issued_at);
-        let after = self.ra.map_or(span / 2, |ra| i64::from(ra).min(span));
-        times.issued_at.plus(after)
-    }
 }
 
 impl Kind for LicenseClaims {
@@ -165,6 +149,87 @@ pub struct LeaseClaims {
 
 impl Kind for LeaseClaims {
     const TYP: &'static str = "lease+jwt";
+}
+
+/// How far the origin had come when it made a token, read in one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// The license's version.
+    #[serde(rename = "l")]
+    pub license: u64,
+    /// The version of the status list that the token's entry stands in: a change that the list
+    /// tells of with no higher version is in the token.
+    #[serde(rename = "s")]
+    pub list: u64,
+}
+
+/// `license-state+jwt`: what a license is now, in place of what older tokens of it say. Signed by
+/// an org key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LicenseStateClaims {
+    /// Issuer.
+    pub iss: String,
+    /// The organization.
+    pub org: OrgId,
+    /// The license.
+    pub sub: LicenseId,
+    /// Version, counted up with each change of what tokens say; a lower one never replaces a
+    /// higher.
+    pub ver: u64,
+    /// Seconds after `iat` for which [`usage`](Self::usage) counts as fresh.
+    pub ttl: Ttl,
+    /// Each status list that it has entries in, with the list's version.
+    pub lists: Vec<(u32, u64)>,
+    /// Codes of the products that may be used.
+    pub products: Vec<String>,
+    /// What was bought.
+    pub tier: Tier,
+    /// End of the license itself, seconds since the epoch; absent where it does not end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lexp: Option<i64>,
+    /// What that end means; absent where it is the end of all use.
+    #[serde(default, skip_serializing_if = "AtExpiry::is_restrict")]
+    pub xb: AtExpiry,
+    /// Seconds after `iat` of its tokens from which a client does well to refresh; absent for
+    /// half of their lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ra: Option<u32>,
+    /// Seconds after `iat` of its tokens within which a client must refresh; absent where `exp`
+    /// is all there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hb: Option<u32>,
+    /// Whether a lease of a floating seat is needed beside its tokens; absent where none is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub lr: bool,
+    /// Seconds past `exp` for which its tokens count while the origin can't be reached.
+    pub grace: u32,
+    /// The feature set.
+    pub fs: FeatureSetId,
+    /// The license's own feature values, in place of the set's; absent where it has none.
+    #[serde(default, skip_serializing_if = "FeatureOverrides::is_empty")]
+    pub fo: FeatureOverrides,
+    /// What was used of metered features in the periods that `iat` is in; absent where nothing was.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub usage: BTreeMap<String, Vec<Used>>,
+}
+
+impl Kind for LicenseStateClaims {
+    const TYP: &'static str = "license-state+jwt";
+    const MAX_BYTES: usize = 256 * 1024;
+}
+
+/// What was used of one metered feature in one period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    /// In which kind of period.
+    #[serde(rename = "p")]
+    pub period: Period,
+    /// When the period began, seconds since the epoch.
+    #[serde(rename = "t")]
+    pub start: i64,
+    /// How much.
+    #[serde(rename = "n")]
+    pub used: u64,
 }
 
 /// The `status` claim (Token Status List §6.1).
@@ -232,6 +297,10 @@ pub struct StatusListClaims {
     pub ver: u64,
     /// Seconds after `iat` for which the list counts as fresh.
     pub ttl: Ttl,
+    /// The version in which an entry last became, or was again, 12 ("changed"); absent where none
+    /// ever did.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub chg: u64,
     /// The entries.
     pub status_list: crate::status_list::Encoded,
 }
@@ -239,6 +308,11 @@ pub struct StatusListClaims {
 impl Kind for StatusListClaims {
     const TYP: &'static str = "statuslist+jwt";
     const MAX_BYTES: usize = 512 * 1024;
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A span of freshness in seconds.

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::{Value, value::RawValue};
 
-use super::{DocumentError, FeatureOverrides, FeaturesClaims, OrgKeys};
+use super::{DocumentError, FeatureOverrides, FeaturesClaims, OrgKeys, Quota};
 use crate::{id::FeatureSetId, jws::Times, time::Timestamp};
 
 /// A verified feature set.
@@ -14,6 +14,8 @@ pub struct FeatureSet {
     revision: u32,
     values: BTreeMap<String, Value>,
     json: Box<RawValue>,
+    /// Names of those whose values are quotas.
+    metered: Vec<String>,
     times: Times,
 }
 
@@ -45,8 +47,14 @@ impl FeatureSet {
         times: Times,
     ) -> Result<Self, DocumentError> {
         let json = serde_json::value::to_raw_value(&values).map_err(|_| DocumentError::Content)?;
+        let metered = values.iter();
+        let metered = metered
+            .filter(|(_, value)| Quota::of(value).is_some())
+            .map(|(name, _)| name.clone())
+            .collect();
         Ok(Self {
             id,
+            metered,
             revision,
             values,
             json,
@@ -84,15 +92,35 @@ impl FeatureSet {
         self.times
     }
 
+    /// The metered features, a license's own values considered.
+    #[must_use]
+    pub fn quotas<'a>(&'a self, own: &'a FeatureOverrides) -> BTreeMap<&'a str, Quota> {
+        let names = self.metered.iter().chain(own.values().keys());
+        names
+            .filter_map(|name| {
+                let value = own.resolve(name, self.values.get(name))?;
+                Some((name.as_str(), Quota::of(value)?))
+            })
+            .collect()
+    }
+
+    /// Whether there are any, without looking at each feature of the set.
+    #[must_use]
+    pub fn is_metered(&self, own: &FeatureOverrides) -> bool {
+        let may_be = !self.metered.is_empty() || !own.is_empty();
+        may_be && !self.quotas(own).is_empty()
+    }
+
     /// Whether a feature is there to be used, a license's own values considered: present, and
-    /// neither `false`, `null`, `0` nor `""`.
+    /// neither `false`, `null`, `0`, `""` nor a quota of 0. What is left of a quota is not asked.
     #[must_use]
     pub fn grants(&self, own: &FeatureOverrides, name: &str) -> bool {
         match own.resolve(name, self.values.get(name)) {
             None | Some(Value::Null | Value::Bool(false)) => false,
             Some(Value::Number(number)) => number.as_f64() != Some(0.0),
             Some(Value::String(text)) => !text.is_empty(),
-            Some(Value::Bool(true) | Value::Array(_) | Value::Object(_)) => true,
+            Some(value @ Value::Object(_)) => Quota::of(value).is_none_or(|quota| quota.quota > 0),
+            Some(Value::Bool(true) | Value::Array(_)) => true,
         }
     }
 }

@@ -13,6 +13,7 @@ pub struct StatusDocument {
     uri: String,
     version: u64,
     ttl: Ttl,
+    changed: u64,
     list: StatusList,
     times: Times,
 }
@@ -42,6 +43,7 @@ impl StatusDocument {
             uri: claims.sub,
             version: claims.ver,
             ttl: claims.ttl,
+            changed: claims.chg,
             list,
             times,
         })
@@ -56,6 +58,7 @@ impl StatusDocument {
             uri,
             version: 0,
             ttl: Ttl(u32::try_from(life).unwrap_or(u32::MAX)),
+            changed: 0,
             list,
             times,
         })
@@ -77,6 +80,12 @@ impl StatusDocument {
     #[must_use]
     pub const fn ttl(&self) -> Ttl {
         self.ttl
+    }
+
+    /// The version in which an entry was last marked as changed; 0 where none ever was.
+    #[must_use]
+    pub const fn changed(&self) -> u64 {
+        self.changed
     }
 
     /// When the document was made, and until when it holds.

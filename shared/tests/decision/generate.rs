@@ -6,7 +6,7 @@ use licet_shared::jws::LocalSigner;
 
 use super::{
     COMMITTED, Case, CaseState, Vectors, cases,
-    world::{ISSUER, World, feature_set_id, list_uri, platform_signer, tag},
+    world::{ISSUER, World, feature_set_id, license_id, list_uri, platform_signer, tag},
 };
 
 /// Documents under short names, each once.
@@ -35,7 +35,9 @@ fn vectors() -> Vectors {
             state: CaseState {
                 keys: documents.name("keys", world.keys_document()),
                 status_list: documents.name("status-list", world.list_document()),
+                license: documents.name("license", world.license_document()),
                 features: documents.name("features", world.features_document()),
+                feature_set: (world.feature_set != feature_set_id()).then_some(world.feature_set),
                 source: world.source,
                 origin: world.origin,
                 newest_evidence: world.newest_evidence,
@@ -47,13 +49,15 @@ fn vectors() -> Vectors {
     }
     let mut vectors = Vectors {
         about: "Licet decision vectors: token, context, state, now -> verdict. Documents are \
-                verified at `now` against platform_keys, issuer, org, status_list and feature_set \
+                verified at `now` against platform_keys, issuer, org, status_list, license and \
+                feature_set (the case's own where it names one) \
                 before the decision."
             .into(),
         issuer: ISSUER.into(),
         platform_keys: platform_signer.verifying_key().to_string(),
         org: tag(),
         feature_set: feature_set_id(),
+        license: license_id(),
         status_list: list_uri(),
         documents: documents
             .by_text
@@ -80,6 +84,7 @@ fn write(vectors: &Vectors) -> String {
         "platform_keys",
         "org",
         "feature_set",
+        "license",
         "status_list",
     ]
     .map(line)

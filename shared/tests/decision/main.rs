@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use licet_shared::{
     components::Components,
     decision::{Code, Context, OriginState, ShownLease, Source, State, decide},
-    documents::{FeatureSet, OrgKeys, PlatformKeys, StatusDocument},
-    id::{FeatureSetId, OrgTag},
+    documents::{FeatureSet, LicenseState, OrgKeys, PlatformKeys, StatusDocument},
+    id::{FeatureSetId, LicenseId, OrgTag},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,7 @@ struct Vectors {
     platform_keys: String,
     org: OrgTag,
     feature_set: FeatureSetId,
+    license: LicenseId,
     status_list: String,
     /// Signed documents by name; cases name them.
     documents: BTreeMap<String, String>,
@@ -75,7 +76,13 @@ struct CaseContext {
 struct CaseState {
     keys: Option<String>,
     status_list: Option<String>,
+    /// The license's own document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    license: Option<String>,
     features: Option<String>,
+    /// Which set the features are of, where it is another than usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    feature_set: Option<FeatureSetId>,
     source: Source,
     origin: OriginState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,8 +100,11 @@ impl Vectors {
         let org_keys = || keys.as_ref().unwrap();
         let status_list = text(&case.state.status_list)
             .map(|text| StatusDocument::verify(text, &self.status_list, org_keys(), now).unwrap());
+        let license = text(&case.state.license)
+            .map(|text| LicenseState::verify(text, self.license, org_keys(), now).unwrap());
+        let set = case.state.feature_set.unwrap_or(self.feature_set);
         let features = text(&case.state.features)
-            .map(|text| FeatureSet::verify(text, self.feature_set, org_keys(), now).unwrap());
+            .map(|text| FeatureSet::verify(text, set, org_keys(), now).unwrap());
         let context = Context {
             product: &case.context.product,
             org: case.context.org,
@@ -112,6 +122,7 @@ impl Vectors {
         let state = State {
             keys: keys.as_ref(),
             status_list: status_list.as_ref(),
+            license: license.as_ref(),
             features: features.as_ref(),
             source: case.state.source,
             origin: case.state.origin,
@@ -139,7 +150,7 @@ both_targets! {
             Code::LicenseNotFound, Code::ActivationLimit, Code::SeatLimit,
             Code::DeactivationLimit, Code::TrialUsed, Code::TransferRefused,
             Code::ProductNotLicensed, Code::ActivationNotFound,
-            Code::LeaseNotFound, Code::BorrowRefused,
+            Code::LeaseNotFound, Code::BorrowRefused, Code::QuotaExceeded,
         ];
         for code in Code::ALL.iter().filter(|code| !origin_only.contains(code)) {
             let covered = vectors.cases.iter().any(|case| case.verdict["code"] == code.as_str());

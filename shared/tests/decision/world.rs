@@ -6,7 +6,7 @@ use licet_shared::{
     decision::{OriginState, Source, fingerprint_hash},
     documents::{
         AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LeaseClaims, LicenseClaims,
-        Status, StatusListClaims, StatusReference, Tier, Ttl,
+        LicenseStateClaims, Status, StatusListClaims, StatusReference, Tier, Ttl,
     },
     id::{ActivationId, EventId, FeatureSetId, LeaseId, LicenseId, OrgId, OrgTag},
     jws::{LocalSigner, Times, sign},
@@ -37,6 +37,10 @@ pub(crate) fn org_id() -> OrgId {
 
 pub(crate) fn feature_set_id() -> FeatureSetId {
     FeatureSetId::new(T0 as u64 * 1000, [2; 10])
+}
+
+pub(crate) fn license_id() -> LicenseId {
+    LicenseId::new(T0 as u64 * 1000, [3; 10])
 }
 
 pub(crate) fn org_signer(number: u32) -> LocalSigner {
@@ -124,7 +128,13 @@ pub(crate) struct World {
     pub(crate) ttl: u32,
     pub(crate) status: u8,
     pub(crate) list_entries: usize,
+    /// The list's version, and that in which an entry was last marked as changed.
+    pub(crate) list_version: u64,
+    pub(crate) changed: u64,
+    /// The license's own document.
+    pub(crate) license: Option<(LicenseStateClaims, Life)>,
     pub(crate) features: Option<Life>,
+    pub(crate) feature_set: FeatureSetId,
     pub(crate) feature_values: BTreeMap<String, Value>,
     pub(crate) context: CaseContext,
     pub(crate) source: Source,
@@ -153,7 +163,7 @@ impl World {
             claims: LicenseClaims {
                 iss: ISSUER.into(),
                 aud: vec!["local_cli".into(), "cloud_ide".into()],
-                sub: LicenseId::new(T0 as u64 * 1000, [3; 10]),
+                sub: license_id(),
                 jti: EventId::new(T0 as u64 * 1000, [4; 10]),
                 org: org_id(),
                 act: ActivationId::new(T0 as u64 * 1000, [5; 10]),
@@ -168,6 +178,7 @@ impl World {
                 fs: feature_set_id(),
                 fo: FeatureOverrides::default(),
                 lr: false,
+                rev: None,
                 status: Status {
                     status_list: StatusReference {
                         idx: INDEX,
@@ -186,7 +197,11 @@ impl World {
             ttl: 30,
             status: 0,
             list_entries: 16,
+            list_version: 1,
+            changed: 0,
+            license: None,
             features: Some(life),
+            feature_set: feature_set_id(),
             feature_values: feature_values
                 .map(|(name, value)| (name.into(), value))
                 .into(),
@@ -246,18 +261,59 @@ impl World {
             iss: ISSUER.into(),
             org: org_id(),
             sub: list_uri(),
-            ver: 1,
+            ver: self.list_version,
             ttl: Ttl(self.ttl),
+            chg: self.changed,
             status_list: list.encode(),
         };
         Some(sign(&claims, life.times(), &org_signer(1)).unwrap())
+    }
+
+    /// What the token says of its license, as the license's own document of this version that was
+    /// made at `iat` from list 0 of that version.
+    pub(crate) fn state_of_license(
+        &self,
+        version: u64,
+        list: u64,
+        iat: i64,
+    ) -> (LicenseStateClaims, Life) {
+        let claims = &self.claims;
+        let state = LicenseStateClaims {
+            iss: ISSUER.into(),
+            org: org_id(),
+            sub: claims.sub,
+            ver: version,
+            ttl: Ttl(30),
+            lists: vec![(0, list)],
+            products: claims.aud.clone(),
+            tier: claims.tier,
+            lexp: claims.lexp,
+            xb: claims.xb,
+            ra: claims.ra,
+            hb: claims.hb,
+            lr: claims.lr,
+            grace: claims.grace,
+            fs: claims.fs,
+            fo: claims.fo.clone(),
+            usage: BTreeMap::new(),
+        };
+        let life = Life {
+            iat,
+            exp: iat + DAY,
+        };
+        (state, life)
+    }
+
+    pub(crate) fn license_document(&self) -> Option<String> {
+        let (claims, life) = self.license.as_ref()?;
+        Some(sign(claims, life.times(), &org_signer(1)).unwrap())
     }
 
     pub(crate) fn features_document(&self) -> Option<String> {
         let claims = FeaturesClaims {
             iss: ISSUER.into(),
             org: org_id(),
-            sub: feature_set_id(),
+            sub: self.feature_set,
             rev: 7,
             features: self.feature_values.clone(),
         };

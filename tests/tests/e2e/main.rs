@@ -17,6 +17,7 @@ mod faults;
 mod footprint;
 mod lifecycle;
 mod logs;
+mod meters;
 mod offline;
 mod openapi;
 mod outage;

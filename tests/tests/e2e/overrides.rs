@@ -39,6 +39,12 @@ impl<'a> Vendor<'a> {
     }
 }
 
+/// A verdict of which nothing is older than this moment.
+#[track_caller]
+fn as_of_now(activation: &Activation) -> Value {
+    activation.validate_with(&json!({ "max_staleness_s": 0 }))
+}
+
 #[track_caller]
 fn refreshed(activation: &Activation) -> Activation {
     let answer = activation.refresh().send().verdict();
@@ -58,7 +64,7 @@ fn shown(activation: &Activation) -> (Value, String) {
 }
 
 #[test]
-fn what_the_vendor_changes_reaches_a_device_with_its_next_refresh() {
+fn what_the_vendor_changes_reaches_a_device_without_a_refresh() {
     let stack = Stack::shared();
     let vendor = Vendor::sign_up(stack, "overrides");
     let product = vendor.make("products", &json!({ "code": "local_cli", "name": "CLI" }));
@@ -90,10 +96,14 @@ fn what_the_vendor_changes_reaches_a_device_with_its_next_refresh() {
     let path = format!("licenses/{}", issued["data"][1]["id"].as_str().unwrap());
     let own = json!({ "features": { "export.pdf": null, "seats": 50, "sso": { "idp": "x" } } });
     vendor.send("PATCH", &path, &own, 200);
-    // Not before its next token.
-    assert_eq!(shown(&special).0, of_set);
-    let newer = refreshed(&special);
     let with_own = json!({ "seats": 50, "sso": { "idp": "x" } });
+    // By the token of before the change, with the list that tells of it.
+    let verdict = as_of_now(&special);
+    assert_eq!(verdict["features"], with_own, "{verdict}");
+    assert_eq!(verdict["freshness"]["degraded"], Value::Null);
+    assert_eq!(shown(&special).0, with_own);
+    let newer = refreshed(&special);
+    assert_eq!(shown(&newer), shown(&special));
     let (features, tag) = shown(&newer);
     assert_eq!(features, with_own);
     assert_ne!(tag, shown(&plain).1);
@@ -114,14 +124,27 @@ fn what_the_vendor_changes_reaches_a_device_with_its_next_refresh() {
     );
     let transfer = json!({ "policy_id": policy("enterprise", "ENTERPRISE", &all) });
     vendor.send("POST", &format!("{path}/transfer"), &transfer, 200);
-    assert_eq!(newer.validate()["license"]["tier"], "PRO");
-    let verdict = refreshed(&newer).validate();
-    assert_eq!(verdict["license"]["tier"], "ENTERPRISE");
-    assert_eq!(verdict["feature_set"]["id"], all);
-    assert_eq!(
-        verdict["features"],
-        json!({ "audit": true, "seats": 50, "sso": { "idp": "x" } })
-    );
+    let before = as_of_now(&plain);
+    for token in [&special, &newer, &refreshed(&newer)] {
+        let verdict = as_of_now(token);
+        assert_eq!(verdict["license"]["tier"], "ENTERPRISE", "{verdict}");
+        assert_eq!(verdict["feature_set"]["id"], all);
+        assert_eq!(
+            verdict["features"],
+            json!({ "audit": true, "seats": 50, "sso": { "idp": "x" } })
+        );
+    }
+    assert_eq!(before["license"]["tier"], "PRO");
+
+    // A product that is no longer covered runs no more, and an earlier end has come.
+    let other = vendor.make("products", &json!({ "code": "cloud_ide", "name": "IDE" }));
+    let body = json!({
+        "name": "ide", "tier": "PRO", "feature_set_id": pro, "product_ids": [other], "max_activations": 3,
+    });
+    let narrow = json!({ "policy_id": vendor.make("policies", &body) });
+    let theirs = format!("licenses/{}", issued["data"][0]["id"].as_str().unwrap());
+    vendor.send("POST", &format!("{theirs}/transfer"), &narrow, 200);
+    assert_eq!(as_of_now(&plain)["code"], "PRODUCT_MISMATCH");
 
     vendor.send("PATCH", &path, &json!({ "features": {} }), 200);
     let last = refreshed(&newer);

@@ -4,8 +4,8 @@
 
 use licet_shared::{
     api::{
-        AcquireRequest, ActivateRequest, ActivationAnswer, CheckoutRequest, LeaseAnswer,
-        OfflineActivateRequest, ReceiptRequest, ValidateRequest,
+        AcquireRequest, ActivateRequest, ActivationAnswer, CheckoutRequest, ConsumeAnswer,
+        ConsumeRequest, LeaseAnswer, OfflineActivateRequest, ReceiptRequest, ValidateRequest,
     },
     decision::Verdict,
     documents::Jwk,
@@ -41,12 +41,13 @@ struct Health {
 #[openapi(
     info(
         title = "Licet edge",
-        description = "May this installation run this product, with which features? Answered near you from signed documents; only activation, refresh, deactivation and what concerns floating seats and license files go on to the origin.\n\nA refused license is an answer: HTTP 200 with `valid: false` and a `code`. A problem (RFC 9457) says that a request could not be answered. Every answer carries `X-Request-Id`.",
+        description = "May this installation run this product, with which features? Answered near you from signed documents; only activation, refresh, deactivation, consumption and what concerns floating seats and license files go on to the origin.\n\nA refused license is an answer: HTTP 200 with `valid: false` and a `code`. A problem (RFC 9457) says that a request could not be answered. Every answer carries `X-Request-Id`.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     paths(
         validate, features, activate, refresh, deactivate, acquire, heartbeat, release, checkout,
-        activate_offline, deactivate_offline, jwks, status_list, live, ready, openapi, problem_page
+        activate_offline, deactivate_offline, consume, jwks, status_list, live, ready, openapi,
+        problem_page
     ),
     components(schemas(Problem, Verdict<'static>, ActivationAnswer, LeaseAnswer)),
     modifiers(&Common),
@@ -355,6 +356,31 @@ fn activate_offline() {}
 )]
 #[allow(dead_code)]
 fn deactivate_offline() {}
+
+/// Record what was used of metered features.
+///
+/// All uses of a request are recorded, or none is; never more than the quota leaves. The token must be in force.
+#[utoipa::path(
+    post, path = "/api/v1/licenses/consume", tag = "licenses", operation_id = "consume",
+    security(("license_token" = [])),
+    request_body(content = ConsumeRequest, content_type = "application/json"),
+    params(("Idempotency-Key" = Option<String>, Header, description = "As for `activate`.")),
+    responses(
+        (status = 200, description = "`VALID` when it is recorded, or a no; and what is left.", body = ConsumeAnswer),
+        (status = 400, response = BadRequest),
+        (status = 401, response = Unauthorized),
+        (status = 408, response = RequestTimeout),
+        (status = 409, response = IdempotencyInFlight),
+        (status = 413, response = BodyTooLarge),
+        (status = 415, response = UnsupportedMediaType),
+        (status = 422, response = Unprocessable),
+        (status = 429, response = RateLimited),
+        (status = 502, response = OriginError),
+        (status = 503, response = OriginUnreachable),
+    )
+)]
+#[allow(dead_code)]
+fn consume() {}
 
 /// An organization's public keys.
 #[utoipa::path(

@@ -2,7 +2,7 @@
 
 use licet_shared::{
     api::{Body, BodyError, MAX_METADATA_BYTES},
-    documents::{FeatureOverrides, MAX_OVERRIDES_BYTES, Tier},
+    documents::{FeatureOverrides, MAX_OVERRIDES_BYTES, Quota, Tier},
     id::{FeatureSetId, LicenseId, PolicyId},
     time::Timestamp,
 };
@@ -147,6 +147,7 @@ fn in_trail(value: &Value) -> Value {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         Value::String(_) => "(a text)".into(),
+        Value::Object(_) if Quota::of(value).is_some() => value.clone(),
         Value::Array(_) | Value::Object(_) => "(JSON)".into(),
     }
 }

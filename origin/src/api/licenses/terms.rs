@@ -1,6 +1,10 @@
 //! Changing a license's terms: by hand, by renewal, by another policy.
 
-use licet_shared::{documents::Tier, id::LicenseId, time::Timestamp};
+use licet_shared::{
+    documents::Tier,
+    id::{LicenseId, PolicyId},
+    time::Timestamp,
+};
 use serde_json::json;
 
 use super::{
@@ -15,6 +19,7 @@ use crate::{
         catalogue::Policy,
         license_records::{self, LicenseRecord},
         licenses::{self, LicenseStatus},
+        status_lists,
     },
     http::HandlerError,
     licensing::{
@@ -24,6 +29,9 @@ use crate::{
     },
     rejection::Rejection,
 };
+
+/// The audit trail's word for it.
+const TRANSFERRED: &str = "license.transferred";
 
 /// Changes a license's terms under its lock, if it is the version that the caller means.
 async fn change(
@@ -56,9 +64,29 @@ async fn write(
     before: LicenseRecord,
     mut after: LicenseRecord,
 ) -> Result<LicenseRecord, Error> {
+    let transferred = action == TRANSFERRED;
+    let policies = [before.policy, after.policy];
     if after == before {
+        // The policy itself may have changed, which devices then hear of.
+        if transferred {
+            let event = audit::Event::new(call.origin(), "license.republished");
+            audit::write(tx, &before.id, &event).await?;
+            tell_devices(tx, &before, policies).await?;
+        }
         return Ok(before);
     }
+    let told_by_tokens = transferred
+        || (
+            &after.features,
+            &after.products,
+            &after.terms,
+            after.expires_at,
+        ) != (
+            &before.features,
+            &before.products,
+            &before.terms,
+            before.expires_at,
+        );
     // What was too long before must not keep anybody from changing something else.
     if after.features != before.features || after.products != before.products {
         token_size::check(&after.products, &after.features)?;
@@ -84,8 +112,22 @@ async fn write(
         .before(&TermsView::from(&before))
         .after(&TermsView::from(&after));
     audit::write(tx, &after.id, &event).await?;
+    if told_by_tokens {
+        tell_devices(tx, &after, policies).await?;
+    }
     let found = license_records::find(tx, after.id).await?;
     found.ok_or(Error::Row("licenses"))
+}
+
+/// Has the license's tokens that are out give way to what it is now. Last in a transaction, as
+/// activations wait for the lists.
+async fn tell_devices(
+    tx: &Tx<'_>,
+    license: &LicenseRecord,
+    policies: [PolicyId; 2],
+) -> Result<(), Error> {
+    licenses::raise_state(tx, license.id).await?;
+    status_lists::mark_changed(tx, license.id, policies).await
 }
 
 pub(super) async fn update(call: Call) -> Result<Reply, HandlerError> {
@@ -231,7 +273,7 @@ impl Creation for Once<'_, Transfer> {
             let mut after = before.clone();
             transfer.apply(&policy, &mut after, activated, call.now);
             transfer.check_limit(&before, &after)?;
-            let moved = write(tx, call, "license.transferred", before, after).await?;
+            let moved = write(tx, call, TRANSFERRED, before, after).await?;
             Ok((self.id, moved))
         })
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::support::{
-    Bed, BedOptions, TestDatabase,
+    Bed, BedOptions, Seeded, TestDatabase,
     account::{Caller, PASSWORD, Person},
     edge::activation,
     sql::connect,
@@ -84,7 +84,18 @@ async fn full(bed: &Bed, slug: &str) -> Person {
          JOIN licet.license_products c ON c.org_id = a.org_id AND c.license_id = a.license_id
          JOIN licet.organizations o ON o.org_id = a.org_id WHERE o.slug = '{slug}'"
     ));
+    metered(bed, &owner, &seeded).await;
     owner
+}
+
+/// A license that is given a quota, after its device has its token, and uses some of it.
+async fn metered(bed: &Bed, owner: &Person, seeded: &Seeded) {
+    let path = format!("/api/v1/licenses/{}", seeded.license);
+    let quota = json!({ "features": { "exports": { "quota": 5, "period": "month" } } });
+    bed.patch(&owner.caller, &path, &quota).await.json(200);
+    let used = json!({ "feature": "exports", "used": 2 });
+    let path = format!("{path}/usage");
+    bed.post(&owner.caller, &path, &used).await.json(200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use licet_shared::{
         Code, Context, LicenseToken, OriginState, ShownLease, Source, State, decide_verified,
         fingerprint_hash,
     },
-    documents::{FeatureSet, OrgKeys, StatusDocument, StatusReference},
+    documents::{FeatureSet, LicenseState, OrgKeys, StatusDocument, StatusReference},
     time::{CLOCK_SKEW_S, Timestamp},
 };
 
@@ -15,6 +15,8 @@ use super::{Bed, Call, ISSUER, Seeded, now};
 pub struct Documents {
     keys: OrgKeys,
     list: StatusDocument,
+    /// Fetched where the list says that the license has changed since the token was made.
+    license: Option<LicenseState>,
     features: FeatureSet,
     token: LicenseToken,
     /// Tokens of these tests are bound to devices; which, only its hash tells.
@@ -31,7 +33,15 @@ impl Bed {
         let uri = StatusReference::uri(ISSUER, tag, number);
         let list = self.call(list).await.text();
         let list = StatusDocument::verify(&list, &uri, &keys, now()).unwrap();
-        let set = token.claims().fs;
+        let license = if token.is_outdated(&list, None) {
+            let id = token.claims().sub;
+            let license = Call::get(&format!("/edge/v1/orgs/{tag}/licenses/{id}"));
+            let license = self.call(license).await.text();
+            Some(LicenseState::verify(&license, id, &keys, now()).unwrap())
+        } else {
+            None
+        };
+        let set = token.effective(license.as_ref()).feature_set;
         let features = Call::get(&format!("/edge/v1/orgs/{tag}/feature-sets/{set}"));
         let features = self.call(features).await.text();
         let features = FeatureSet::verify(&features, set, &keys, now()).unwrap();
@@ -40,6 +50,7 @@ impl Bed {
         Documents {
             keys,
             list,
+            license,
             features,
             token,
             device: devices.find(|device| hash == Some(fingerprint_hash(device))),
@@ -59,6 +70,7 @@ impl Documents {
         let state = State {
             keys: Some(&self.keys),
             status_list: Some(&self.list),
+            license: self.license.as_ref(),
             features: Some(&self.features),
             source: Source::Origin,
             origin,

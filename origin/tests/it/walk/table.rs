@@ -254,6 +254,12 @@ pub const TABLE: &[Row] = &[
         T::License,
         |it| json!({ "policy_id": it.id("pol") }),
     ),
+    row("read_usage", T::License),
+    with(
+        "correct_usage",
+        T::License,
+        |_| json!({ "feature": "exports.monthly", "by": 3 }),
+    ),
     with(
         "look_up_license",
         T::LicenseKey,

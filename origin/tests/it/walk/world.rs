@@ -319,7 +319,8 @@ impl<'a> Org<'a> {
     }
 
     fn license(&self) -> Value {
-        json!({ "policy_id": self.ids["pol"] })
+        let quota = json!({ "quota": 10, "period": "month" });
+        json!({ "policy_id": self.ids["pol"], "features": { "exports.monthly": quota } })
     }
 
     async fn license_key(&self) -> String {

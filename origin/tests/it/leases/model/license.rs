@@ -97,7 +97,7 @@ impl State {
         }
     }
 
-    /// What an edge says that knows of this state: the ends are those that were signed.
+    /// What an edge says that knows of this state.
     pub fn verdict(
         self,
         given_back: bool,
@@ -112,7 +112,7 @@ impl State {
             Some(lease) => ended(lease.end, Code::LeaseExpired),
         };
         self.withdrawn(given_back)
-            .or_else(|| ended(act.token.license_end, Code::LicenseExpired))
+            .or_else(|| ended(self.end, Code::LicenseExpired))
             .or_else(|| ended(act.token.end, Code::TokenExpired))
             .or_else(of_lease)
             .unwrap_or(Code::Valid)
@@ -124,7 +124,7 @@ impl State {
 pub struct Token {
     pub text: String,
     pub end: Timestamp,
-    pub license_end: Timestamp,
+    license_end: Timestamp,
 }
 
 impl fmt::Debug for Token {
@@ -204,6 +204,8 @@ pub struct License {
 
 /// What happened in a round, as far as it bears on other answers.
 struct Round {
+    /// When it began and ended.
+    times: [Timestamp; 2],
     /// Before and after.
     states: [State; 2],
     given_back: BTreeSet<ActivationId>,
@@ -259,8 +261,8 @@ impl License {
     }
 
     /// Whether there is an order in which all these answers are right; and what then is.
-    pub fn judge(&mut self, done: &[(&Op, &Outcome)], told: &str) {
-        let round = self.look_over(done, told);
+    pub fn judge(&mut self, done: &[(&Op, &Outcome)], began: Timestamp, told: &str) {
+        let round = self.look_over(done, began, told);
         for (op, outcome) in done {
             let (code, allowed) = self.allowed(op, outcome, &round);
             assert!(
@@ -300,8 +302,9 @@ impl License {
         }
     }
 
-    fn look_over(&self, done: &[(&Op, &Outcome)], told: &str) -> Round {
+    fn look_over(&self, done: &[(&Op, &Outcome)], began: Timestamp, told: &str) -> Round {
         let mut round = Round {
+            times: [began, now()],
             states: [self.state; 2],
             given_back: BTreeSet::new(),
             died: BTreeSet::new(),
@@ -313,7 +316,9 @@ impl License {
         };
         for (op, outcome) in done {
             match (op, outcome) {
-                (Op::Change(change), _) => round.states[1] = self.state.after(*change),
+                (Op::Change(change), Outcome::Changed(true)) => {
+                    round.states[1] = self.state.after(*change);
+                }
                 (Op::Deactivate(act), _) => _ = round.given_back.insert(act.id),
                 (Op::Die(id), _) => _ = round.died.insert(*id),
                 (Op::Release(id, _) | Op::TakeBack(id), _) => _ = round.released.insert(*id),
@@ -394,7 +399,7 @@ impl License {
                 (*code, verdicts.collect())
             }
             (_, Outcome::Done(code)) => (*code, vec![Code::Valid]),
-            (Op::Issue(_), Outcome::Issued(_)) => (Code::Valid, vec![Code::Valid]),
+            (_, Outcome::Issued(_) | Outcome::Changed(_)) => (Code::Valid, vec![Code::Valid]),
             other => panic!("{other:?}"),
         }
     }
@@ -406,10 +411,13 @@ impl License {
         given_back: &[bool],
         else_no: impl IntoIterator<Item = Code>,
     ) -> Vec<Code> {
-        let states = round.states.iter();
-        let objections: Vec<Option<Code>> = states
-            .flat_map(|state| given_back.iter().map(|gone| state.objection(*gone, now())))
-            .collect();
+        let mut objections = Vec::new();
+        for state in round.states {
+            for at in round.times {
+                let all = given_back.iter().map(|gone| state.objection(*gone, at));
+                objections.extend(all);
+            }
+        }
         let mut allowed: Vec<Code> = objections.iter().flatten().copied().collect();
         if objections.contains(&None) {
             allowed.push(Code::Valid);
