@@ -141,6 +141,9 @@ impl License {
         let held: Vec<(LeaseId, Lease)> =
             self.held.iter().map(|(id, it)| (*id, it.clone())).collect();
         let some = |(id, lease): &(LeaseId, Lease)| (*id, lease.clone());
+        // Mostly licenses are in force, and those that are not soon are again.
+        let in_force = self.state.objection(false, now()).is_none();
+        let may_change = may_change && (!in_force || dice.below(4) == 0);
         loop {
             let op = match dice.below(40) {
                 0..4 => Some(Op::Activate(dice.below(DEVICES))),
