@@ -29,6 +29,7 @@ use licet_shared::{
     time::Timestamp,
 };
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 use crate::{
@@ -79,6 +80,8 @@ enum Change {
     Expire(Timestamp),
     /// To this end.
     Renew(Timestamp),
+    /// One more of each, in place.
+    Upgrade(Policy),
 }
 
 /// What a client does.
@@ -182,14 +185,15 @@ impl License {
 
     fn choose_change(&self, dice: &mut Dice) -> Option<Op> {
         let (now, state) = (now(), self.state);
-        let change = match (state.standing, dice.below(10)) {
+        let change = match (state.standing, dice.below(12)) {
             (Standing::Revoked, _) => return Some(Op::Issue(Policy::any(dice))),
             (_, 0) => Change::Revoke,
             // One whose end has come can't be suspended.
             (Standing::Active, 1..6) if state.end > now.plus(DAY) => Change::Suspend,
             (Standing::Suspended, 1..6) => Change::Reinstate,
             (_, 6..8) if state.end > now.plus(DAY) => Change::Expire(now.plus(2)),
-            (_, 8..) => Change::Renew(state.end.max(now).plus(2 * DAY)),
+            (_, 8..10) => Change::Renew(state.end.max(now).plus(2 * DAY)),
+            (_, 10..) => Change::Upgrade(state.policy.with_one_more()),
             _ => return None,
         };
         Some(Op::Change(change))
@@ -247,14 +251,11 @@ impl World {
     }
 
     async fn issue(&self, policy: Policy) -> License {
-        let seats = json!({
-            "max": policy.seats, "per": policy.per.to_string(), "lease_s": LEASE_S, "borrow_max_s": BORROW_S,
-        });
         let end = now().plus(30 * DAY);
         let more = [
             ("max_activations", json!(policy.activations)),
             ("expires_at", json!(end)),
-            ("terms", json!({ "seats": seats })),
+            ("terms", policy.terms()),
         ];
         let made = self.shop.issue(&more).await;
         let text = |name: &str| made[name].as_str().unwrap().to_owned();
@@ -364,6 +365,11 @@ impl World {
             Change::Renew(end) => {
                 let body = json!({ "expires_at": end });
                 bed.post(owner, &format!("{path}/renew"), &body).await
+            }
+            Change::Upgrade(policy) => {
+                let body =
+                    json!({ "max_activations": policy.activations, "terms": policy.terms() });
+                bed.patch(owner, &path, &body).await
             }
             Change::Expire(end) => {
                 let reply = bed.patch(owner, &path, &json!({ "expires_at": end })).await;
@@ -494,12 +500,14 @@ async fn whatever_sixteen_clients_do_the_model_agrees() {
     let mut world = World::new(seed).await;
     let is_over = Arc::new(AtomicBool::new(false));
     let watcher = connect(&world.shop.bed.database.admin_url()).await;
-    let watcher = tokio::spawn(watch(watcher, Arc::clone(&is_over)));
+    // Stopped before the database is, whatever comes.
+    let mut watching = JoinSet::new();
+    watching.spawn(watch(watcher, Arc::clone(&is_over)));
     for number in 0..operations.div_ceil(CLIENTS) {
         world.round(number).await;
     }
     is_over.store(true, Ordering::Relaxed);
-    let looks = watcher.await.unwrap();
+    let looks = watching.join_next().await.unwrap().unwrap();
     println!("looked at {looks} times, {:#?}", world.tally);
     assert!(looks > 0);
     let verified = &world.shop.bed.database;

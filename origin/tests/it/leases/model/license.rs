@@ -11,6 +11,7 @@ use licet_shared::{
     id::{ActivationId, LeaseId},
     time::Timestamp,
 };
+use serde_json::{Value, json};
 
 use super::{BORROW_S, Change, Dice, LEASE_S, Op, Outcome, now};
 use crate::support::Seeded;
@@ -49,6 +50,21 @@ impl Policy {
             activations: 1 + dice.below(5),
         }
     }
+
+    pub fn with_one_more(self) -> Self {
+        Self {
+            seats: self.seats + 1,
+            activations: self.activations + 1,
+            ..self
+        }
+    }
+
+    pub fn terms(self) -> Value {
+        let per = self.per.to_string();
+        json!({ "seats": {
+            "max": self.seats, "per": per, "lease_s": LEASE_S, "borrow_max_s": BORROW_S,
+        } })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +79,7 @@ pub enum Standing {
 pub struct State {
     pub standing: Standing,
     pub end: Timestamp,
+    pub policy: Policy,
 }
 
 impl State {
@@ -76,6 +93,7 @@ impl State {
             Change::Reinstate => self.with(Standing::Active),
             Change::Revoke => self.with(Standing::Revoked),
             Change::Expire(end) | Change::Renew(end) => Self { end, ..self },
+            Change::Upgrade(policy) => Self { policy, ..self },
         }
     }
 
@@ -192,7 +210,6 @@ impl Lease {
 #[derive(Debug)]
 pub struct License {
     pub seeded: Seeded,
-    pub policy: Policy,
     pub state: State,
     pub live: Vec<Act>,
     /// Some of the activations that were given back.
@@ -230,10 +247,10 @@ impl License {
     pub fn new(seeded: Seeded, policy: Policy, end: Timestamp) -> Self {
         Self {
             seeded,
-            policy,
             state: State {
                 standing: Standing::Active,
                 end,
+                policy,
             },
             live: Vec::new(),
             dead: Vec::new(),
@@ -244,7 +261,7 @@ impl License {
 
     /// The seat that a lease has, or would have.
     fn seat(&self, id: Option<LeaseId>, holder: usize, device: usize) -> Option<String> {
-        match self.policy.per {
+        match self.state.policy.per {
             Per::License => id.map(|id| id.to_string()),
             Per::User => Some(format!("user {holder}")),
             Per::Machine => Some(format!("device {device}")),
@@ -281,7 +298,7 @@ impl License {
             }
         }
         let seats = self.seats(self.held.iter());
-        assert!(seats.len() <= self.policy.seats, "oversold: {told}");
+        assert!(seats.len() <= self.state.policy.seats, "oversold: {told}");
         let (dead, live): (Vec<Act>, _) = round
             .acts
             .into_iter()
@@ -289,7 +306,7 @@ impl License {
         self.live = live;
         self.dead.extend(dead);
         assert!(
-            self.live.len() <= self.policy.activations,
+            self.live.len() <= self.state.policy.activations,
             "oversold: {told}"
         );
         self.over.drain(..self.over.len().saturating_sub(20));
@@ -372,7 +389,7 @@ impl License {
             (Op::Acquire(act, holder, _), Outcome::Lease(answer)) => {
                 let own = self.seat(None, *holder, act.device);
                 let has_seat = own.is_some_and(|own| round.seats_throughout.contains(&own));
-                let may_be_full = !has_seat && round.seats_ever.len() >= self.policy.seats;
+                let may_be_full = !has_seat && round.seats_ever.len() >= self.state.policy.seats;
                 let full = may_be_full.then_some(Code::SeatLimit);
                 let gone = self.may_be_gone(act.id, round);
                 (answer.code, Self::unless_objected(round, gone, full))
@@ -440,7 +457,7 @@ impl License {
     fn may_be_full(&self, device: usize, round: &Round) -> bool {
         let is_own = |act: &Act| act.device == device && !round.given_back.contains(&act.id);
         let devices: BTreeSet<usize> = round.acts.iter().map(|act| act.device).collect();
-        !self.live.iter().any(is_own) && devices.len() >= self.policy.activations
+        !self.live.iter().any(is_own) && devices.len() >= self.state.policy.activations
     }
 
     /// Keeps the token of an answer, which must have one of these ends.
