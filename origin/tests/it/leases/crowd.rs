@@ -143,7 +143,7 @@ async fn the_seats_of_the_dead_come_back_and_none_is_sold_twice() {
         .collect();
 
     let start = Instant::now();
-    let (mut used, mut best, mut most_held) = (0, 0, 0);
+    let (mut looks, mut used, mut best, mut most_held) = (0, 0, 0, 0);
     while start.elapsed() < Duration::from_secs(seconds) {
         sleep(Duration::from_millis(200)).await;
         let held = tokio::task::block_in_place(|| bed.held());
@@ -154,8 +154,8 @@ async fn the_seats_of_the_dead_come_back_and_none_is_sold_twice() {
             Duration::from_secs_f64(pause_s) + Duration::from_secs(LEASE_S.unsigned_abs());
         if start.elapsed() > settled {
             let lost = crowd.lost();
-            let working = crowd.working.load(Ordering::Relaxed);
-            used += working;
+            looks += 1;
+            used += crowd.working.load(Ordering::Relaxed);
             best += u64::try_from(seats).unwrap().saturating_sub(lost);
         }
     }
@@ -171,10 +171,13 @@ async fn the_seats_of_the_dead_come_back_and_none_is_sold_twice() {
     let utilisation = used as f64 / best as f64;
     println!(
         "{clients} clients, {seats} seats, {seconds} s: {granted} granted, {refused} refused, {} killed, \
-         at most {most_held} held, {} heartbeats too late, {} times busy, {:.1} % of the best possible use",
+         at most {most_held} held, {} heartbeats too late, {} times busy, {} in use \
+         of {} that could be: {:.1} % of the best possible use",
         crowd.killed.load(Ordering::Relaxed),
         crowd.late.load(Ordering::Relaxed),
         crowd.busy.load(Ordering::Relaxed),
+        used / looks,
+        best / looks,
         100.0 * utilisation
     );
     assert!(granted > u64::try_from(seats).unwrap(), "{granted}");
