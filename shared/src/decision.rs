@@ -6,11 +6,13 @@
 mod code;
 mod effective;
 mod lease;
+mod presented;
 mod verdict;
 
 pub use code::Code;
 pub use effective::Effective;
 pub use lease::{LeaseToken, PresentedLease, ShownLease};
+pub use presented::{OrgToken, Presented};
 pub use verdict::{
     Degraded, FeatureSetReference, Freshness, LeaseSummary, LicenseSummary, Source, TokenSummary,
     Verdict,
@@ -27,7 +29,7 @@ use crate::{
         StatusDocument, TOKEN_VERSION,
     },
     id::OrgTag,
-    jws::{Untrusted, Verified, VerifyingKey},
+    jws::{Verified, VerifyingKey},
     status_list::status,
     time::{CLOCK_SKEW_S, Timestamp},
 };
@@ -107,67 +109,34 @@ pub struct LicenseToken {
 }
 
 /// A text that has the form of a license token. Nothing in it is to be believed yet.
-pub struct PresentedToken<'a>(Untrusted<'a, LicenseClaims>);
+pub type PresentedToken<'a> = Presented<'a, LicenseToken>;
 
-impl<'a> PresentedToken<'a> {
-    /// Parses `text`.
-    ///
-    /// # Errors
-    /// [`Code::Malformed`] when it is not a license token.
-    pub fn parse(text: &'a str, now: Timestamp) -> Result<Self, TokenRefused> {
-        match Untrusted::parse(text, now) {
-            Ok(untrusted) => Ok(Self(untrusted)),
-            Err(_) => Err(Code::Malformed),
+impl OrgToken for LicenseToken {
+    type Claims = LicenseClaims;
+
+    fn of(
+        token: Verified<LicenseClaims>,
+        key: &VerifyingKey,
+        keys: &OrgKeys,
+    ) -> Result<Self, TokenRefused> {
+        let claims = token.claims();
+        if claims.ver != TOKEN_VERSION {
+            return Err(Code::Malformed);
         }
-    }
-
-    /// The org tag that it names: where to look for keys.
-    ///
-    /// # Errors
-    /// [`Code::UnknownKey`] when its `kid` names no organization.
-    pub fn org_tag(&self) -> Result<OrgTag, TokenRefused> {
-        OrgTag::of_kid(self.0.kid()).ok_or(Code::UnknownKey)
-    }
-
-    /// The key that the token says has signed it, if it is among `keys`.
-    ///
-    /// # Errors
-    /// [`Code::UnknownKey`] when it is not.
-    pub fn key<'k>(&self, keys: &'k OrgKeys) -> Result<&'k VerifyingKey, TokenRefused> {
-        keys.find(self.0.kid()).ok_or(Code::UnknownKey)
-    }
-
-    /// What the signature is over.
-    #[must_use]
-    pub fn signed_bytes(&self) -> &'a [u8] {
-        self.0.signed_bytes()
-    }
-
-    /// The signature, 64 bytes.
-    #[must_use]
-    pub fn signature(&self) -> &[u8] {
-        self.0.signature()
-    }
-
-    /// Checks the signature and what else makes it a license token of the keys' organization.
-    ///
-    /// # Errors
-    /// [`Code::UnknownKey`], [`Code::SignatureInvalid`] or [`Code::Malformed`].
-    pub fn verify(self, keys: &OrgKeys) -> Result<LicenseToken, TokenRefused> {
-        let key = self.key(keys)?;
-        let token = self.0.verify(key).map_err(|_| Code::SignatureInvalid)?;
-        LicenseToken::of(token, key, keys)
-    }
-
-    /// Likewise, on the host's word that [`signature`](Self::signature) is its
-    /// [`key`](Self::key)'s over [`signed_bytes`](Self::signed_bytes), or is not.
-    ///
-    /// # Errors
-    /// As [`verify`](Self::verify).
-    pub fn accept(self, keys: &OrgKeys, holds: bool) -> Result<LicenseToken, TokenRefused> {
-        let key = self.key(keys)?;
-        let token = self.0.accept(key, holds);
-        LicenseToken::of(token.map_err(|_| Code::SignatureInvalid)?, key, keys)
+        if claims.org != keys.org() || claims.iss != keys.issuer() {
+            return Err(Code::UnknownKey);
+        }
+        let list = claims
+            .status
+            .status_list
+            .list_number(keys.issuer(), keys.tag())
+            .ok_or(Code::Malformed)?;
+        Ok(Self {
+            token,
+            key: key.clone(),
+            org: keys.tag(),
+            list,
+        })
     }
 }
 
@@ -191,31 +160,6 @@ impl LicenseToken {
         now: Timestamp,
     ) -> Result<Self, TokenRefused> {
         PresentedToken::parse(text, now)?.verify(keys.ok_or(Code::UnknownKey)?)
-    }
-
-    pub(crate) fn of(
-        token: Verified<LicenseClaims>,
-        key: &VerifyingKey,
-        keys: &OrgKeys,
-    ) -> Result<Self, TokenRefused> {
-        let claims = token.claims();
-        if claims.ver != TOKEN_VERSION {
-            return Err(Code::Malformed);
-        }
-        if claims.org != keys.org() || claims.iss != keys.issuer() {
-            return Err(Code::UnknownKey);
-        }
-        let list = claims
-            .status
-            .status_list
-            .list_number(keys.issuer(), keys.tag())
-            .ok_or(Code::Malformed)?;
-        Ok(Self {
-            token,
-            key: key.clone(),
-            org: keys.tag(),
-            list,
-        })
     }
 
     /// Whether `keys` still vouch for this token, whose signature was checked at an earlier time:

@@ -30,7 +30,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    decision::{Code, Context, LicenseToken, OriginState, Source, State, Verdict, decide_verified},
+    decision::{
+        Code, Context, LicenseToken, OrgToken, OriginState, Source, State, Verdict, decide_verified,
+    },
     documents::{DocumentError, FeatureSet, OrgKeys, PlatformKeys, StatusDocument},
     id::{ActivationId, LicenseId, OrgTag},
     jws::{LocalSigner, SignError, Signer, Times, Untrusted, Verified, VerifyingKey, sign},

@@ -1,10 +1,10 @@
 //! Leases of floating seats: shown beside a license token, and believed for their activation alone.
 
-use super::{Code, LeaseSummary, LicenseToken, State, TokenRefused};
+use super::{Code, LeaseSummary, LicenseToken, OrgToken, Presented, State, TokenRefused};
 use crate::{
     documents::{LeaseClaims, OrgKeys, TOKEN_VERSION},
     id::OrgTag,
-    jws::{Untrusted, Verified, VerifyingKey},
+    jws::{Verified, VerifyingKey},
     time::Timestamp,
 };
 
@@ -17,82 +17,10 @@ pub struct LeaseToken {
 }
 
 /// A text that has the form of a lease. Nothing in it is to be believed yet.
-pub struct PresentedLease<'a>(Untrusted<'a, LeaseClaims>);
+pub type PresentedLease<'a> = Presented<'a, LeaseToken>;
 
-impl<'a> PresentedLease<'a> {
-    /// Parses `text`.
-    ///
-    /// # Errors
-    /// [`Code::Malformed`] when it is not a lease.
-    pub fn parse(text: &'a str, now: Timestamp) -> Result<Self, TokenRefused> {
-        match Untrusted::parse(text, now) {
-            Ok(untrusted) => Ok(Self(untrusted)),
-            Err(_) => Err(Code::Malformed),
-        }
-    }
-
-    /// The org tag that it names: where to look for keys.
-    ///
-    /// # Errors
-    /// [`Code::UnknownKey`] when its `kid` names no organization.
-    pub fn org_tag(&self) -> Result<OrgTag, TokenRefused> {
-        OrgTag::of_kid(self.0.kid()).ok_or(Code::UnknownKey)
-    }
-
-    /// The key that the lease says has signed it, if it is among `keys`.
-    ///
-    /// # Errors
-    /// [`Code::UnknownKey`] when it is not.
-    pub fn key<'k>(&self, keys: &'k OrgKeys) -> Result<&'k VerifyingKey, TokenRefused> {
-        keys.find(self.0.kid()).ok_or(Code::UnknownKey)
-    }
-
-    /// What the signature is over.
-    #[must_use]
-    pub fn signed_bytes(&self) -> &'a [u8] {
-        self.0.signed_bytes()
-    }
-
-    /// The signature, 64 bytes.
-    #[must_use]
-    pub fn signature(&self) -> &[u8] {
-        self.0.signature()
-    }
-
-    /// Checks the signature and what else makes it a lease of the keys' organization.
-    ///
-    /// # Errors
-    /// [`Code::UnknownKey`], [`Code::SignatureInvalid`] or [`Code::Malformed`].
-    pub fn verify(self, keys: &OrgKeys) -> Result<LeaseToken, TokenRefused> {
-        let key = self.key(keys)?;
-        let token = self.0.verify(key).map_err(|_| Code::SignatureInvalid)?;
-        LeaseToken::of(token, key, keys)
-    }
-
-    /// Likewise, on the host's word that [`signature`](Self::signature) is its
-    /// [`key`](Self::key)'s over [`signed_bytes`](Self::signed_bytes), or is not.
-    ///
-    /// # Errors
-    /// As [`verify`](Self::verify).
-    pub fn accept(self, keys: &OrgKeys, holds: bool) -> Result<LeaseToken, TokenRefused> {
-        let key = self.key(keys)?;
-        let token = self.0.accept(key, holds);
-        LeaseToken::of(token.map_err(|_| Code::SignatureInvalid)?, key, keys)
-    }
-}
-
-impl LeaseToken {
-    /// Parses `text` and checks its signature against an organization's keys.
-    ///
-    /// # Errors
-    /// [`Code::Malformed`], [`Code::UnknownKey`] or [`Code::SignatureInvalid`], in this order.
-    pub fn verify(
-        text: &str,
-        keys: Option<&OrgKeys>,
-        now: Timestamp,
-    ) -> Result<Self, TokenRefused> {
-        PresentedLease::parse(text, now)?.verify(keys.ok_or(Code::UnknownKey)?)
-    }
+impl OrgToken for LeaseToken {
+    type Claims = LeaseClaims;
 
     fn of(
         token: Verified<LeaseClaims>,
@@ -111,6 +39,20 @@ impl LeaseToken {
             key: key.clone(),
             org: keys.tag(),
         })
+    }
+}
+
+impl LeaseToken {
+    /// Parses `text` and checks its signature against an organization's keys.
+    ///
+    /// # Errors
+    /// [`Code::Malformed`], [`Code::UnknownKey`] or [`Code::SignatureInvalid`], in this order.
+    pub fn verify(
+        text: &str,
+        keys: Option<&OrgKeys>,
+        now: Timestamp,
+    ) -> Result<Self, TokenRefused> {
+        PresentedLease::parse(text, now)?.verify(keys.ok_or(Code::UnknownKey)?)
     }
 
     /// Whether `keys` still vouch for this lease, whose signature was checked at an earlier time.
