@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc};
 
 use licet_shared::{
-    decision::{Code, LeaseToken, LicenseToken, OfOrg, Presented},
+    decision::{Code, LeaseToken, LicenseToken, OrgToken, Presented},
     documents::OrgKeys,
 };
 
@@ -28,7 +28,7 @@ pub(crate) enum Recognised<T> {
 }
 
 /// A kind of token that is remembered once its signature has been checked.
-pub(crate) trait Recognisable: OfOrg + Remembered {
+pub(crate) trait Recognisable: OrgToken + Remembered {
     /// Those that were checked here before.
     fn remembered(isolate: &Isolate) -> &RefCell<VerifiedTokens<Self>>;
 

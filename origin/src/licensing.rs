@@ -18,7 +18,7 @@ pub(crate) mod terms;
 mod token;
 pub(crate) mod token_size;
 
-pub(crate) use token::{verify_lease_token, verify_token};
+pub(crate) use token::verify_token;
 
 use licet_shared::{decision::Code, time::Timestamp};
 

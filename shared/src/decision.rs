@@ -11,8 +11,8 @@ mod verdict;
 
 pub use code::Code;
 pub use effective::Effective;
-pub use lease::{LeaseToken, ShownLease};
-pub use presented::{Awaiting, OfOrg, Presented, PresentedLease, PresentedToken};
+pub use lease::{LeaseToken, PresentedLease, ShownLease};
+pub use presented::{Awaiting, OrgToken, Presented};
 pub use verdict::{
     Degraded, FeatureSetReference, Freshness, LeaseSummary, LicenseSummary, Source, TokenSummary,
     Verdict,
@@ -108,7 +108,10 @@ pub struct LicenseToken {
     list: u32,
 }
 
-impl OfOrg for LicenseToken {
+/// A text that has the form of a license token. Nothing in it is to be believed yet.
+pub type PresentedToken<'a> = Presented<'a, LicenseToken>;
+
+impl OrgToken for LicenseToken {
     type Claims = LicenseClaims;
 
     fn of(

@@ -31,8 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     decision::{
-        Code, Context, LicenseToken, OfOrg as _, OriginState, Source, State, Verdict,
-        decide_verified,
+        Code, Context, LicenseToken, OrgToken, OriginState, Source, State, Verdict, decide_verified,
     },
     documents::{DocumentError, FeatureSet, OrgKeys, PlatformKeys, StatusDocument},
     id::{ActivationId, LicenseId, OrgTag},

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use licet_shared::api::{ActivationAnswer, CheckoutRequest};
 
-use super::token::license_token;
+use super::token;
 use crate::{
     http::{AppState, EdgeCall, HandlerError},
     licensing::license_file::{Lifetime, check_out_by_token},
@@ -14,7 +14,7 @@ pub(super) async fn handle(
     call: EdgeCall,
 ) -> Result<Json<ActivationAnswer>, HandlerError> {
     let request: CheckoutRequest = call.json()?;
-    let answer = match license_token(&state, &call, &request.token).await? {
+    let answer = match token::verified(&state, &call, &request.token).await? {
         Err(code) => ActivationAnswer::plain(code),
         Ok(it) => {
             check_out_by_token(

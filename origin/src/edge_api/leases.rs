@@ -17,7 +17,7 @@ pub(super) async fn acquire(
     call: EdgeCall,
 ) -> Result<Json<LeaseAnswer>, HandlerError> {
     let asked: AcquireCall = call.json()?;
-    let answer = match token::license_token(&state, &call, &asked.token).await? {
+    let answer = match token::verified(&state, &call, &asked.token).await? {
         Err(code) => LeaseAnswer::plain(code),
         Ok(it) => {
             let wanted = leases::acquire::Wanted {
@@ -39,9 +39,9 @@ pub(super) async fn heartbeat(
     State(state): State<AppState>,
     call: EdgeCall,
 ) -> Result<Json<LeaseAnswer>, HandlerError> {
-    let answer = match token::lease(&state, &call).await? {
-        None => LeaseAnswer::plain(Code::LeaseInvalid),
-        Some(it) => {
+    let answer = match token::in_body(&state, &call).await? {
+        Err(_) => LeaseAnswer::plain(Code::LeaseInvalid),
+        Ok(it) => {
             let keyrings = state.keyrings();
             leases::heartbeat::heartbeat(&it.tenant, keyrings, &it.token, it.keyring, call.now)
                 .await?
@@ -54,9 +54,9 @@ pub(super) async fn release(
     State(state): State<AppState>,
     call: EdgeCall,
 ) -> Result<Json<LeaseAnswer>, HandlerError> {
-    let answer = match token::lease(&state, &call).await? {
-        None => LeaseAnswer::plain(Code::LeaseInvalid),
-        Some(it) => {
+    let answer = match token::in_body(&state, &call).await? {
+        Err(_) => LeaseAnswer::plain(Code::LeaseInvalid),
+        Ok(it) => {
             let (keyrings, origin) = (state.keyrings(), call.origin());
             leases::release::release(
                 &it.tenant, keyrings, &it.token, it.keyring, origin, call.now,

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use licet_shared::api::ActivationAnswer;
 
-use super::token::presented;
+use super::token;
 use crate::{
     http::{AppState, EdgeCall, HandlerError},
     licensing::refresh::refresh,
@@ -13,7 +13,7 @@ pub(super) async fn handle(
     State(state): State<AppState>,
     call: EdgeCall,
 ) -> Result<Json<ActivationAnswer>, HandlerError> {
-    let answer = match presented(&state, &call).await? {
+    let answer = match token::in_body(&state, &call).await? {
         Err(code) => ActivationAnswer::plain(code),
         Ok(it) => {
             refresh(

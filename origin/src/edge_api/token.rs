@@ -5,39 +5,39 @@ use std::sync::Arc;
 
 use licet_shared::{
     api::TokenRequest,
-    decision::{Code, LeaseToken, LicenseToken, PresentedLease},
+    decision::{Code, LicenseToken, OrgToken, Presented},
 };
 
 use crate::{
     db::Tenant,
     http::{AppState, EdgeCall, HandlerError},
     keys::Keyring,
-    licensing::{verify_lease_token, verify_token},
+    licensing::verify_token,
 };
 
 /// A token that an organization has signed.
-pub(super) struct Presented<T = LicenseToken> {
+pub(super) struct Verified<T = LicenseToken> {
     pub(super) tenant: Tenant,
     pub(super) token: T,
     pub(super) keyring: Arc<Keyring>,
 }
 
-/// The token in a call's body; the inner error is the code to answer instead.
-pub(super) async fn presented(
+/// The license token or lease that is a call's body; the inner error is the code to answer instead.
+pub(super) async fn in_body<T: OrgToken>(
     state: &AppState,
     call: &EdgeCall,
-) -> Result<Result<Presented, Code>, HandlerError> {
+) -> Result<Result<Verified<T>, Code>, HandlerError> {
     let TokenRequest { token: text } = call.json()?;
-    license_token(state, call, &text).await
+    verified(state, call, &text).await
 }
 
-/// A license token from its text; the inner error is the code to answer instead.
-pub(super) async fn license_token(
+/// Likewise from its text.
+pub(super) async fn verified<T: OrgToken>(
     state: &AppState,
     call: &EdgeCall,
     text: &str,
-) -> Result<Result<Presented, Code>, HandlerError> {
-    let tag = match LicenseToken::org_tag(text, call.now) {
+) -> Result<Result<Verified<T>, Code>, HandlerError> {
+    let tag = match Presented::<T>::parse(text, call.now).and_then(|token| token.org_tag()) {
         Ok(tag) => tag,
         Err(code) => return Ok(Err(code)),
     };
@@ -45,26 +45,7 @@ pub(super) async fn license_token(
         return Ok(Err(Code::UnknownKey));
     };
     let verified = verify_token(&tenant, state.keyrings(), text, call.now).await?;
-    Ok(verified.map(|(token, keyring)| Presented {
-        tenant,
-        token,
-        keyring,
-    }))
-}
-
-/// The lease in a call's body; none where it is not one.
-pub(super) async fn lease(
-    state: &AppState,
-    call: &EdgeCall,
-) -> Result<Option<Presented<LeaseToken>>, HandlerError> {
-    let TokenRequest { token: text } = call.json()?;
-    let tag = PresentedLease::parse(&text, call.now).and_then(|lease| lease.org_tag());
-    let Ok(tag) = tag else { return Ok(None) };
-    let Some(tenant) = call.caller.find_org(tag).await? else {
-        return Ok(None);
-    };
-    let verified = verify_lease_token(&tenant, state.keyrings(), &text, call.now).await?;
-    Ok(verified.ok().map(|(token, keyring)| Presented {
+    Ok(verified.map(|(token, keyring)| Verified {
         tenant,
         token,
         keyring,

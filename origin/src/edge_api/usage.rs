@@ -7,7 +7,7 @@ use licet_shared::{
 };
 use sha2::{Digest, Sha256};
 
-use super::token::license_token;
+use super::token;
 use crate::{
     http::{AppState, EdgeCall, HandlerError},
     licensing::consume::{Asked, ConsumeError, consume},
@@ -18,7 +18,7 @@ pub(super) async fn handle(
     call: EdgeCall,
 ) -> Result<Json<ConsumeAnswer>, HandlerError> {
     let request: UsageRequest = call.json()?;
-    let answer = match license_token(&state, &call, &request.token).await? {
+    let answer = match token::verified(&state, &call, &request.token).await? {
         Err(code) => ConsumeAnswer::plain(code),
         Ok(it) => {
             let uses = serde_json::to_vec(&request.uses).unwrap_or_default();

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use licet_shared::{
-    decision::{Code, LeaseToken, LicenseToken, PresentedLease, PresentedToken},
+    decision::{Code, OrgToken, Presented},
     documents::OrgKeys,
     jws::{
         Kind, LocalSigner, SignError, SignatureInvalid, Signer, Untrusted, Verified, VerifyingKey,
@@ -74,28 +74,18 @@ pub(crate) fn verify<K: Kind>(
     token.accept(key, holds)
 }
 
-/// Checks a license token against an organization's keys.
+/// Checks a license token or lease against an organization's keys.
 ///
 /// # Errors
 /// The [`Code`] to answer: malformed, unknown key, or a signature that does not fit.
-pub(crate) fn verify_license(
+pub(crate) fn verify_token<T: OrgToken>(
     text: &str,
     keys: &OrgKeys,
     now: Timestamp,
-) -> Result<LicenseToken, Code> {
-    let token = PresentedToken::parse(text, now)?;
+) -> Result<T, Code> {
+    let token = Presented::parse(text, now)?;
     let holds = holds(token.key(keys)?, token.signed_bytes(), token.signature());
     token.accept(keys, holds)
-}
-
-/// Checks a lease likewise.
-///
-/// # Errors
-/// As [`verify_license`].
-pub(crate) fn verify_lease(text: &str, keys: &OrgKeys, now: Timestamp) -> Result<LeaseToken, Code> {
-    let lease = PresentedLease::parse(text, now)?;
-    let holds = holds(lease.key(keys)?, lease.signed_bytes(), lease.signature());
-    lease.accept(keys, holds)
 }
 
 /// A signer whose key is in this process's memory. `Debug` shows the `kid` alone.

@@ -1,9 +1,9 @@
-//! Verifying license tokens that come back.
+//! Verifying license tokens and leases that come back.
 
 use std::sync::Arc;
 
 use licet_shared::{
-    decision::{Code, LeaseToken, LicenseToken},
+    decision::{Code, OrgToken},
     documents::OrgKeys,
     time::Timestamp,
 };
@@ -11,10 +11,7 @@ use licet_shared::{
 use crate::{
     db::Tenant,
     fault::Fault,
-    keys::{
-        Keyring, Keyrings,
-        ed25519::{verify_lease, verify_license},
-    },
+    keys::{Keyring, Keyrings, ed25519},
 };
 
 /// A key set younger than this is not read again for an unknown `kid`, or tokens made up with
@@ -23,41 +20,21 @@ const SETTLED_S: i64 = 5;
 
 /// Checks a token's form and signature, under keys that may be as old as they are remembered:
 /// see [`confirm`]. The inner error is the code to answer.
-pub(crate) async fn verify_token(
+pub(crate) async fn verify_token<T: OrgToken>(
     tenant: &Tenant,
     keyrings: &Keyrings,
     text: &str,
-    now: Timestamp,
-) -> Result<Result<(LicenseToken, Arc<Keyring>), Code>, Fault> {
-    let verify = |keys: &OrgKeys| verify_license(text, keys, now);
-    verified(tenant, keyrings, verify, now).await
-}
-
-/// The same of a lease.
-pub(crate) async fn verify_lease_token(
-    tenant: &Tenant,
-    keyrings: &Keyrings,
-    text: &str,
-    now: Timestamp,
-) -> Result<Result<(LeaseToken, Arc<Keyring>), Code>, Fault> {
-    let verify = |keys: &OrgKeys| verify_lease(text, keys, now);
-    verified(tenant, keyrings, verify, now).await
-}
-
-async fn verified<T>(
-    tenant: &Tenant,
-    keyrings: &Keyrings,
-    verify: impl Fn(&OrgKeys) -> Result<T, Code>,
     now: Timestamp,
 ) -> Result<Result<(T, Arc<Keyring>), Code>, Fault> {
     let keyring = keyrings.get(tenant, now).await?;
-    match verify(keyring.public()) {
+    match ed25519::verify_token(text, keyring.public(), now) {
         Ok(token) => Ok(Ok((token, keyring))),
         Err(Code::UnknownKey) if now.since(keyring.document().issued_at()) > SETTLED_S => {
             let keyring = keyrings
                 .get_version(tenant, keyring.version() + 1, now)
                 .await?;
-            Ok(verify(keyring.public()).map(|token| (token, keyring)))
+            let verified = ed25519::verify_token(text, keyring.public(), now);
+            Ok(verified.map(|token| (token, keyring)))
         }
         Err(code) => Ok(Err(code)),
     }

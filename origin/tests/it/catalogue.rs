@@ -226,7 +226,7 @@ async fn every_table_keeps_every_rule() {
     );
     assert_eq!(
         tables[0][0].as_deref(),
-        Some("26"),
+        Some("28"),
         "count the new table in, once it keeps the rules"
     );
 }

@@ -1,6 +1,6 @@
 //! Leases of floating seats: shown beside a license token, and believed for their activation alone.
 
-use super::{Code, LeaseSummary, LicenseToken, OfOrg, PresentedLease, State, TokenRefused};
+use super::{Code, LeaseSummary, LicenseToken, OrgToken, Presented, State, TokenRefused};
 use crate::{
     documents::{LeaseClaims, OrgKeys, TOKEN_VERSION},
     id::OrgTag,
@@ -16,7 +16,10 @@ pub struct LeaseToken {
     org: OrgTag,
 }
 
-impl OfOrg for LeaseToken {
+/// A text that has the form of a lease. Nothing in it is to be believed yet.
+pub type PresentedLease<'a> = Presented<'a, LeaseToken>;
+
+impl OrgToken for LeaseToken {
     type Claims = LeaseClaims;
 
     fn of(

@@ -1,6 +1,6 @@
-//! Texts that clients present as tokens of an organization: license tokens and leases.
+//! Texts that have the form of an organization's token, before anybody has vouched for them.
 
-use super::{Code, LeaseToken, LicenseToken, TokenRefused};
+use super::{Code, TokenRefused};
 use crate::{
     documents::OrgKeys,
     id::OrgTag,
@@ -8,35 +8,30 @@ use crate::{
     time::Timestamp,
 };
 
-/// A kind of token that an organization signs and clients present.
-pub trait OfOrg: Sized {
+/// A kind of token that an organization signs, once its signature has been checked.
+pub trait OrgToken: Sized {
     /// What it says.
     type Claims: Kind;
 
-    /// Checks what else, besides the signature, makes it a token of the keys' organization.
+    /// The token, if it is one of the keys' organization. `key` is the one that signed it.
     ///
     /// # Errors
-    /// [`Code::UnknownKey`] or [`Code::Malformed`].
+    /// [`Code::UnknownKey`] when it is another's, [`Code::Malformed`] when it can't be read.
     fn of(
-        token: Verified<Self::Claims>,
+        verified: Verified<Self::Claims>,
         key: &VerifyingKey,
         keys: &OrgKeys,
     ) -> Result<Self, TokenRefused>;
 }
 
 /// A text that has the form of such a token. Nothing in it is to be believed yet.
-pub struct Presented<'a, T: OfOrg>(Untrusted<'a, T::Claims>);
+pub struct Presented<'a, T: OrgToken>(Untrusted<'a, T::Claims>);
 
-/// A text that has the form of a license token.
-pub type PresentedToken<'a> = Presented<'a, LicenseToken>;
-/// A text that has the form of a lease.
-pub type PresentedLease<'a> = Presented<'a, LeaseToken>;
-
-impl<'a, T: OfOrg> Presented<'a, T> {
+impl<'a, T: OrgToken> Presented<'a, T> {
     /// Parses `text`.
     ///
     /// # Errors
-    /// [`Code::Malformed`] when it is not such a token.
+    /// [`Code::Malformed`] when it is no such token.
     pub fn parse(text: &'a str, now: Timestamp) -> Result<Self, TokenRefused> {
         match Untrusted::parse(text, now) {
             Ok(untrusted) => Ok(Self(untrusted)),
@@ -107,12 +102,12 @@ impl<'a, T: OfOrg> Presented<'a, T> {
 
 /// What a text says, which counts once its signature is known to hold: nothing of it can be seen
 /// before.
-pub struct Awaiting<T: OfOrg> {
+pub struct Awaiting<T: OrgToken> {
     token: Verified<T::Claims>,
     key: VerifyingKey,
 }
 
-impl<T: OfOrg> Awaiting<T> {
+impl<T: OrgToken> Awaiting<T> {
     /// The key that the signature is checked with.
     #[must_use]
     pub const fn key(&self) -> &VerifyingKey {

@@ -19,7 +19,7 @@ fn document(stack: &Stack) -> Value {
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "patch", "head", "trace"];
 
 /// The edge's operations by the design, in the spelling of the document.
-const DESIGNED: [(&str, &str); 17] = [
+const DESIGNED: [(&str, &str); 18] = [
     ("post", "/api/v1/licenses/validate"),
     ("get", "/api/v1/licenses/features"),
     ("post", "/api/v1/licenses/activate"),
@@ -34,6 +34,7 @@ const DESIGNED: [(&str, &str); 17] = [
     ("post", "/api/v1/licenses/acquire"),
     ("post", "/api/v1/licenses/heartbeat"),
     ("post", "/api/v1/licenses/release"),
+    ("post", "/api/v1/licenses/consume"),
     ("post", "/api/v1/licenses/checkout"),
     ("post", "/api/v1/licenses/activate-offline"),
     ("post", "/api/v1/licenses/deactivate-offline"),
@@ -110,7 +111,7 @@ fn samples(
         ready,
         ..,
     ] = DESIGNED;
-    let [.., check_out, activate_offline, deactivate_offline] = DESIGNED;
+    let [.., consume, check_out, activate_offline, deactivate_offline] = DESIGNED;
     let url = |path: &str| format!("{}{path}", stack.edge());
     let tag = license.org.tag;
     let of = |(method, path): (&'static str, &'static str), answer: Answer| (method, path, answer);
@@ -155,6 +156,15 @@ fn samples(
         of(live, get(&stack.edge(), live.1)),
         of(ready, get(&stack.edge(), ready.1)),
     ];
+    let uses = json!({"uses": [{"feature": "none", "amount": 1}]});
+    let used = || Request::post(&url(consume.1)).bearer(&activation.token);
+    for used in [used().json(&uses), used().json(&json!({})), used()] {
+        all.push(of(consume, used.send()));
+    }
+    all.push(of(
+        consume,
+        Request::post(&url(consume.1)).json(&uses).send(),
+    ));
     let etag = activation.features().send();
     let etag = etag.header("etag").unwrap();
     all.push(of(
