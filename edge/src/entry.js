@@ -89,24 +89,22 @@ function noted(error) {
   return error;
 }
 
-// What all answers of an isolate that were given at once have in common: asked for once.
-let init;
-let dependsOnOrigin;
+// What the headers of all answers that an isolate gives at once have in common: asked for once.
+let common;
 
 function headersSuit(request) {
-  if (init === undefined) {
+  if (common === undefined) {
     const headers = wasm.headers_at_once();
     // The isolate has not begun yet.
     if (headers === undefined) return false;
-    init = { headers };
-    dependsOnOrigin = headers.has("vary");
+    common = Object.fromEntries(headers);
   }
-  return !dependsOnOrigin || !request.headers.has("origin");
+  return common.vary === undefined || !request.headers.has("origin");
 }
 
 function respond(answer) {
-  const response = new Response(answer, init);
   // The last of the answer's members: `…,"request_id":"req_…"}`.
-  response.headers.set("x-request-id", answer.slice(answer.lastIndexOf(":") + 2, -2));
-  return response;
+  const id = answer.slice(answer.lastIndexOf(":") + 2, -2);
+  // A plain object: the runtime takes it in faster than it copies or changes `Headers`.
+  return new Response(answer, { headers: { ...common, "x-request-id": id } });
 }

@@ -352,17 +352,6 @@ pub(crate) fn check_text(name: &str, text: &str) -> Result<(), BodyError> {
     }
 }
 
-impl ValidateRequest {
-    /// [`parse`], compiled here: what most requests run through is to be fast where the host is to
-    /// be small.
-    ///
-    /// # Errors
-    /// As [`parse`].
-    pub fn parse(json: &[u8]) -> Result<Self, BodyError> {
-        parse(json)
-    }
-}
-
 impl Body for ValidateRequest {
     // The token's own form is not checked here: `MALFORMED` is a verdict.
     fn check(&self) -> Result<(), BodyError> {

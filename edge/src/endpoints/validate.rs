@@ -38,7 +38,7 @@ pub(crate) enum AtOnce {
 
 /// Answers from memory; none where the whole way has to be taken.
 pub(crate) fn at_once(isolate: &Isolate, body: &[u8]) -> Option<AtOnce> {
-    let asked = ValidateRequest::parse(body).ok()?;
+    let asked = licet_edge_hot::read_request(body)?;
     let Arrival { clock, request_id } = Arrival::now();
     let now = clock.now();
     let known = isolate.tokens.borrow_mut().recall(&asked.token);
@@ -68,11 +68,11 @@ fn decide_at_once(
     if grace_may_apply(isolate, token, &documents, verdict.code, now) {
         return None;
     }
-    answer_text(verdict, request_id)
+    Some(answer_text(verdict, request_id))
 }
 
-fn answer_text(verdict: Verdict<'_>, request_id: RequestId) -> Option<String> {
-    String::from_utf8(named(verdict, request_id).to_json()).ok()
+fn answer_text(verdict: Verdict<'_>, request_id: RequestId) -> String {
+    licet_edge_hot::write(&named(verdict, request_id))
 }
 
 /// Answers a verdict, also when it is a no.

@@ -194,16 +194,6 @@ impl Degraded {
 }
 
 impl<'a> Verdict<'a> {
-    /// The verdict as JSON, its request's id last.
-    #[must_use]
-    pub fn to_json(&self) -> Vec<u8> {
-        // Most are of some 600 bytes.
-        let mut json = Vec::with_capacity(1024);
-        // All of its parts have a JSON form, and memory takes all that is written.
-        _ = serde_json::to_writer(&mut json, self);
-        json
-    }
-
     /// A no about which nothing else is known.
     #[must_use]
     pub const fn refused(code: Code) -> Self {

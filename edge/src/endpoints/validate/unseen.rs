@@ -6,7 +6,7 @@ use std::rc::Rc;
 use js_sys::Promise;
 use licet_shared::{
     api::ValidateRequest,
-    decision::{Awaiting, LicenseToken, PresentedToken, Verdict},
+    decision::{Awaiting, LicenseToken, Verdict},
     id::OrgTag,
     time::Timestamp,
 };
@@ -45,7 +45,7 @@ impl Unseen {
 impl Unseen {
     /// Begins the check, if memory has what that takes; else the whole way has to be taken.
     pub(super) fn begin(isolate: &Isolate, asked: ValidateRequest, now: Timestamp) -> Option<Self> {
-        let token = PresentedToken::parse(&asked.token, now).ok()?;
+        let token = licet_edge_hot::read_token(&asked.token, now).ok()?;
         let org = token.org_tag().ok()?;
         let keys = Documents::keys_at_hand(isolate, org, now)?;
         let key = token.key(&keys).ok()?;
@@ -75,7 +75,7 @@ impl Unseen {
                 drop(tokens);
                 decide_at_once(isolate, &self.asked, &token, now, request_id)
             }
-            Err(code) => answer_text(Verdict::refused(code), request_id),
+            Err(code) => Some(answer_text(Verdict::refused(code), request_id)),
         }
     }
 }

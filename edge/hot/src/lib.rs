@@ -1,0 +1,34 @@
+//! What nearly every request to the edge runs through: its body, its token, its verdict.
+//!
+//! The Worker is compiled for size. Reading and writing JSON is generic code, compiled where it is
+//! used for a type; here it is compiled for speed (`profile.edge` in the workspace's `Cargo.toml`).
+
+use licet_shared::{
+    api::{self, ValidateRequest},
+    decision::{PresentedToken, TokenRefused, Verdict},
+    time::Timestamp,
+};
+
+/// The request in a body, if it is in order.
+#[must_use]
+pub fn read_request(body: &[u8]) -> Option<ValidateRequest> {
+    api::parse(body).ok()
+}
+
+/// A text as a token that nobody has vouched for yet.
+///
+/// # Errors
+/// As [`PresentedToken::parse`](licet_shared::decision::Presented::parse).
+pub fn read_token(text: &str, now: Timestamp) -> Result<PresentedToken<'_>, TokenRefused> {
+    PresentedToken::parse(text, now)
+}
+
+/// A verdict as JSON, its request's id last.
+#[must_use]
+pub fn write(verdict: &Verdict<'_>) -> String {
+    // Most are of some 600 bytes.
+    let mut json = Vec::with_capacity(1024);
+    // All of its parts have a JSON form, and memory takes all that is written.
+    _ = serde_json::to_writer(&mut json, verdict);
+    String::from_utf8(json).unwrap_or_default()
+}
