@@ -3,7 +3,9 @@
 //!
 //! It says the same as `licet_shared::jws::VerifyingKey::verify`. Both refuse an `S` that is not
 //! below the group's order and an `R` that is not a point in canonical form; keys of small order
-//! are refused when they are loaded, whoever checks. One difference RFC 8032 §5.1.7 leaves open:
+//! are refused when they are loaded, whoever checks, and an `R` of small order before the runtime is
+//! asked. An end-to-end test asks workerd itself about every Wycheproof vector. One difference RFC
+//! 8032 §5.1.7 leaves open:
 //! the runtime compares without the cofactor. Only the holder of the key itself could make a
 //! signature on which that matters, and the runtime's no is then the stricter answer.
 
@@ -53,15 +55,54 @@ thread_local! {
 
 const ALGORITHM: &str = "Ed25519";
 
+/// The eight points of small order, but for the sign of `x`, the highest bit.
+const SMALL_ORDER: [[u8; 32]; 5] = [
+    point(0x00, 0x00, 0x00),
+    point(0x01, 0x00, 0x00),
+    point(0xec, 0xff, 0x7f),
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
+    ],
+];
+
+const fn point(first: u8, between: u8, last: u8) -> [u8; 32] {
+    let mut bytes = [between; 32];
+    bytes[0] = first;
+    bytes[31] = last;
+    bytes
+}
+
+/// Whether a signature's `R` is of small order: no honest signer makes one.
+fn has_small_order(signature: &[u8]) -> bool {
+    signature.first_chunk::<32>().is_some_and(|r| {
+        let mut unsigned = *r;
+        unsigned[31] &= 0x7f;
+        SMALL_ORDER.contains(&unsigned)
+    })
+}
+
 /// A promise of whether `signature` is the key's over `message`; none where the runtime has not
 /// taken the key yet.
 pub(crate) fn begin(key: &VerifyingKey, signature: &[u8], message: &[u8]) -> Option<Promise> {
+    if has_small_order(signature) {
+        return None;
+    }
     let key = KEYS.with_borrow_mut(|keys| keys.get(&key.bytes()))?;
     verify_signature(ALGORITHM, &key, signature, message).ok()
 }
 
 /// Whether `signature` is the key's over `message`; none where the runtime can't say.
 pub(crate) async fn verify(key: &VerifyingKey, signature: &[u8], message: &[u8]) -> Option<bool> {
+    if has_small_order(signature) {
+        return Some(false);
+    }
     let bytes = key.bytes();
     let known = KEYS.with_borrow_mut(|keys| keys.get(&bytes));
     let key = match known {
@@ -85,7 +126,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test;
     use wycheproof::{TestResult, eddsa};
 
-    use super::{BUDGET_BYTES, KEY_BYTES, KEYS, verify};
+    use super::{BUDGET_BYTES, KEY_BYTES, KEYS, SMALL_ORDER, has_small_order, verify};
 
     #[wasm_bindgen_test]
     async fn every_wycheproof_vector_is_judged_as_by_the_portable_one() {
@@ -108,6 +149,23 @@ mod tests {
             }
         }
         assert!(judged >= 100, "{judged}");
+    }
+
+    #[wasm_bindgen_test]
+    async fn no_signature_begins_with_a_point_of_small_order() {
+        let signer = LocalSigner::from_seed("k", [1; 32]);
+        let key = signer.verifying_key();
+        let mut signature = signer.sign(b"m").unwrap();
+        assert!(!has_small_order(&signature));
+        for point in SMALL_ORDER {
+            for sign in [0, 0x80] {
+                signature[..32].copy_from_slice(&point);
+                signature[31] |= sign;
+                assert!(VerifyingKey::new("k", *signature.first_chunk().unwrap()).is_err());
+                assert_eq!(verify(&key, &signature, b"m").await, Some(false));
+                assert!(!key.verify(b"m", &signature));
+            }
+        }
     }
 
     #[wasm_bindgen_test]

@@ -18,6 +18,7 @@ mod footprint;
 mod lifecycle;
 mod logs;
 mod meters;
+mod native_ed25519;
 mod offline;
 mod openapi;
 mod outage;
