@@ -28,7 +28,8 @@ fn vectors() -> Vec<Vector> {
             // Such a key is never asked about.
             continue;
         };
-        for test in group.tests {
+        // Of another length, a text is no token at all.
+        for test in group.tests.iter().filter(|test| test.sig.len() == 64) {
             vectors.push(Vector {
                 name: format!("{}: {}", test.tc_id, test.comment),
                 key: key.bytes(),
