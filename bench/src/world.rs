@@ -97,6 +97,7 @@ impl Org {
                     sub: self.id(),
                     tag: self.tag,
                     ver: 1,
+                    ep: 0,
                     keys: vec![Jwk::of(&self.signer.verifying_key())],
                 };
                 signed(&claims, &platform_key())
@@ -108,6 +109,7 @@ impl Org {
                     sub: self.list_uri(),
                     ver: 1,
                     chg: 0,
+                    ep: 0,
                     ttl: Ttl(30),
                     status_list: StatusList::new(Bits::Four, 1024)?.encode(),
                 };
@@ -119,6 +121,7 @@ impl Org {
                     org: self.id(),
                     sub: self.features_id(),
                     rev: 1,
+                    ep: 0,
                     features: BTreeMap::from([
                         ("export.pdf".into(), true.into()),
                         ("projects.max".into(), 25.into()),

@@ -61,6 +61,7 @@ impl World {
             sub: org,
             tag: tag(),
             ver: 1,
+            ep: 0,
             keys: vec![Jwk::of(&signer.verifying_key())],
         };
         let platform_keys: PlatformKeys = platform.verifying_key().to_string().parse().unwrap();
@@ -72,6 +73,7 @@ impl World {
             sub: uri.clone(),
             ver: 1,
             chg: 0,
+            ep: 0,
             ttl: Ttl(30),
             status_list: list().encode(),
         };
@@ -81,6 +83,7 @@ impl World {
             org,
             sub: set,
             rev: 7,
+            ep: 0,
             features: [
                 ("export.pdf".to_owned(), true.into()),
                 ("projects.max".to_owned(), 25.into()),
@@ -133,6 +136,7 @@ impl World {
         State {
             keys: Some(&self.keys),
             status_list: Some(&self.list),
+            status_unchanged_at: None,
             license: None,
             features: Some(&self.features),
             source: Source::Memory,

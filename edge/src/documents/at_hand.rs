@@ -64,6 +64,7 @@ impl Documents {
         };
         let documents = Self {
             keys: keys.document,
+            unchanged_at: list.unchanged_at(),
             status_list: Some(list.document),
             license: license.map(|held| held.document),
             features: Some(features.document),

@@ -24,6 +24,8 @@ use crate::{
 pub(crate) struct Documents {
     pub(super) keys: Rc<OrgKeys>,
     pub(super) status_list: Option<Rc<StatusDocument>>,
+    /// As of when the feed says that the list is the newest version.
+    pub(super) unchanged_at: Option<Timestamp>,
     /// Where the token alone won't do.
     pub(super) license: Option<Rc<LicenseState>>,
     pub(super) features: Option<Rc<FeatureSet>>,
@@ -47,6 +49,7 @@ impl Documents {
         State {
             keys: Some(&self.keys),
             status_list: self.status_list.as_deref(),
+            status_unchanged_at: self.unchanged_at,
             license: self.license.as_deref(),
             features: self.features.as_deref(),
             source: self.source,
@@ -102,6 +105,7 @@ impl Documents {
             origin: keys.origin,
             keys: keys.document,
             status_list: None,
+            unchanged_at: None,
             license: None,
             features: None,
             source: Source::Memory,
@@ -112,6 +116,7 @@ impl Documents {
         if let Some(found) = documents.take_in(found_list, scope) {
             asked_ms = found.asked_ms;
             documents.source = found.source;
+            documents.unchanged_at = found.unchanged_at;
             documents.status_list = Some(found.document);
         }
         documents.given_back = names.given_back(&scope.isolate, token, asked_ms);
@@ -195,6 +200,7 @@ impl Documents {
         if let Renewal::Current(held) = renew(scope, name, &self.keys, None).await {
             self.source = Source::Origin;
             self.given_back &= Names::of(token).given_back(&scope.isolate, token, held.asked_ms);
+            self.unchanged_at = held.unchanged_at();
             self.status_list = Some(held.document);
             return;
         }
@@ -294,7 +300,8 @@ fn grew_old(list: &Obtained<StatusDocument>, max_age_s: Option<u32>, now: Timest
         return false;
     };
     let at_hand = found.origin == OriginState::Answering && found.source != Source::Origin;
-    let age = now.since(found.document.times().issued_at);
+    let made = found.document.times().issued_at;
+    let age = now.since(found.unchanged_at.map_or(made, |at| at.max(made)));
     let limit = found.document.ttl().seconds();
     at_hand && age > max_age_s.map_or(limit, |max| limit.min(i64::from(max)))
 }

@@ -767,6 +767,7 @@ async fn a_use_is_verified_here_and_counted_there() {
 /// What the short way says, if it says anything.
 fn at_once(world: &World, body: &Value) -> Option<Value> {
     let isolate = &world.scope().isolate;
+    isolate.documents.borrow_mut().told.rest();
     let AtOnce::Answer(answer) = validate::at_once(isolate, body.to_string().as_bytes())? else {
         return None;
     };
@@ -777,6 +778,7 @@ fn at_once(world: &World, body: &Value) -> Option<Value> {
 /// holds or does not.
 async fn unseen(world: &World, body: &Value) -> Option<Value> {
     let isolate = &world.scope().isolate;
+    isolate.documents.borrow_mut().told.rest();
     let AtOnce::Unseen(unseen) = validate::at_once(isolate, body.to_string().as_bytes())? else {
         return None;
     };
@@ -853,6 +855,12 @@ async fn the_short_way_is_for_what_is_known_alone() {
     ] {
         assert_eq!(at_once(&world, &body), None, "{body}");
     }
+    // Somebody has to look at the feed.
+    let isolate = &world.scope().isolate;
+    let body = with(&token, &json!({})).to_string();
+    assert!(validate::at_once(isolate, body.as_bytes()).is_some());
+    isolate.documents.borrow_mut().told.make_due();
+    assert!(validate::at_once(isolate, body.as_bytes()).is_none());
     // Another organization's isolate knows nothing of it.
     assert_eq!(
         at_once(&World::new(&Org::default()), &with(&token, &json!({}))),

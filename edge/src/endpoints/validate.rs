@@ -22,7 +22,7 @@ use licet_shared::{
 use self::unseen::Unseen;
 use crate::{
     clock,
-    documents::Documents,
+    documents::{Documents, feed},
     http::{Answer, Fault, Incoming},
     isolate::{Arrival, Isolate, Scope},
     recognise::{Recognised, recall, recognise},
@@ -57,7 +57,8 @@ fn decide_at_once(
     request_id: RequestId,
 ) -> Option<String> {
     let (documents, ageing) = Documents::at_hand(isolate, token, asked.max_staleness_s, now)?;
-    if ageing.is_due(isolate) {
+    // Somebody has to renew what is ageing and to follow the feed: whose request leads there.
+    if ageing.is_due(isolate) || feed::is_due(isolate, clock::now_ms()) {
         return None;
     }
     let lease = match lease_wanted(asked, token, &documents) {
