@@ -91,6 +91,15 @@ pub fn post_json(url: &str, body: &Value, limit: Duration) -> Result<Answer> {
     answer(request.send(body.to_string()), url)
 }
 
+/// The same with a bearer token.
+pub fn post_json_by(token: &str, url: &str, body: &Value, limit: Duration) -> Result<Answer> {
+    let request = agent(limit)
+        .post(url)
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json");
+    answer(request.send(body.to_string()), url)
+}
+
 /// POST without a body, with a bearer token, within `limit`; any status is an answer.
 pub fn post_bearer(url: &str, token: &str, limit: Duration) -> Result<Answer> {
     let request = agent(limit)

@@ -14,7 +14,7 @@ app.use(async (context, next) => {
   check ??= jwt({
     secret: state.keys.values().next().value,
     alg: "EdDSA",
-    verification: { iss: state.issuer, aud: "local_cli" },
+    verification: { typ: "license+jwt", iss: state.issuer, aud: "local_cli" },
   });
   context.set("state", state);
   return check(context, next);

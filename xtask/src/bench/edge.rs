@@ -19,6 +19,7 @@ const REPEATED: usize = 1_000;
 /// Tokens of the unique load: twice what the Worker remembers, so that none is met again while
 /// its signature is still known.
 const UNIQUE: usize = 15_000;
+const WORKERS: [&str; 4] = ["edge", "jose", "hello", "hono"];
 /// Times each Worker is measured under each load, in turn with the others.
 const ROUNDS: usize = 5;
 const SECONDS: u32 = 3;
@@ -92,7 +93,7 @@ fn measure(dir: &Path, verdicts: u64) -> Result<Findings> {
         forged: write_lines(dir, "forged", &forged(&unique))?,
         stack,
     };
-    for worker in ["edge", "jose", "hello"] {
+    for worker in WORKERS {
         step(&format!("{worker} answers VALID"), || {
             expect_valid(&bench.stack.url(worker)?, &devices)
         })?;
@@ -100,7 +101,7 @@ fn measure(dir: &Path, verdicts: u64) -> Result<Findings> {
     let loads = bench.loads()?;
     let tails = bench.tails(&loads)?;
     let shares = bench.shares()?;
-    for worker in ["edge", "jose", "hello"] {
+    for worker in WORKERS {
         step(&format!("{worker} still answers VALID"), || {
             expect_valid(&bench.stack.url(worker)?, &devices)
         })?;
@@ -146,12 +147,11 @@ impl Bench {
 
     /// Each Worker as fast as it goes, under each load.
     fn loads(&self) -> Result<Vec<Measured>> {
-        let all = ["edge", "jose", "hello", "hono"];
         let mut measured = Vec::new();
         for (load, bodies, workers) in [
-            ("repeated", &self.repeated, &all[..]),
-            ("unique", &self.unique, &all[..2]),
-            ("forged", &self.forged, &all[..2]),
+            ("repeated", &self.repeated, &WORKERS[..]),
+            ("unique", &self.unique, &WORKERS[..2]),
+            ("forged", &self.forged, &WORKERS[..2]),
         ] {
             measured.extend(in_turn(load, workers, |worker| {
                 let url = self.stack.url(worker)?;
@@ -257,7 +257,8 @@ fn write_lines(dir: &Path, name: &str, bodies: &[Value]) -> Result<PathBuf> {
 fn expect_valid(url: &str, bodies: &[Value]) -> Result<()> {
     for body in bodies.iter().step_by(50) {
         let url = format!("{url}/api/v1/licenses/validate");
-        let answer = net::post_json(&url, body, std::time::Duration::from_secs(10))?;
+        let token = body["token"].as_str().unwrap_or_default();
+        let answer = net::post_json_by(token, &url, body, std::time::Duration::from_secs(10))?;
         if answer.status != 200 || answer.json()?["code"] != "VALID" {
             bail!("HTTP {}: {}", answer.status, answer.body);
         }
