@@ -35,6 +35,8 @@ pub(crate) struct Changes {
     pub(crate) since: u64,
     /// The epoch up to which that is so.
     pub(crate) epoch: u64,
+    /// The epoch of the newest of them, or else `since`.
+    pub(crate) newest: u64,
     pub(crate) changed: Vec<Change>,
 }
 
@@ -69,6 +71,7 @@ impl Database {
             Some(untold) => version(untold)?.min(epoch),
             None => since.min(epoch),
         };
+        let newest: Option<i64> = first.try_get(2)?;
         let told = rows
             .iter()
             .take(most)
@@ -77,6 +80,7 @@ impl Database {
             generation,
             since,
             epoch,
+            newest: newest.map(version).transpose()?.unwrap_or(since),
             changed: told.collect::<Result<_, _>>()?,
         })
     }

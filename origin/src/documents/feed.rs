@@ -7,7 +7,7 @@ use licet_shared::{
 };
 
 use super::{DOCUMENT_LIFE_S, SignedDocument};
-use crate::{db::Database, fault::Fault, keys::Keyrings};
+use crate::{db::Database, fault::Fault, keys::Keyrings, metrics::Metrics};
 
 /// Changes that one document tells of, at most: some 200 KiB.
 const MOST: u32 = 4096;
@@ -20,6 +20,7 @@ const MOST: u32 = 4096;
 pub(crate) async fn feed(
     database: &Database,
     keyrings: &Keyrings,
+    metrics: &Metrics,
     generation: u64,
     since: u64,
     now: Timestamp,
@@ -28,6 +29,7 @@ pub(crate) async fn feed(
     if since > 0 && (changes.generation != generation || changes.epoch < since) {
         changes = database.changes(0, MOST).await?;
     }
+    metrics.feed_told(changes.epoch, changes.newest);
     let claims = FeedClaims {
         iss: keyrings.issuer().into(),
         r#gen: changes.generation,

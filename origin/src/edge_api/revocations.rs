@@ -23,6 +23,7 @@ pub(super) async fn handle(
     let document = feed(
         call.caller.database(),
         state.keyrings(),
+        state.metrics(),
         number(generation)?,
         number(since)?,
         call.now,
