@@ -109,12 +109,11 @@ fn measure(dir: &Path, verdicts: u64) -> Result<Findings> {
     let starts = long_step("first verdicts", "each of a new isolate", || {
         bench.stack.starts(&example, STARTS)
     })?;
-    let forged = bench.forged.clone();
     drop(bench);
     let memory = long_step(
         &format!("{verdicts} verdicts on licenses of many organizations"),
         "a minute or so",
-        || memory::measure(dir, verdicts, &forged),
+        || memory::measure(dir, verdicts),
     )?;
     Ok(Findings {
         loads,
@@ -233,7 +232,7 @@ fn in_turn(
 }
 
 /// The same tokens with signatures that nobody made.
-fn forged(bodies: &[Value]) -> Vec<Value> {
+pub(super) fn forged(bodies: &[Value]) -> Vec<Value> {
     let forge = |body: &Value| {
         let mut body = body.clone();
         let token = body["token"].as_str().unwrap_or_default();
@@ -246,7 +245,7 @@ fn forged(bodies: &[Value]) -> Vec<Value> {
     bodies.iter().map(forge).collect()
 }
 
-fn write_lines(dir: &Path, name: &str, bodies: &[Value]) -> Result<PathBuf> {
+pub(super) fn write_lines(dir: &Path, name: &str, bodies: &[Value]) -> Result<PathBuf> {
     let file = dir.join(format!("{name}.jsonl"));
     let lines: Vec<String> = bodies.iter().map(Value::to_string).collect();
     std::fs::write(&file, lines.join("\n"))?;

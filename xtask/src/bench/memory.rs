@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::edge::{forged, write_lines};
 use super::load::{Load, burst};
 use super::stack::Alone;
 use crate::process::Service;
@@ -37,7 +38,7 @@ pub(super) struct Memory {
 }
 
 /// Sends `verdicts` requests, ten for each license in turn, and then forged ones for some seconds.
-pub(super) fn measure(dir: &Path, verdicts: u64, forged: &Path) -> Result<Memory> {
+pub(super) fn measure(dir: &Path, verdicts: u64) -> Result<Memory> {
     let port = net::free_port()?;
     let address = format!("127.0.0.1:{port}");
     let generator = paths::target().join("release/licet-bench");
@@ -75,10 +76,18 @@ pub(super) fn measure(dir: &Path, verdicts: u64, forged: &Path) -> Result<Memory
     let at = |part: usize| samples.get((samples.len() * part / 4).saturating_sub(1));
     let quarters = [1, 2, 3, 4].map(|part| at(part).copied().unwrap_or(idle));
 
+    let bodies = Command::new(&generator)
+        .args(["bodies", "1", "1000", "5"])
+        .output()?
+        .stdout;
+    let bodies: Vec<Value> = serde_json::Deserializer::from_slice(&bodies)
+        .into_iter()
+        .collect::<Result<_, _>>()?;
+    let forged = write_lines(dir, "flood", &forged(&bodies))?;
     let flood = || -> Result<(u64, u64)> {
         let load = Load {
             url: &url,
-            bodies: forged,
+            bodies: &forged,
             connections: 32,
             seconds: 8,
             rate: None,
