@@ -1,5 +1,5 @@
-//! Compact JWS (RFC 7515 §7.1) with Ed25519 alone (RFC 8037 §3.1). What Licet's own tokens never
-//! contain is refused.
+//! Compact JWS (RFC 7515 §7.1) with Ed25519 alone (RFC 8037 §3.1): made by jwt-compact, and read by a
+//! parser that refuses whatever Licet's own tokens never contain.
 
 mod keys;
 mod parse;

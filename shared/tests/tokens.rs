@@ -103,6 +103,20 @@ fn verified<K: Kind>(text: &str, key: &VerifyingKey) -> Option<K> {
 }
 
 both_targets! {
+    fn what_the_parser_takes_another_library_reads_likewise() {
+        use jwt_compact::{AlgorithmExt as _, UntrustedToken, alg::Ed25519};
+        let claims = edge_claims();
+        let text = sign(&claims, Times::starting(NOW, 60), &signer("edge.1")).unwrap();
+        let ours = Untrusted::<EdgeClaims>::parse(&text, NOW).unwrap();
+        let key = signer("edge.1").verifying_key();
+        assert_eq!(ours.verify(&key).unwrap().claims(), &claims);
+        let theirs = UntrustedToken::new(&text).unwrap();
+        let key = ed25519_compact::PublicKey::new(key.bytes());
+        let theirs = Ed25519.validator::<EdgeClaims>(&key).validate(&theirs).unwrap();
+        assert_eq!(theirs.claims().custom, claims);
+        assert_eq!(theirs.claims().expiration.unwrap().timestamp(), NOW.unix() + 60);
+    }
+
     fn a_token_reads_back_as_it_was_signed() {
         let key = signer("edge.1").verifying_key();
         assert_eq!(verified(&signed(&edge_claims(), "edge.1"), &key), Some(edge_claims()));
