@@ -3,6 +3,7 @@
 mod audit;
 mod jobs;
 mod keygen;
+mod keys;
 mod license;
 mod migrate;
 mod operator;
@@ -22,6 +23,7 @@ use crate::{
     config::{self, ConfigError, Secret},
     db::{self, SystemDatabase},
     fault::Fault,
+    keys::{MasterKeys, Vault},
     metrics::Metrics,
     postgres::Server,
 };
@@ -49,6 +51,8 @@ enum Command {
     License(license::License),
     /// Show an organization, change its plan, close or reopen its account
     Organization(organization::Organization),
+    /// Rotate an organization's signing keys; seal all of them under a new master key
+    Keys(keys::Keys),
     /// Check an organization's audit trail
     Audit(audit::Audit),
     /// Do background work: licenses whose end has come, and what is outworn
@@ -145,6 +149,32 @@ struct MasterKeyArgs {
         value_name = "KEY"
     )]
     master_key: Option<Secret>,
+    /// Master keys, with a comma between two, that open what was sealed under them and seal nothing:
+    /// the former one until `keys reseal` is done, and the next one before it is in use everywhere
+    #[arg(
+        long,
+        env = "LICET_OPENING_MASTER_KEYS",
+        hide_env_values = true,
+        value_name = "KEYS"
+    )]
+    opening_master_keys: Option<Secret>,
+}
+
+impl MasterKeyArgs {
+    fn is_given(&self) -> bool {
+        self.master_key.is_some() || self.opening_master_keys.is_some()
+    }
+
+    fn keys(&self) -> Result<MasterKeys, ConfigError> {
+        let opening = config::opening_master_keys(self.opening_master_keys.as_ref())?;
+        let sealing = config::master_key(self.master_key.as_ref())?;
+        Ok(MasterKeys::new(sealing, opening))
+    }
+
+    /// Where organizations' private keys are.
+    fn vault(&self) -> Result<Vault, ConfigError> {
+        Ok(self.keys()?.into())
+    }
 }
 
 /// Why a command did not do what it was to do.
@@ -241,6 +271,7 @@ pub fn run() -> ExitCode {
             Command::Seed(command) => command.run().await,
             Command::License(command) => command.run().await,
             Command::Organization(command) => command.run().await,
+            Command::Keys(command) => command.run().await,
             Command::Audit(command) => command.run().await,
             Command::Jobs(command) => command.run().await,
             Command::Republish(command) => command.run().await,

@@ -98,6 +98,31 @@ pub fn master_key(value: Option<&Secret>) -> Result<MasterKey, ConfigError> {
         .map_err(|_| ConfigError::new(VARIABLE, format!("can't be read: it must be {FORM}")))
 }
 
+/// Master keys that open and don't seal.
+///
+/// # Errors
+/// [`ConfigError`] that does not show them.
+pub fn opening_master_keys(value: Option<&Secret>) -> Result<Vec<MasterKey>, ConfigError> {
+    const VARIABLE: &str = "LICET_OPENING_MASTER_KEYS";
+    let text = value.map_or("", Secret::reveal).trim();
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys: Vec<MasterKey> = text
+        .split(',')
+        .map(|key| key.trim().parse())
+        .collect::<Result<_, _>>()
+        .map_err(|_| {
+            let why = "can't be read: it must be master keys as licet-origin keygen makes them, with a comma between two";
+            ConfigError::new(VARIABLE, why)
+        })?;
+    if keys.len() > 2 {
+        // A forgotten one would stay good for good.
+        return Err(ConfigError::new(VARIABLE, "has more than two keys"));
+    }
+    Ok(keys)
+}
+
 /// The key that signs the organizations' key sets.
 ///
 /// # Errors

@@ -233,7 +233,7 @@ impl Serve {
     }
 
     fn state(&self, server: &Server) -> Result<(AppState, Database), CliError> {
-        let master = config::master_key(self.master_key.master_key.as_ref())?;
+        let vault = self.master_key.vault()?;
         let platform = config::platform_key(self.platform_key.as_ref())?;
         let edge_keys = config::edge_keys(self.edge_keys.as_ref().map(Secret::reveal))?;
         let issuer = config::issuer(self.issuer.as_deref())?;
@@ -253,7 +253,7 @@ impl Serve {
             max_in_flight: self.max_in_flight,
             request_timeout: Duration::from_millis(self.request_timeout_ms),
         };
-        let keyrings = Keyrings::new(master, &platform, issuer)?;
+        let keyrings = Keyrings::new(vault, &platform, issuer)?;
         let capacity = ReplayCapacity {
             reads: self.replay_read_capacity,
             writes: self.replay_capacity,

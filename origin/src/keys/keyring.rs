@@ -15,7 +15,7 @@ use licet_shared::{
 };
 use lru::LruCache;
 
-use super::{MasterKey, ed25519::NativeSigner, seal::Place};
+use super::{Kid, MasterKeys, Vault, ed25519::NativeSigner, vault::SharedSigner};
 use crate::{
     config::ConfigError,
     db::{
@@ -25,15 +25,12 @@ use crate::{
     },
     documents::{DOCUMENT_LIFE_S, SignedDocument},
     fault::Fault,
-    random::{self, RowId},
 };
 
 /// Organizations whose keys are kept ready: about a kilobyte each.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// A key set is signed anew after an hour, so that whoever fetches it gets most of its life.
 const RESIGN_AFTER_S: i64 = 3600;
-
-type SharedSigner = Arc<dyn Signer + Send + Sync>;
 
 /// One organization's keys.
 pub struct Keyring {
@@ -86,7 +83,7 @@ impl Keyring {
 
 /// Opens, makes and remembers keyrings.
 pub struct Keyrings {
-    master: MasterKey,
+    vault: Vault,
     platform: SharedSigner,
     platform_key: VerifyingKey,
     platform_public: PlatformKeys,
@@ -101,12 +98,12 @@ impl fmt::Debug for Keyrings {
 }
 
 impl Keyrings {
-    /// Keyrings sealed under `master` and vouched for by `platform`.
+    /// Keyrings whose private keys are in `vault`, vouched for by `platform`.
     ///
     /// # Errors
     /// [`ConfigError`] when the platform key is not one that verifies.
     pub fn new(
-        master: MasterKey,
+        vault: impl Into<Vault>,
         platform: &LocalSigner,
         issuer: String,
     ) -> Result<Self, ConfigError> {
@@ -118,7 +115,7 @@ impl Keyrings {
         let platform = NativeSigner::of(platform)
             .ok_or_else(|| ConfigError::new("LICET_PLATFORM_KEY", "is no Ed25519 seed"))?;
         Ok(Self {
-            master,
+            vault: vault.into(),
             platform: Arc::new(platform),
             platform_key,
             platform_public,
@@ -143,9 +140,14 @@ impl Keyrings {
         &self.platform_key
     }
 
+    /// Where organizations' private keys are.
+    pub(crate) const fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
     /// What other keys are sealed under and derived from.
-    pub(crate) const fn master(&self) -> &MasterKey {
-        &self.master
+    pub(crate) const fn master(&self) -> &MasterKeys {
+        self.vault.master()
     }
 
     /// The keyring that is remembered, or else the current one.
@@ -223,10 +225,11 @@ impl Keyrings {
         let jwks = keys
             .iter()
             .map(|key| {
-                Ok(Jwk::of(&VerifyingKey::new(
-                    kid(tag, key.number),
-                    key.public,
-                )?))
+                let kid = Kid {
+                    tag,
+                    number: key.number,
+                };
+                Ok(Jwk::of(&VerifyingKey::new(kid.to_string(), key.public)?))
             })
             .collect::<Result<_, licet_shared::jws::KeyError>>()
             .map_err(|error| Fault::internal("an organization's public key", error))?;
@@ -251,7 +254,7 @@ impl Keyrings {
         })
     }
 
-    /// The newest key that may sign.
+    /// The key that signs.
     fn open_signer(
         &self,
         org: OrgId,
@@ -262,57 +265,10 @@ impl Keyrings {
             .iter()
             .find(|key| key.state == KeyState::Active)
             .ok_or_else(|| Fault::internal("an organization's signing key", "is missing"))?;
-        let kid = kid(tag, key.number);
-        let seed = self
-            .master
-            .open(&key.sealed_seed, place(org, &kid))
-            .map_err(|error| Fault::internal("an organization's signing key", error))?;
-        match NativeSigner::new(&kid, &seed, &key.public) {
-            Some(signer) => Ok(Arc::new(signer)),
-            None => Err(Fault::internal(
-                "an organization's signing key",
-                "its halves differ",
-            )),
-        }
+        let kid = Kid {
+            tag,
+            number: key.number,
+        };
+        self.vault.signer(org, kid, key)
     }
-}
-
-fn kid(tag: OrgTag, number: u32) -> String {
-    format!("{tag}.{number}")
-}
-
-fn place(org: OrgId, kid: &str) -> Place<'_> {
-    Place {
-        table: "signing_keys",
-        column: "sealed_seed",
-        org: org.uuid(),
-        kid,
-    }
-}
-
-/// An organization's first key: its public half, and its seed sealed.
-pub(crate) fn new_org_key(
-    master: &MasterKey,
-    org: OrgId,
-    tag: OrgTag,
-) -> Result<([u8; 32], Vec<u8>), Fault> {
-    let seed = zeroize::Zeroizing::new(random::bytes::<32>()?);
-    org_key(master, org, tag, &seed)
-}
-
-/// The same from a given seed.
-pub(crate) fn org_key(
-    master: &MasterKey,
-    org: OrgId,
-    tag: OrgTag,
-    seed: &[u8; 32],
-) -> Result<([u8; 32], Vec<u8>), Fault> {
-    let kid = kid(tag, 1);
-    let public = LocalSigner::from_seed(kid.as_str(), *seed)
-        .verifying_key()
-        .bytes();
-    let sealed = master
-        .seal(seed, place(org, &kid), random::bytes()?)
-        .map_err(|error| Fault::internal("sealing a key", error))?;
-    Ok((public, sealed))
 }

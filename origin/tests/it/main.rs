@@ -34,6 +34,7 @@ mod plans;
 mod process;
 mod restore;
 mod round_trips;
+mod signing_keys;
 mod startup;
 mod status;
 mod support;
