@@ -78,7 +78,7 @@ struct Target {
 impl License {
     pub(super) async fn run(&self) -> Result<(), CliError> {
         if self.master_key.is_given() {
-            self.master_key.vault()?;
+            self.master_key.keys()?;
         }
         let operator = Operator::connect(&self.database).await?;
         match &self.command {

@@ -8,16 +8,15 @@ use std::{
 };
 
 use licet_shared::{
-    documents::{Jwk, KeysClaims, OrgKeys, PlatformKeys},
+    documents::{Jwk, KeysClaims, OrgKeys},
     id::{OrgId, OrgTag},
-    jws::{LocalSigner, Signer, Times, VerifyingKey, sign},
+    jws::{Signer, Times, VerifyingKey, sign},
     time::Timestamp,
 };
 use lru::LruCache;
 
-use super::{Kid, MasterKeys, Vault, ed25519::NativeSigner, vault::SharedSigner};
+use super::{Kid, MasterKeys, Platform, Vault, vault::SharedSigner};
 use crate::{
-    config::ConfigError,
     db::{
         self, Tenant,
         organizations::Organization,
@@ -84,9 +83,7 @@ impl Keyring {
 /// Opens, makes and remembers keyrings.
 pub struct Keyrings {
     vault: Vault,
-    platform: SharedSigner,
-    platform_key: VerifyingKey,
-    platform_public: PlatformKeys,
+    platform: Platform,
     issuer: String,
     remembered: Mutex<LruCache<OrgId, Arc<Keyring>>>,
 }
@@ -99,29 +96,14 @@ impl fmt::Debug for Keyrings {
 
 impl Keyrings {
     /// Keyrings whose private keys are in `vault`, vouched for by `platform`.
-    ///
-    /// # Errors
-    /// [`ConfigError`] when the platform key is not one that verifies.
-    pub fn new(
-        vault: impl Into<Vault>,
-        platform: &LocalSigner,
-        issuer: String,
-    ) -> Result<Self, ConfigError> {
-        let platform_key = platform.verifying_key();
-        let public = platform_key.to_string();
-        let platform_public = public.parse().map_err(|_| {
-            ConfigError::new("LICET_PLATFORM_KEY", "has a kid that key lists can't hold")
-        })?;
-        let platform = NativeSigner::of(platform)
-            .ok_or_else(|| ConfigError::new("LICET_PLATFORM_KEY", "is no Ed25519 seed"))?;
-        Ok(Self {
+    #[must_use]
+    pub fn new(vault: impl Into<Vault>, platform: Platform, issuer: String) -> Self {
+        Self {
             vault: vault.into(),
-            platform: Arc::new(platform),
-            platform_key,
-            platform_public,
+            platform,
             issuer,
             remembered: Mutex::new(LruCache::new(REMEMBERED)),
-        })
+        }
     }
 
     /// Who issues: the public base URL.
@@ -132,12 +114,12 @@ impl Keyrings {
 
     /// What signs for the platform.
     pub(crate) fn platform_signer(&self) -> &dyn Signer {
-        &*self.platform
+        self.platform.signer()
     }
 
-    /// What verifies the platform's signatures.
-    pub(crate) const fn platform_key(&self) -> &VerifyingKey {
-        &self.platform_key
+    /// What verifies the platform's signatures by the key of this name, if that counts.
+    pub(crate) fn platform_key(&self, kid: &str) -> Option<&VerifyingKey> {
+        self.platform.find(kid)
     }
 
     /// Where organizations' private keys are.
@@ -241,9 +223,9 @@ impl Keyrings {
             keys: jwks,
         };
         let times = Times::starting(now, DOCUMENT_LIFE_S);
-        let text = sign(&claims, times, &*self.platform)
+        let text = sign(&claims, times, self.platform.signer())
             .map_err(|error| Fault::internal("the platform key", error))?;
-        let public = OrgKeys::verify(&text, &self.issuer, tag, &self.platform_public, now)
+        let public = OrgKeys::verify(&text, &self.issuer, tag, self.platform.keys(), now)
             .map_err(|error| Fault::internal("our own key set", error))?;
         let document = Arc::new(SignedDocument::new(text, organization.keys_version, now));
         Ok(Keyring {

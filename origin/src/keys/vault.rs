@@ -9,9 +9,12 @@ use licet_shared::{
 };
 use zeroize::Zeroizing;
 
-use super::{Kid, MasterKey, MasterKeys, SealError, ed25519::NativeSigner, seal::Place};
+use super::{
+    Kid, MasterKey, MasterKeys, Module, SealError, ed25519::NativeSigner, pkcs11::ModuleSigner,
+    seal::Place,
+};
 use crate::{
-    db::signing_keys::{Private, SealedSeed, SigningKey},
+    db::signing_keys::{Private, SealedSeed, SigningKey, Store},
     fault::Fault,
     random::{self, RowId},
 };
@@ -22,6 +25,9 @@ pub(crate) type SharedSigner = Arc<dyn Signer + Send + Sync>;
 #[derive(Clone)]
 pub struct Vault {
     master: MasterKeys,
+    module: Option<Arc<Module>>,
+    /// Where new keys are made.
+    new_keys: Store,
 }
 
 impl fmt::Debug for Vault {
@@ -35,6 +41,8 @@ impl<T: Into<MasterKeys>> From<T> for Vault {
     fn from(master: T) -> Self {
         Self {
             master: master.into(),
+            module: None,
+            new_keys: Store::Sealed,
         }
     }
 }
@@ -46,6 +54,26 @@ pub(crate) struct Made {
 }
 
 impl Vault {
+    /// With a module that keys are in. New ones, too, if `for_new_keys`; those that there are stay where
+    /// they are.
+    #[must_use]
+    pub fn with_module(self, module: Arc<Module>, for_new_keys: bool) -> Self {
+        Self {
+            module: Some(module),
+            new_keys: if for_new_keys {
+                Store::Pkcs11
+            } else {
+                Store::Sealed
+            },
+            ..self
+        }
+    }
+
+    fn module(&self) -> Result<&Arc<Module>, Fault> {
+        let none = || Fault::internal(KEY, "is in a module, and LICET_PKCS11_MODULE is not set");
+        self.module.as_ref().ok_or_else(none)
+    }
+
     /// What seeds are sealed under and refresh tokens derived from.
     pub(crate) const fn master(&self) -> &MasterKeys {
         &self.master
@@ -53,6 +81,14 @@ impl Vault {
 
     /// Makes a key.
     pub(crate) fn make(&self, org: OrgId, kid: Kid) -> Result<Made, Fault> {
+        if self.new_keys == Store::Pkcs11 {
+            let key = self.module()?.generate(&kid.to_string());
+            let key = key.map_err(|error| Fault::unavailable("making a key", error))?;
+            return Ok(Made {
+                public: key.public,
+                private: Private::Module(key.id),
+            });
+        }
         let seed = Zeroizing::new(random::bytes::<32>()?);
         let (public, sealed) = seal_seed(self.master.sealing(), org, kid, &seed)?;
         Ok(Made {
@@ -77,7 +113,11 @@ impl Vault {
                 }
             }
             Private::Sealed(None) => Err(Fault::internal(KEY, "its private half is deleted")),
-            Private::Module(_) => Err(Fault::internal(KEY, "there is no module for it")),
+            Private::Module(id) => Ok(Arc::new(ModuleSigner {
+                kid: kid.to_string(),
+                module: Arc::clone(self.module()?),
+                id: id.clone(),
+            })),
         }
     }
 

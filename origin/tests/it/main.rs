@@ -30,6 +30,7 @@ mod neighbours;
 mod offline;
 mod pages;
 mod pgbouncer;
+mod pkcs11;
 mod plans;
 mod process;
 mod restore;

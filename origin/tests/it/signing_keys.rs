@@ -466,6 +466,43 @@ async fn the_master_key_changes_while_the_origin_serves() {
     );
 }
 
+#[test]
+fn sealing_anew_goes_on_where_it_was_killed() {
+    use super::support::MASTER_KEY;
+    const ORGS: &str = "400";
+    let database = TestDatabase::migrated();
+    database
+        .command(&["seed", "--orgs", ORGS, "--licenses", ORGS])
+        .succeed();
+    let run = |opening| {
+        database
+            .command(&["keys", "reseal", "--all"])
+            .env("LICET_MASTER_KEY", NEXT_MASTER_KEY)
+            .env("LICET_OPENING_MASTER_KEYS", opening)
+    };
+    let count = |what: &str| -> u64 {
+        let rows = database.admin(&format!("SELECT count(*) FROM {what}"));
+        rows[0][0].as_deref().unwrap().parse().unwrap()
+    };
+    let events = "licet.audit_events WHERE action = 'signing_key.resealed'";
+    let mut child = run(MASTER_KEY).command.spawn().unwrap();
+    while count(events) < 20 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let done = count(events);
+    let report = run(MASTER_KEY).json();
+    let left = report["keys"].as_u64().unwrap();
+    // What was under way when it was killed is done or not, and nothing is done twice.
+    assert!(left > 0 && left + done <= 400, "{done} {report}");
+    assert_eq!((count(events), count("licet.signing_keys")), (400, 400));
+    // All of them open without the old key: each has one head.
+    assert_eq!(run("").json()["keys"], 0);
+    let heads = "SELECT DISTINCT substring(sealed_seed FROM 1 FOR 9) FROM licet.signing_keys";
+    assert_eq!(database.admin(heads).len(), 1);
+}
+
 #[tokio::test]
 async fn sessions_go_on_under_another_master_key() {
     use super::support::MASTER_KEY;

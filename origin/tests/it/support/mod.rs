@@ -22,7 +22,7 @@ use licet_origin::{
     api::AccountSettings,
     db::{Database, DatabaseSettings},
     http::{AppState, EdgeAuthenticator, ReplayCapacity, StateSettings, app},
-    keys::{Keyrings, MasterKey, MasterKeys},
+    keys::{Keyrings, MasterKey, MasterKeys, Platform, Vault},
     metrics::Metrics,
 };
 use licet_shared::{
@@ -255,6 +255,10 @@ pub struct BedOptions {
     pub url: Option<String>,
     /// The master keys, if not the one of all tests.
     pub master: Option<MasterKeys>,
+    /// Where private keys are, if not sealed by these.
+    pub vault: Option<Vault>,
+    /// The platform's key, if not that of all tests.
+    pub platform: Option<Platform>,
 }
 
 impl Bed {
@@ -306,7 +310,10 @@ impl Bed {
         );
         let usual = || MasterKey::new(MASTER_SEED).into();
         let master: MasterKeys = options.master.clone().unwrap_or_else(usual);
-        let keyrings = Keyrings::new(master, &platform(), ISSUER.into()).unwrap();
+        let vault = options.vault.clone().unwrap_or_else(|| master.into());
+        let usual = || Platform::local(&platform()).unwrap();
+        let platform = options.platform.clone().unwrap_or_else(usual);
+        let keyrings = Keyrings::new(vault, platform, ISSUER.into());
         let edges =
             EdgeAuthenticator::new(vec![edge_key().verifying_key()], options.replay_capacity);
         let state = AppState::with_accounts(
