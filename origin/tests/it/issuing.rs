@@ -51,7 +51,7 @@ impl Shop {
     }
 
     /// Gives up in the end: who ought to wait did not.
-    async fn until_waiting(&self, count: usize) {
+    pub async fn until_waiting(&self, count: usize) {
         for _ in 0..3000 {
             if self.waiting() >= count {
                 return;

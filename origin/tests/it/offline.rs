@@ -376,6 +376,61 @@ async fn what_asks_for_nothing_that_is_there_is_refused() {
     assert_eq!(shop.audited("activation.created"), 0);
 }
 
+/// From a license with floating seats: a license file says that the machine may, and a borrowed
+/// lease that there is a seat for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_and_a_borrowed_lease_take_a_floating_seat_offline() {
+    let shop = Shop::open().await;
+    let bed = &shop.bed;
+    let seats = json!({ "max": 1, "borrow_max_s": 2 * DAY });
+    let terms = json!({ "offline_max_s": 7 * DAY, "seats": seats });
+    let made = shop.issue(&[("terms", terms)]).await;
+    let key = text(&made["key"]);
+    let machine = Machine::new("laptop");
+    let token = bed.activate(key, "laptop").await.license_token.unwrap();
+    let file = edge(bed, CHECKOUT, &json!({ "token": token })).await;
+    let file = file.answer().license_file.unwrap();
+    let borrowed = bed
+        .acquire_with(&token, "ada", &json!({ "borrow_s": 2 * DAY }))
+        .await;
+    let end = borrowed.lease.unwrap().expires_at;
+    let lease = borrowed.lease_token.unwrap();
+    let elsewhere = bed.activate(key, "desk").await.license_token.unwrap();
+    let no_seat = async || bed.acquire(&elsewhere, "grace").await.code;
+    assert_eq!(no_seat().await, Code::SeatLimit, "it is in use meanwhile");
+
+    // From here on `shared` alone.
+    let code = |lease: Option<&str>, at| machine.decide_with(&file, lease, at).code;
+    assert_eq!(code(None, now()), Code::LeaseRequired);
+    let verdict = machine.decide_with(&file, Some(&lease), now());
+    assert_eq!(verdict.code, Code::Valid);
+    assert_eq!(verdict.lease, borrowed.lease);
+    assert_eq!(code(Some(&lease), end.plus(-1)), Code::Valid);
+    assert_eq!(code(Some(&lease), end), Code::LeaseExpired);
+    let file_end = machine.file(&file).expires_at();
+    assert_eq!(code(Some(&lease), file_end), Code::TokenExpired);
+    let set_back = machine.file(&file).as_of().plus(-120);
+    assert_eq!(code(Some(&lease), set_back), Code::ClockMovedBack);
+    let middle = lease.len() / 2;
+    let flipped = if lease.as_bytes()[middle] == b'A' {
+        "B"
+    } else {
+        "A"
+    };
+    let mut altered = lease.clone();
+    altered.replace_range(middle..=middle, flipped);
+    for wrong in [&altered, &token, &file, ""] {
+        assert_eq!(code(Some(wrong), now()), Code::LeaseInvalid, "{wrong}");
+    }
+    let copied = Machine::new("desk").decide_with(&file, Some(&lease), now());
+    assert_eq!(copied.code, Code::FingerprintMismatch);
+
+    // Given back, and taken by the other: nobody's lease counts beside another's file.
+    assert!(bed.release(&lease).await.valid);
+    let other = bed.acquire(&elsewhere, "grace").await.lease_token.unwrap();
+    assert_eq!(code(Some(&other), now()), Code::LeaseInvalid);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receipt_gives_the_activation_back_once() {
     let shop = Shop::open().await;

@@ -4,14 +4,12 @@ mod crowd;
 mod model;
 mod races;
 mod vendor;
+mod verdict;
 
 use licet_shared::{
     api::LeaseAnswer,
-    decision::{
-        Code, Context, LeaseToken, LicenseToken, OriginState, ShownLease, Source, State,
-        decide_verified, fingerprint_hash,
-    },
-    documents::{FeatureSet, OrgKeys, StatusDocument, StatusReference},
+    decision::{Code, LeaseToken, LicenseToken},
+    documents::OrgKeys,
     id::LeaseId,
 };
 use serde_json::{Value, json};
@@ -83,45 +81,6 @@ impl Bed {
             "UPDATE licet.leases SET expires_at = expires_at - interval '{seconds} seconds'
              WHERE id = '{id}'"
         ));
-    }
-
-    /// What anybody with the organization's newest documents says to a token and a lease.
-    async fn verdict(&self, seeded: &Seeded, token: &str, lease: Option<&str>) -> Code {
-        let keys = self.keys(seeded).await;
-        let token = LicenseToken::verify(token, Some(&keys), now()).unwrap();
-        let number = token.status_list_number();
-        let tag = seeded.tag;
-        let list = Call::get(&format!("/edge/v1/orgs/{tag}/statuslists/{number}"));
-        let list = self.call(list.header("cache-control", "max-age=0")).await;
-        let uri = StatusReference::uri(ISSUER, tag, number);
-        let list = StatusDocument::verify(&list.text(), &uri, &keys, now()).unwrap();
-        let set = token.claims().fs;
-        let features = Call::get(&format!("/edge/v1/orgs/{tag}/feature-sets/{set}"));
-        let features = self.call(features).await.text();
-        let features = FeatureSet::verify(&features, set, &keys, now()).unwrap();
-        let state = State {
-            keys: Some(&keys),
-            status_list: Some(&list),
-            license: None,
-            features: Some(&features),
-            source: Source::Origin,
-            origin: OriginState::Answering,
-            newest_evidence: None,
-        };
-        let product = token.claims().aud[0].clone();
-        // Tokens of these tests are bound to devices; which, only its hash tells.
-        let mut context = Context {
-            product: &product,
-            lease: lease.map_or(ShownLease::None, ShownLease::Text),
-            ..Context::default()
-        };
-        let devices: Vec<String> = (0..64).map(|n| format!("device {n}")).collect();
-        let hash = token.claims().fp.as_deref();
-        context.fingerprint = devices
-            .iter()
-            .find(|device| hash == Some(fingerprint_hash(device).as_str()))
-            .map(String::as_str);
-        decide_verified(&token, &context, &state, now()).code
     }
 
     /// How many leases of all licenses take a seat, by the database.

@@ -1,35 +1,53 @@
 //! Random requests from sixteen clients at once, beside a simple model of what they may lead to.
 //!
-//! In each round every client does one thing, all at the same time; then the model is asked whether
-//! there is an order of these in which all answers are right, and whether what the database now
-//! holds is what must have come of it. 500 operations, and 10,000 with `LICET_TEST_FULL`.
-//! `LICET_TEST_SEED` repeats a run.
+//! In each round every client does one thing, all at the same time. Then the [model](license) is
+//! asked whether there is an order of these in which all answers are right, whether what the
+//! database now holds is what must have come of it, and whether edges say what the model does, now
+//! and at times to come. Meanwhile somebody else looks at the database, and may at no moment see
+//! more seats or activations taken than there are.
+//!
+//! 500 operations, and 10,000 with `LICET_TEST_FULL`. `LICET_TEST_SEED` repeats a run, but for the
+//! order within rounds.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod license;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::future::join_all;
+use licet_origin::{db::SystemDatabase, jobs::Jobs, metrics::Metrics};
 use licet_shared::{
-    api::LeaseAnswer,
-    decision::Code,
-    id::{ActivationId, LeaseId},
+    api::{ActivationAnswer, LeaseAnswer},
+    decision::{Code, OriginState},
+    id::LeaseId,
+    time::Timestamp,
 };
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 use crate::{
     licenses::Shop,
     support::{
         Seeded,
-        edge::activation,
+        edge::{activation, now},
         sql::{connect, uuid},
     },
 };
+use license::{Act, Lease, License, Policy, Standing};
 
 const CLIENTS: usize = 16;
 const DEVICES: usize = 6;
-const MAX_ACTIVATIONS: usize = 4;
 const USERS: usize = 5;
-const NEVER: &str = "2090-01-01T00:00:00Z";
+const DAY: i64 = 86_400;
+const LEASE_S: i64 = 600;
+const BORROW_S: i64 = 3 * DAY;
 
 /// SplitMix64.
 struct Dice(u64);
@@ -52,157 +70,145 @@ impl Dice {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Status {
-    Active,
-    Suspended,
-    Revoked,
-    Ended,
-}
-
-impl Status {
-    fn refusal(self) -> Option<Code> {
-        match self {
-            Self::Active => None,
-            Self::Suspended => Some(Code::Suspended),
-            Self::Revoked => Some(Code::Revoked),
-            Self::Ended => Some(Code::LicenseExpired),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Per {
-    License,
-    User,
-    Machine,
-}
-
-#[derive(Clone, Debug)]
-struct Act {
-    id: ActivationId,
-    token: String,
-    device: usize,
-}
-
-#[derive(Clone, Debug)]
-struct Held {
-    act: ActivationId,
-    holder: usize,
-    device: usize,
-    text: String,
-}
-
-/// A license as the model has it.
-#[derive(Debug)]
-struct License {
-    seeded: Seeded,
-    per: Per,
-    max: usize,
-    status: Status,
-    live: Vec<Act>,
-    dead: Vec<Act>,
-    held: BTreeMap<LeaseId, Held>,
-    /// Leases that are over, which must stay so.
-    over: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a license's vendor does to it. One thing a round: of two at once, the API refuses one.
+#[derive(Clone, Copy, Debug)]
 enum Change {
     Suspend,
     Reinstate,
     Revoke,
-    End,
-    Renew,
+    /// This is its end now, which soon comes.
+    Expire(Timestamp),
+    /// To this end.
+    Renew(Timestamp),
+    /// One more of each, in place.
+    Upgrade(Policy),
 }
 
-impl Change {
-    fn after(self) -> Status {
-        match self {
-            Self::Suspend => Status::Suspended,
-            Self::Reinstate | Self::Renew => Status::Active,
-            Self::Revoke => Status::Revoked,
-            Self::End => Status::Ended,
-        }
-    }
-}
-
+/// What a client does.
 #[derive(Clone, Debug)]
 enum Op {
+    /// A new license, in place of one.
+    Issue(Policy),
+    Change(Change),
+    /// The background work, which notes that licenses have expired.
+    Jobs,
     Activate(usize),
-    Acquire(Act, usize),
-    Heartbeat(LeaseId, String),
-    HeartbeatOfOld(String),
-    Release(LeaseId, String),
-    /// Its holder dies, and its time and margin pass.
+    Refresh(Act),
+    Deactivate(Act),
+    /// For a user, and whether it is borrowed.
+    Acquire(Act, usize, bool),
+    Heartbeat(LeaseId, Lease),
+    HeartbeatOfOld(Lease),
+    Release(LeaseId, Lease),
+    /// Its holder is dead, and its time and its margin have just passed.
     Die(LeaseId),
     TakeBack(LeaseId),
-    Deactivate(Act),
-    Change(Change),
+    /// At an edge.
+    Validate(Act, Option<Lease>),
+}
+
+impl Op {
+    fn name(&self) -> String {
+        let whole = match self {
+            Self::Change(change) => format!("{change:?}"),
+            op => format!("{op:?}"),
+        };
+        whole.split('(').next().unwrap().to_owned()
+    }
 }
 
 #[derive(Debug)]
 enum Outcome {
-    Activation(Code, Option<Act>),
+    Issued(Box<License>),
+    Activation(Box<ActivationAnswer>),
     Lease(Box<LeaseAnswer>),
+    Verdict(Code, Timestamp),
+    Changed(bool),
     Done(Code),
 }
 
-impl License {
-    fn seat(&self, id: LeaseId, lease: &Held) -> String {
-        match self.per {
-            Per::License => id.to_string(),
-            Per::User => format!("user {}", lease.holder),
-            Per::Machine => format!("device {}", lease.device),
+impl Outcome {
+    fn code(&self) -> Code {
+        match self {
+            Self::Activation(answer) => answer.code,
+            Self::Lease(answer) => answer.code,
+            Self::Verdict(code, _) | Self::Done(code) => *code,
+            Self::Issued(_) | Self::Changed(_) => Code::Valid,
         }
     }
+}
 
-    fn seats<'a>(&self, leases: impl Iterator<Item = (&'a LeaseId, &'a Held)>) -> BTreeSet<String> {
-        leases.map(|(id, lease)| self.seat(*id, lease)).collect()
-    }
-
+impl License {
     /// Something that a client may do now.
     fn choose(&self, dice: &mut Dice, may_change: bool) -> Op {
-        let held: Vec<_> = self.held.iter().collect();
-        let lease = |dice: &mut Dice| dice.pick(&held).map(|(id, it)| (**id, it.text.clone()));
-        for _ in 0..100 {
-            let op = match dice.below(32) {
-                0..3 => Some(Op::Activate(dice.below(DEVICES))),
-                3..14 => {
-                    let user = dice.below(USERS);
-                    dice.pick(&self.live)
-                        .cloned()
-                        .map(|act| Op::Acquire(act, user))
+        let held: Vec<(LeaseId, Lease)> =
+            self.held.iter().map(|(id, it)| (*id, it.clone())).collect();
+        let some = |(id, lease): &(LeaseId, Lease)| (*id, lease.clone());
+        // Mostly licenses are in force, and those that are not soon are again.
+        let in_force = self.state.objection(false, now()).is_none();
+        let may_change = may_change && (!in_force || dice.below(4) == 0);
+        loop {
+            let op = match dice.below(40) {
+                0..4 => Some(Op::Activate(dice.below(DEVICES))),
+                4..15 => {
+                    let (user, borrowed) = (dice.below(USERS), dice.below(8) == 0);
+                    let act = dice.pick(&self.live).cloned();
+                    act.map(|act| Op::Acquire(act, user, borrowed))
                 }
-                14 => {
-                    let user = dice.below(USERS);
-                    dice.pick(&self.dead)
-                        .cloned()
-                        .map(|act| Op::Acquire(act, user))
+                15 => {
+                    let act = dice.pick(&self.dead).cloned();
+                    act.map(|act| Op::Acquire(act, 0, false))
                 }
-                15..20 => lease(dice).map(|(id, text)| Op::Heartbeat(id, text)),
+                16..20 => dice
+                    .pick(&held)
+                    .map(some)
+                    .map(|(id, it)| Op::Heartbeat(id, it)),
                 20 => dice.pick(&self.over).cloned().map(Op::HeartbeatOfOld),
-                21..24 => lease(dice).map(|(id, text)| Op::Release(id, text)),
-                24..27 => lease(dice).map(|(id, _)| Op::Die(id)),
-                27 => lease(dice).map(|(id, _)| Op::TakeBack(id)),
+                21..24 => dice
+                    .pick(&held)
+                    .map(some)
+                    .map(|(id, it)| Op::Release(id, it)),
+                24..27 => dice.pick(&held).map(|(id, _)| Op::Die(*id)),
+                27 => dice.pick(&held).map(|(id, _)| Op::TakeBack(*id)),
                 28 => dice.pick(&self.live).cloned().map(Op::Deactivate),
-                _ if !may_change => None,
-                _ => match (self.status, dice.below(8)) {
-                    (Status::Active, 0) | (Status::Suspended, 0) => {
-                        Some(Op::Change(Change::Revoke))
-                    }
-                    (Status::Active, 1..4) => Some(Op::Change(Change::Suspend)),
-                    (Status::Active, 4..6) => Some(Op::Change(Change::End)),
-                    (Status::Active, _) | (Status::Revoked, _) => None,
-                    (Status::Suspended, _) => Some(Op::Change(Change::Reinstate)),
-                    (Status::Ended, _) => Some(Op::Change(Change::Renew)),
-                },
+                29 => dice.pick(&self.live).cloned().map(Op::Refresh),
+                30..34 => self.show(dice).map(|(act, it)| Op::Validate(act, it)),
+                34 => Some(Op::Jobs),
+                _ if may_change => self.choose_change(dice),
+                _ => None,
             };
             if let Some(op) = op {
                 return op;
             }
         }
-        Op::Activate(dice.below(DEVICES))
+    }
+
+    fn choose_change(&self, dice: &mut Dice) -> Option<Op> {
+        let (now, state) = (now(), self.state);
+        let change = match (state.standing, dice.below(12)) {
+            (Standing::Revoked, _) => return Some(Op::Issue(Policy::any(dice))),
+            (_, 0) => Change::Revoke,
+            // One whose end has come can't be suspended.
+            (Standing::Active, 1..6) if state.end > now.plus(DAY) => Change::Suspend,
+            (Standing::Suspended, 1..6) => Change::Reinstate,
+            (_, 6..8) if state.end > now.plus(DAY) => Change::Expire(now.plus(2)),
+            (_, 8..10) => Change::Renew(state.end.max(now).plus(2 * DAY)),
+            (_, 10..) => Change::Upgrade(state.policy.with_one_more()),
+            _ => return None,
+        };
+        Some(Op::Change(change))
+    }
+
+    /// A token, and a lease or none to show beside it: mostly one of the same activation's.
+    fn show(&self, dice: &mut Dice) -> Option<(Act, Option<Lease>)> {
+        let acts: Vec<&Act> = self.live.iter().chain(&self.dead).collect();
+        let act: Act = (*dice.pick(&acts)?).clone();
+        let any = dice.below(8) == 0;
+        let all = self.held.values().chain(&self.over);
+        let leases: Vec<&Lease> = all.filter(|lease| any || lease.act == act.id).collect();
+        let none = dice.below(4) == 0;
+        let lease = dice.pick(&leases).filter(|_| !none);
+        Some((act, lease.map(|lease| (*lease).clone())))
     }
 }
 
@@ -210,70 +216,69 @@ struct World {
     shop: Shop,
     /// For what only time would do. It must not block: others may have to go on first.
     time: Client,
+    jobs: Jobs,
     licenses: Vec<License>,
     dice: Dice,
+    /// How often each was done, and what came of it.
+    tally: BTreeMap<String, u32>,
 }
 
 impl World {
     async fn new(seed: u64) -> Self {
         let shop = Shop::open().await;
-        shop.bed
-            .database
+        let database = &shop.bed.database;
+        database
             .admin("UPDATE licet.organizations SET plan = 'ENTERPRISE', max_licenses = 1000000");
-        let time = connect(&shop.bed.database.admin_url()).await;
+        let metrics = Arc::new(Metrics::new());
+        let system = SystemDatabase::new(
+            &database.system_url().parse().unwrap(),
+            Arc::clone(&metrics),
+        );
         let mut world = Self {
+            time: connect(&database.admin_url()).await,
+            jobs: Jobs::new(system.unwrap(), metrics),
             shop,
-            time,
             licenses: Vec::new(),
             dice: Dice(seed),
+            tally: BTreeMap::new(),
         };
-        for per in [Per::License, Per::User, Per::Machine] {
-            let license = world.issue(per).await;
+        for _ in 0..3 {
+            let policy = Policy::any(&mut world.dice);
+            let license = world.issue(policy).await;
             world.licenses.push(license);
         }
         world
     }
 
-    async fn issue(&mut self, per: Per) -> License {
-        let max = 1 + self.dice.below(5);
-        let seats = json!({ "max": max, "per": format!("{per:?}").to_uppercase() });
+    async fn issue(&self, policy: Policy) -> License {
+        let end = now().plus(30 * DAY);
         let more = [
-            ("max_activations", json!(MAX_ACTIVATIONS)),
-            ("terms", json!({ "seats": seats })),
+            ("max_activations", json!(policy.activations)),
+            ("expires_at", json!(end)),
+            ("terms", policy.terms()),
         ];
         let made = self.shop.issue(&more).await;
         let text = |name: &str| made[name].as_str().unwrap().to_owned();
-        License {
-            seeded: Seeded {
-                license: text("id").parse().unwrap(),
-                key: text("key"),
-                ..self.shop.seeded.clone()
-            },
-            per,
-            max,
-            status: Status::Active,
-            live: Vec::new(),
-            dead: Vec::new(),
-            held: BTreeMap::new(),
-            over: Vec::new(),
-        }
+        let seeded = Seeded {
+            license: text("id").parse().unwrap(),
+            key: text("key"),
+            ..self.shop.seeded.clone()
+        };
+        License::new(seeded, policy, end)
     }
 
     async fn round(&mut self, number: usize) {
-        for at in 0..self.licenses.len() {
-            if self.licenses[at].status == Status::Revoked {
-                self.licenses[at] = self.issue(self.licenses[at].per).await;
-            }
-        }
         let mut ops: Vec<(usize, Op)> = Vec::new();
         for _ in 0..CLIENTS {
             let at = self.dice.below(self.licenses.len());
-            let changes = |(other, op): &(usize, Op)| *other == at && matches!(op, Op::Change(_));
+            let changes = |(other, op): &(usize, Op)| {
+                *other == at && matches!(op, Op::Change(_) | Op::Issue(_))
+            };
             let may_change = !ops.iter().any(changes);
             let op = self.licenses[at].choose(&mut self.dice, may_change);
             ops.push((at, op));
         }
-        let world = &*self;
+        let (world, began) = (&*self, now());
         let outcomes = join_all(ops.iter().map(|(at, op)| world.act(*at, op))).await;
         let done: Vec<_> = ops.into_iter().zip(outcomes).collect();
         for at in 0..self.licenses.len() {
@@ -283,37 +288,52 @@ impl World {
                 .map(|((_, op), outcome)| (op, outcome))
                 .collect();
             let told = format!("round {number}, license {at}: {of_license:#?}");
-            self.licenses[at].judge(&of_license, &told);
+            self.licenses[at].judge(&of_license, began, &told);
             self.compare(at, &told);
             self.ask(at, &told).await;
+        }
+        for ((at, op), outcome) in done {
+            let counted = format!("{} {}", op.name(), outcome.code());
+            *self.tally.entry(counted).or_default() += 1;
+            if let Outcome::Issued(license) = outcome {
+                self.licenses[at] = *license;
+            }
         }
     }
 
     async fn act(&self, at: usize, op: &Op) -> Outcome {
         let bed = &self.shop.bed;
-        let license = &self.licenses[at];
+        let seeded = &self.licenses[at].seeded;
         match op {
-            Op::Activate(device) => {
-                let call = activation(&license.seeded.key, &format!("device {device}"));
-                let answer = bed.call(call).await.answer();
-                let act = answer.license_token.map(|token| Act {
-                    id: answer.activation_id.unwrap(),
-                    token,
-                    device: *device,
-                });
-                Outcome::Activation(answer.code, act)
+            Op::Issue(policy) => Outcome::Issued(Box::new(self.issue(*policy).await)),
+            Op::Change(change) => Outcome::Changed(self.change(seeded, *change).await),
+            Op::Jobs => {
+                self.jobs.run().await.unwrap();
+                Outcome::Done(Code::Valid)
             }
-            Op::Acquire(act, user) => {
-                let answer = bed.acquire(&act.token, &format!("user {user}")).await;
+            Op::Activate(device) => {
+                let call = activation(&seeded.key, &format!("device {device}"));
+                Outcome::Activation(Box::new(bed.call(call).await.answer()))
+            }
+            Op::Refresh(act) => Outcome::Activation(Box::new(bed.refresh(&act.token.text).await)),
+            Op::Deactivate(act) => Outcome::Done(bed.deactivate(&act.token.text).await.code),
+            Op::Acquire(act, user, borrowed) => {
+                let more = match borrowed {
+                    true => json!({ "borrow_s": BORROW_S }),
+                    false => json!({}),
+                };
+                let holder = format!("user {user}");
+                let answer = bed.acquire_with(&act.token.text, &holder, &more).await;
                 Outcome::Lease(Box::new(answer))
             }
-            Op::Heartbeat(_, text) | Op::HeartbeatOfOld(text) => {
-                Outcome::Lease(Box::new(bed.heartbeat(text).await))
+            Op::Heartbeat(_, lease) | Op::HeartbeatOfOld(lease) => {
+                Outcome::Lease(Box::new(bed.heartbeat(&lease.text).await))
             }
-            Op::Release(_, text) => Outcome::Done(bed.release(text).await.code),
+            Op::Release(_, lease) => Outcome::Done(bed.release(&lease.text).await.code),
             Op::Die(id) => {
                 let sql = format!(
-                    "UPDATE licet.leases SET expires_at = expires_at - interval '10 days'
+                    "UPDATE licet.leases SET expires_at =
+                         clock_timestamp() - interval '5 seconds' - interval '1 millisecond'
                      WHERE id = '{}'",
                     uuid(*id)
                 );
@@ -325,40 +345,46 @@ impl World {
                 self.shop.act(&path).await.json(200);
                 Outcome::Done(Code::Valid)
             }
-            Op::Deactivate(act) => Outcome::Done(bed.deactivate(&act.token).await.code),
-            Op::Change(change) => {
-                self.change(license, *change).await;
-                Outcome::Done(Code::Valid)
+            Op::Validate(act, lease) => {
+                let documents = bed.documents(seeded, &act.token.text).await;
+                let at = now();
+                let lease = lease.as_ref().map(|lease| lease.text.as_str());
+                Outcome::Verdict(documents.decide(lease, OriginState::Answering, at), at)
             }
         }
     }
 
-    async fn change(&self, license: &License, change: Change) {
-        let path = format!("/api/v1/licenses/{}", license.seeded.license);
-        let action = match change {
-            Change::Suspend => "suspend",
-            Change::Reinstate => "reinstate",
-            Change::Revoke => "revoke",
-            Change::End => {
-                let id = uuid(license.seeded.license);
-                let sql = format!(
-                    "UPDATE licet.licenses SET expires_at = now() - interval '1 minute'
-                     WHERE id = '{id}'"
-                );
-                return self.time.batch_execute(&sql).await.unwrap();
+    /// Whether it was done: who is too slow may not move an end to the past.
+    async fn change(&self, seeded: &Seeded, change: Change) -> bool {
+        let (bed, owner) = (&self.shop.bed, &self.shop.owner);
+        let path = format!("/api/v1/licenses/{}", seeded.license);
+        let reply = match change {
+            Change::Suspend => self.shop.act(&format!("{path}/suspend")).await,
+            Change::Reinstate => self.shop.act(&format!("{path}/reinstate")).await,
+            Change::Revoke => self.shop.act(&format!("{path}/revoke")).await,
+            Change::Renew(end) => {
+                let body = json!({ "expires_at": end });
+                bed.post(owner, &format!("{path}/renew"), &body).await
             }
-            Change::Renew => {
-                let body = json!({ "expires_at": NEVER });
-                let path = format!("{path}/renew");
-                let bed = &self.shop.bed;
-                bed.post(&self.shop.owner, &path, &body).await.json(200);
-                return;
+            Change::Upgrade(policy) => {
+                let body =
+                    json!({ "max_activations": policy.activations, "terms": policy.terms() });
+                bed.patch(owner, &path, &body).await
+            }
+            Change::Expire(end) => {
+                let reply = bed.patch(owner, &path, &json!({ "expires_at": end })).await;
+                if reply.status.as_u16() == 400 && now() >= end {
+                    return false;
+                }
+                reply
             }
         };
-        self.shop.act(&format!("{path}/{action}")).await.json(200);
+        reply.json(200);
+        true
     }
 
-    /// What the database holds is what the model does.
+    /// What the database holds is what the model does. A seat whose lease and margin have passed is
+    /// not held, and the model gives it to the next who asks.
     fn compare(&self, at: usize, told: &str) {
         let license = &self.licenses[at];
         let id = uuid(license.seeded.license);
@@ -379,179 +405,81 @@ impl World {
         assert_eq!(live, model, "activations; {told}");
     }
 
-    /// Verdicts on one of the leases, and on its absence.
+    /// The verdicts on a token, with a lease or without, now and later, from what edges know now; and
+    /// what the origin says to the same device.
     async fn ask(&mut self, at: usize, told: &str) {
-        let license = &self.licenses[at];
-        let held: Vec<_> = license.held.values().collect();
-        let Some(lease) = self.dice.pick(&held) else {
+        let Some((act, lease)) = self.licenses[at].show(&mut self.dice) else {
             return;
         };
-        let act = license.live.iter().find(|act| act.id == lease.act).unwrap();
+        let license = &mut self.licenses[at];
         let bed = &self.shop.bed;
-        let refreshed = bed.refresh(&act.token).await;
-        let expected = license.status.refusal();
-        assert_eq!(refreshed.code, expected.unwrap_or(Code::Valid), "{told}");
-        let token = match license.status {
-            Status::Active => refreshed.license_token.unwrap(),
-            Status::Suspended | Status::Revoked => act.token.clone(),
-            // Its token may be from before the end was moved.
-            Status::Ended => return,
+        let is_dead = license.dead.iter().any(|dead| dead.id == act.id);
+        let documents = bed.documents(&license.seeded, &act.token.text).await;
+        let text = lease.as_ref().map(|lease| lease.text.as_str());
+        let told = format!("{act:?} {lease:?}; {told}");
+        let expected = |at| license.state.verdict(is_dead, &act, lease.as_ref(), at);
+
+        // While the origin answers an edge asks it, and finds this.
+        let at = now();
+        let said = documents.decide(text, OriginState::Answering, at);
+        assert_eq!(said, expected(at), "{told}");
+        // Who holds it back for longer than it is fresh has no use of that.
+        let at = documents.stale_from();
+        let said = documents.decide(text, OriginState::Answering, at);
+        let stale = match expected(at) {
+            Code::Valid => Code::Stale,
+            refused => refused,
         };
-        let verdict = bed
-            .verdict(&license.seeded, &token, Some(&lease.text))
-            .await;
-        // Of a token from before an end that has been moved since, its own end may come next.
-        assert_eq!(verdict, expected.unwrap_or(Code::Valid), "{told}");
-        let without = bed.verdict(&license.seeded, &token, None).await;
-        assert_eq!(without, expected.unwrap_or(Code::LeaseRequired), "{told}");
+        assert_eq!(said, stale, "{told}");
+        // And while it does not, all ends come as they were signed.
+        let lease_end = lease.as_ref().map(|lease| lease.end);
+        let ends = [lease_end, Some(act.token.end), Some(license.state.end)];
+        for end in ends.into_iter().flatten() {
+            for at in [end.plus(-1), end] {
+                let said = documents.decide(text, OriginState::Unusable, at);
+                let outlived = expected(at) == Code::Valid && at >= documents.end();
+                let right = if outlived { Code::Stale } else { expected(at) };
+                assert_eq!(said, right, "at {at}; {told}");
+            }
+        }
+
+        let began = now();
+        let refreshed = bed.refresh(&act.token.text).await;
+        let expected = [began, now()].map(|at| license.state.objection(is_dead, at));
+        let said = Some(refreshed.code).filter(|code| *code != Code::Valid);
+        assert!(expected.contains(&said), "{said:?}; {told}");
+        license.note_token(&refreshed, &[license.state.end], &told);
     }
 }
 
-impl License {
-    /// Whether there is an order in which all these answers are right; and what then is.
-    fn judge(&mut self, done: &[(&Op, &Outcome)], told: &str) {
-        let change = done.iter().find_map(|(op, _)| match op {
-            Op::Change(change) => Some(*change),
-            _ => None,
-        });
-        let after = change.map_or(self.status, Change::after);
-        let by_status: Vec<Code> = [self.status, after]
-            .into_iter()
-            .filter_map(Status::refusal)
-            .collect();
-        let calm = by_status.is_empty() && change.is_none();
-        let given_back: BTreeSet<ActivationId> = done
-            .iter()
-            .filter_map(|(op, _)| match op {
-                Op::Deactivate(act) => Some(act.id),
-                _ => None,
-            })
-            .collect();
-        let ended: BTreeSet<LeaseId> = done
-            .iter()
-            .filter_map(|(op, _)| match op {
-                Op::Release(id, _) | Op::Die(id) | Op::TakeBack(id) => Some(*id),
-                _ => None,
-            })
-            .collect();
-
-        // What came in.
-        let mut acts = self.live.clone();
-        let mut all = self.held.clone();
-        for (op, outcome) in done {
-            match (op, outcome) {
-                (Op::Activate(_), Outcome::Activation(_, Some(act)))
-                    if !acts.iter().any(|other| other.id == act.id) =>
-                {
-                    acts.push(act.clone());
-                }
-                (Op::Acquire(act, holder), Outcome::Lease(answer)) if answer.valid => {
-                    let seats = answer.seats.unwrap();
-                    assert!(seats.taken <= seats.max, "oversold: {told}");
-                    let held = Held {
-                        act: act.id,
-                        holder: *holder,
-                        device: act.device,
-                        text: answer.lease_token.clone().unwrap(),
-                    };
-                    all.insert(answer.lease.unwrap().id, held);
-                }
-                (Op::Heartbeat(id, _), Outcome::Lease(answer)) if answer.valid => {
-                    all.get_mut(id).unwrap().text = answer.lease_token.clone().unwrap();
-                }
-                _ => {}
-            }
-        }
-
-        // What was said.
-        let stays =
-            |id: &LeaseId, lease: &Held| !ended.contains(id) && !given_back.contains(&lease.act);
-        let seats_ever = self.seats(all.iter());
-        let seats_throughout = self.seats(self.held.iter().filter(|(id, it)| stays(id, it)));
-        for (op, outcome) in done {
-            let (code, allowed): (Code, Vec<Code>) = match (op, outcome) {
-                (Op::Activate(device), Outcome::Activation(code, _)) => {
-                    let mut allowed = vec![Code::ActivationLimit];
-                    let devices: BTreeSet<usize> = acts.iter().map(|act| act.device).collect();
-                    let has_one = self
-                        .live
-                        .iter()
-                        .any(|act| act.device == *device && !given_back.contains(&act.id));
-                    if calm && (has_one || devices.len() < MAX_ACTIVATIONS) {
-                        allowed.clear();
-                    }
-                    (*code, allowed)
-                }
-                (Op::Acquire(act, holder), Outcome::Lease(answer)) => {
-                    let was_live = self.live.iter().any(|live| live.id == act.id);
-                    let mut allowed = Vec::new();
-                    if !was_live {
-                        assert!(!answer.valid, "{told}");
-                    }
-                    if !was_live || given_back.contains(&act.id) {
-                        allowed.push(Code::Deactivated);
-                    }
-                    let own = match self.per {
-                        Per::License => None,
-                        Per::User => Some(format!("user {holder}")),
-                        Per::Machine => Some(format!("device {}", act.device)),
-                    };
-                    let has_seat = own.is_some_and(|own| seats_throughout.contains(&own));
-                    if was_live && !has_seat && seats_ever.len() >= self.max {
-                        allowed.push(Code::SeatLimit);
-                    }
-                    (answer.code, allowed)
-                }
-                (Op::Heartbeat(id, _), Outcome::Lease(answer)) => {
-                    let mut allowed = Vec::new();
-                    if ended.contains(id) {
-                        allowed.extend([Code::LeaseExpired, Code::LeaseNotFound]);
-                    }
-                    if given_back.contains(&self.held[id].act) {
-                        allowed.push(Code::Deactivated);
-                    }
-                    (answer.code, allowed)
-                }
-                (Op::HeartbeatOfOld(_), Outcome::Lease(answer)) => {
-                    assert!(!answer.valid, "a lease came back: {told}");
-                    let over = vec![Code::LeaseExpired, Code::LeaseNotFound, Code::Deactivated];
-                    (answer.code, over)
-                }
-                (_, Outcome::Done(code)) => (*code, Vec::new()),
-                other => panic!("{other:?}"),
-            };
-            let allowed_by_status =
-                !matches!(op, Op::Release(..) | Op::Deactivate(_)) && by_status.contains(&code);
-            assert!(
-                code == Code::Valid || allowed.contains(&code) || allowed_by_status,
-                "{op:?} got {code}, allowed are {allowed:?} and {by_status:?}; {told}"
-            );
-        }
-
-        // What then is.
-        for (id, lease) in &all {
-            if !stays(id, lease) {
-                self.over.push(lease.text.clone());
-            }
-        }
-        all.retain(|id, lease| stays(id, lease));
-        self.held = all;
-        assert!(
-            self.seats(self.held.iter()).len() <= self.max,
-            "oversold: {told}"
-        );
-        let (dead, live) = acts
-            .into_iter()
-            .partition(|act| given_back.contains(&act.id));
-        self.live = live;
-        self.dead.extend::<Vec<Act>>(dead);
-        assert!(self.live.len() <= MAX_ACTIVATIONS, "{told}");
-        self.status = after;
-        let keep = self.over.len().saturating_sub(20);
-        self.over.drain(..keep);
-        let keep = self.dead.len().saturating_sub(5);
-        self.dead.drain(..keep);
+/// Looks at the database again and again, until told to stop; tells how often. At no moment may a
+/// license have more seats or activations taken than it has.
+async fn watch(client: Client, is_over: Arc<AtomicBool>) -> u32 {
+    let mut looks = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let sold_twice = client
+            .query(
+                "SELECT l.id, l.max_activations, l.terms::text, a.taken, s.leases, s.users, s.machines
+                 FROM licet.licenses l,
+                     LATERAL (SELECT count(*) AS taken FROM licet.activations
+                         WHERE license_id = l.id AND deactivated_at IS NULL) a,
+                     LATERAL (SELECT count(*) AS leases, count(DISTINCT holder) AS users,
+                             count(DISTINCT machine_hash) AS machines
+                         FROM licet.leases WHERE license_id = l.id AND ended_at IS NULL
+                             AND expires_at >= now() - interval '5 seconds') s
+                 WHERE a.taken > l.max_activations
+                     OR CASE l.terms -> 'seats' ->> 'per'
+                         WHEN 'LICENSE' THEN s.leases WHEN 'USER' THEN s.users ELSE s.machines
+                     END > (l.terms -> 'seats' ->> 'max')::int",
+                &[],
+            )
+            .await
+            .unwrap();
+        assert!(sold_twice.is_empty(), "oversold: {sold_twice:?}");
+        looks += 1;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    looks
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -560,11 +488,28 @@ async fn whatever_sixteen_clients_do_the_model_agrees() {
     let operations: usize = if full { 10_000 } else { 500 };
     let seed = std::env::var("LICET_TEST_SEED").ok();
     let seed = seed.map_or_else(licet_origin::clock::unix_ms, |text| text.parse().unwrap());
-    println!("LICET_TEST_SEED={seed}");
+    println!(
+        "again: LICET_TEST_SEED={seed} cargo test -p licet-origin --test it leases::model\
+         {}",
+        if full {
+            " (with LICET_TEST_FULL=1)"
+        } else {
+            ""
+        }
+    );
     let mut world = World::new(seed).await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let watcher = connect(&world.shop.bed.database.admin_url()).await;
+    // Stopped before the database is, whatever comes.
+    let mut watching = JoinSet::new();
+    watching.spawn(watch(watcher, Arc::clone(&is_over)));
     for number in 0..operations.div_ceil(CLIENTS) {
         world.round(number).await;
     }
+    is_over.store(true, Ordering::Relaxed);
+    let looks = watching.join_next().await.unwrap().unwrap();
+    println!("looked at {looks} times, {:#?}", world.tally);
+    assert!(looks > 0);
     let verified = &world.shop.bed.database;
     let verified: Value = verified
         .command(&["audit", "verify", "--org", "alpha"])

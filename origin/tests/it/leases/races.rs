@@ -5,6 +5,10 @@ use licet_shared::decision::Code;
 use serde_json::json;
 
 use super::{Bed, id, text};
+use crate::{
+    licenses::Shop,
+    support::sql::{connect, uuid},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sixty_four_clients_for_ten_seats_are_ten() {
@@ -68,7 +72,7 @@ async fn a_seat_at_the_end_of_its_margin_is_one_of_two() {
     let (mut kept, mut passed_on) = (0, 0);
     let mut lease = bed.acquire(&token, "ada").await;
     for round in 0..150 {
-        let row = crate::support::sql::uuid(id(&lease));
+        let row = uuid(id(&lease));
         // Ends 0 to 15 ms from now, while both are under way.
         bed.database.admin(&format!(
             "UPDATE licet.leases SET expires_at = clock_timestamp() - interval '5 seconds'
@@ -124,4 +128,29 @@ async fn no_seat_stays_with_an_activation_that_is_given_back() {
         }
         assert_eq!(bed.held(), 0, "{round}");
     }
+}
+
+/// A heartbeat that finds everything in order, and then that its lease has just been ended along
+/// with the activation, says what it was: not that it came too late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_between_is_what_a_heartbeat_is_told() {
+    let shop = Shop::open().await;
+    let bed = &shop.bed;
+    bed.float(&shop.seeded, &json!({ "max": 1 }));
+    let token = bed.device(&shop.seeded, "device 1").await;
+    let lease = bed.acquire(&token, "ada").await;
+    let (row, activation) = (uuid(id(&lease)), uuid(lease.activation_id.unwrap()));
+    let other = connect(&bed.database.admin_url()).await;
+    let give_back = format!(
+        "BEGIN;
+         UPDATE licet.activations SET deactivated_at = now() WHERE id = '{activation}';
+         UPDATE licet.leases SET ended_at = now(), ended_why = 'DEACTIVATED' WHERE id = '{row}'"
+    );
+    other.batch_execute(&give_back).await.unwrap();
+    let commit = async {
+        shop.until_waiting(1).await;
+        other.batch_execute("COMMIT").await.unwrap();
+    };
+    let (beaten, ()) = join(bed.heartbeat(text(&lease)), commit).await;
+    assert_eq!(beaten.code, Code::Deactivated);
 }

@@ -1,7 +1,7 @@
 //! A machine that never connects.
 
 use licet_shared::{
-    decision::{Context, Verdict},
+    decision::{Context, ShownLease, Verdict},
     documents::PlatformKeys,
     id::OrgTag,
     jws::LocalSigner,
@@ -74,6 +74,11 @@ impl Machine {
 
     /// What it decides by a file.
     pub fn decide(&self, text: &str, at: Timestamp) -> Verdict<'static> {
+        self.decide_with(text, None, at)
+    }
+
+    /// What it decides by a file and a lease beside it.
+    pub fn decide_with(&self, text: &str, lease: Option<&str>, at: Timestamp) -> Verdict<'static> {
         let platform_keys = platform_keys();
         let trust = Trust {
             platform_keys: &platform_keys,
@@ -82,6 +87,7 @@ impl Machine {
         let context = Context {
             product: "local_cli",
             fingerprint: Some(&self.fingerprint),
+            lease: lease.map_or(ShownLease::None, ShownLease::Text),
             ..Context::default()
         };
         decide(text, trust, &context, None, at)
