@@ -20,6 +20,7 @@ mod verified_tokens;
 use std::rc::Rc;
 
 use config::ConfigError;
+use documents::feed;
 use endpoints::{
     activate, activate_offline, checkout, consume, deactivate, deactivate_offline, features,
     health, leases, openapi, orgs, problems, refresh, validate,
@@ -73,7 +74,7 @@ async fn answer(
     }
     let isolate = isolate.as_ref().map_err(|_| Fault::misconfigured())?;
     let scope = Rc::new(Scope::new(Rc::clone(isolate), env, context, arrival));
-    match route {
+    let answered = match route {
         Route::Validate => validate::handle(&scope, request).await,
         Route::Features => features::handle(&scope, request).await,
         Route::Activate => activate::handle(&scope, request).await,
@@ -91,7 +92,12 @@ async fn answer(
         Route::Live | Route::Ready | Route::OpenApi | Route::ProblemPage(_) => {
             Err(Fault::internal())
         }
+    };
+    // Whoever answers by documents keeps up with what changes.
+    if matches!(route, Route::Validate | Route::Features) {
+        feed::follow(&scope);
     }
+    answered
 }
 
 /// Adds what every answer has.

@@ -7,9 +7,9 @@ use js_sys::{Array, Function, Object, Reflect};
 use licet_shared::{
     decision::fingerprint_hash,
     documents::{
-        AtExpiry, FeatureOverrides, FeaturesClaims, Jwk, KeysClaims, LeaseClaims, LicenseClaims,
-        LicenseStateClaims, Period, Revision, Status, StatusListClaims, StatusReference,
-        TOKEN_VERSION, Tier, Ttl, Used,
+        AtExpiry, Change, FeatureOverrides, FeaturesClaims, FeedClaims, Jwk, KeysClaims,
+        LeaseClaims, LicenseClaims, LicenseStateClaims, Period, Revision, Status, StatusListClaims,
+        StatusReference, TOKEN_VERSION, Tier, Ttl, Used,
     },
     id::{ActivationId, EventId, FeatureSetId, LeaseId, LicenseId, OrgId, OrgTag},
     jws::{Kind, LocalSigner, Times, sign},
@@ -75,6 +75,8 @@ pub(crate) struct Org {
     pub(crate) metered: bool,
     /// How long ago it signs, in seconds.
     pub(crate) ago: i64,
+    /// How far the feed had come when documents were read.
+    pub(crate) epoch: u64,
 }
 
 impl Default for Org {
@@ -94,6 +96,7 @@ impl Default for Org {
             used: 0,
             metered: false,
             ago: 0,
+            epoch: 0,
         }
     }
 }
@@ -127,6 +130,7 @@ impl Org {
 
     pub(crate) fn keys(&self) -> String {
         let claims = KeysClaims {
+            ep: self.epoch,
             iss: self.issuer.clone(),
             sub: Self::id(),
             tag: Self::tag(),
@@ -136,10 +140,23 @@ impl Org {
         self.signed(&claims, 86_400, &platform_key())
     }
 
+    /// The feed that comes after epoch `since` of generation 1, and what it names.
+    pub(crate) fn feed(&self, since: u64, changed: &[Change]) -> String {
+        let claims = FeedClaims {
+            iss: self.issuer.clone(),
+            r#gen: 1,
+            since,
+            ep: self.epoch,
+            changed: changed.to_vec(),
+        };
+        self.signed(&claims, 86_400, &platform_key())
+    }
+
     pub(crate) fn list(&self) -> String {
         let mut list = StatusList::new(Bits::Four, 64).unwrap();
         list.set(Self::INDEX as usize, self.status).unwrap();
         let claims = StatusListClaims {
+            ep: self.epoch,
             iss: self.issuer.clone(),
             org: Self::id(),
             sub: StatusReference::uri(&self.issuer, Self::tag(), 0),
@@ -158,6 +175,7 @@ impl Org {
             features.insert("exports".into(), quota);
         }
         let claims = FeaturesClaims {
+            ep: self.epoch,
             iss: self.issuer.clone(),
             org: Self::id(),
             sub: Self::features_id(),

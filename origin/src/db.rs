@@ -10,6 +10,7 @@ pub(crate) mod catalogue;
 mod directory;
 mod error;
 pub(crate) mod feature_sets;
+pub(crate) mod feed;
 pub(crate) mod grants;
 pub(crate) mod idempotency;
 pub(crate) mod invitations;

@@ -2,13 +2,15 @@
 
 mod cache;
 mod features;
+mod feed;
 mod license;
 mod status;
 
 pub use cache::{DocumentCache, SignedDocument};
 pub(crate) use features::feature_set;
+pub(crate) use feed::feed;
 pub(crate) use license::license_state;
-pub(crate) use status::status_list;
+pub(crate) use status::{grows_with, status_list};
 
 /// Life of every signed document, in seconds. Edges fetch them anew long before.
 pub const DOCUMENT_LIFE_S: i64 = 86_400;

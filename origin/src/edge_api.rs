@@ -11,6 +11,7 @@ mod keys;
 mod leases;
 mod licenses;
 mod refresh;
+mod revocations;
 mod status_lists;
 mod token;
 mod usage;
@@ -35,6 +36,10 @@ pub(crate) fn routes() -> Router<AppState> {
             get(feature_sets::handle),
         )
         .route("/edge/v1/orgs/{tag}/licenses/{id}", get(licenses::handle))
+        .route(
+            "/edge/v1/revocations/{generation}/{since}",
+            get(revocations::handle),
+        )
         .route("/edge/v1/activations", post(activate::handle))
         .route("/edge/v1/activations/refresh", post(refresh::handle))
         .route("/edge/v1/usage", post(usage::handle))

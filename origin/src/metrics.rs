@@ -78,6 +78,8 @@ pub struct Metrics {
     tx_failures: Family<TxLabels, Counter>,
     answers: Family<AnswerLabels, Counter>,
     documents: Family<DocumentLabels, Counter>,
+    feed_epoch: Gauge,
+    feed_held_back: Gauge,
     password_seconds: Histogram,
     job_rows: Family<JobLabels, Counter>,
     job_runs: Family<OutcomeLabels, Counter>,
@@ -108,6 +110,8 @@ impl Metrics {
             tx_failures: Family::default(),
             answers: Family::default(),
             documents: Family::default(),
+            feed_epoch: Gauge::default(),
+            feed_held_back: Gauge::default(),
             password_seconds: durations(),
             job_rows: Family::default(),
             job_runs: Family::default(),
@@ -163,6 +167,16 @@ impl Metrics {
         );
         registry.register("answers", "Answers by code", metrics.answers.clone());
         registry.register("documents", "Documents served", metrics.documents.clone());
+        registry.register(
+            "feed_epoch",
+            "How far the revocation feed had come when an edge last asked",
+            metrics.feed_epoch.clone(),
+        );
+        registry.register(
+            "feed_held_back",
+            "Transactions by which an older one, still at work, holds the feed behind the newest change",
+            metrics.feed_held_back.clone(),
+        );
         registry.register(
             "job_rows",
             "Rows that background work changed or deleted",
@@ -265,6 +279,13 @@ impl Metrics {
         self.documents
             .get_or_create(&DocumentLabels { kind, source })
             .inc();
+    }
+
+    /// Notes what the feed told last: how far it had come, and the newest change.
+    pub(crate) fn feed_told(&self, epoch: u64, newest: u64) {
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.feed_epoch.set(gauge(epoch));
+        self.feed_held_back.set(gauge(newest.saturating_sub(epoch)));
     }
 
     /// Everything in the OpenMetrics text format. What is only read when asked for is handed in.

@@ -69,6 +69,8 @@ pub struct State<'a> {
     pub keys: Option<&'a OrgKeys>,
     /// The list that the token's status stands in.
     pub status_list: Option<&'a StatusDocument>,
+    /// As of when the origin's signed word is that the list has not changed since it was made.
+    pub status_unchanged_at: Option<Timestamp>,
     /// The license's own document, where there is one: needed when the license has changed since
     /// the token was made, and to tell what is left of quotas.
     pub license: Option<&'a LicenseState>,
@@ -268,7 +270,7 @@ impl StatusEvidence {
     fn of(token: &LicenseToken, state: &State<'_>) -> Self {
         let reference = &token.claims().status.status_list;
         let list = state.status_list.filter(|list| list.uri() == reference.uri);
-        let seen = Self::in_list(token, list);
+        let seen = Self::in_list(token, list, state.status_unchanged_at);
         // What is known of the license is then as old as the terms that are used in spite of it.
         if list.is_some_and(|list| token.is_outdated(list, state.license)) {
             return Self {
@@ -280,7 +282,11 @@ impl StatusEvidence {
         seen
     }
 
-    fn in_list(token: &LicenseToken, document: Option<&StatusDocument>) -> Self {
+    fn in_list(
+        token: &LicenseToken,
+        document: Option<&StatusDocument>,
+        unchanged_at: Option<Timestamp>,
+    ) -> Self {
         let issued_at = token.times().issued_at;
         let reference = &token.claims().status.status_list;
         let Some(document) = document else {
@@ -294,7 +300,7 @@ impl StatusEvidence {
         match document.list().get(reference.idx as usize) {
             Some(value) => Self {
                 value: Some(value),
-                as_of,
+                as_of: unchanged_at.map_or(as_of, |at| at.max(as_of)),
                 outdated: false,
             },
             // The list is older than the entry: the token, made later, vouches for itself.

@@ -3,6 +3,7 @@
 
 mod claims;
 mod features;
+mod feed;
 mod keys;
 mod license;
 mod overrides;
@@ -10,11 +11,12 @@ mod quota;
 mod status;
 
 pub use claims::{
-    AccessClaims, AtExpiry, BoundComponents, EdgeClaims, FeaturesClaims, Jwk, KeysClaims,
-    LeaseClaims, LicenseClaims, LicenseStateClaims, Revision, Status, StatusListClaims,
+    AccessClaims, AtExpiry, BoundComponents, Change, EdgeClaims, FeaturesClaims, FeedClaims, Jwk,
+    KeysClaims, LeaseClaims, LicenseClaims, LicenseStateClaims, Revision, Status, StatusListClaims,
     StatusReference, TOKEN_VERSION, Tier, Ttl, Used,
 };
 pub use features::FeatureSet;
+pub use feed::Feed;
 pub use keys::{OrgKeys, PlatformKeys};
 pub use license::LicenseState;
 pub use overrides::{FeatureOverrides, MAX_OVERRIDES, MAX_OVERRIDES_BYTES};

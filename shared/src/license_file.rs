@@ -196,6 +196,7 @@ impl LicenseFile {
         let state = State {
             keys: Some(&self.keys),
             status_list: Some(&self.status),
+            status_unchanged_at: None,
             license: None,
             features: Some(&self.features),
             source: Source::File,

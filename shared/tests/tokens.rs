@@ -75,6 +75,7 @@ fn keys_claims(name: &str, kids: &[&str]) -> KeysClaims {
         sub: org(1),
         tag: tag(name),
         ver: 3,
+        ep: 0,
         keys: kids
             .iter()
             .map(|kid| Jwk::of(&signer(kid).verifying_key()))
@@ -226,6 +227,7 @@ both_targets! {
             org: org(1),
             sub: uri.clone(),
             ver: 1,
+            ep: 0,
             chg: 0,
             ttl: Ttl(30),
             status_list: StatusList::new(Bits::Four, 16).unwrap().encode(),
@@ -253,6 +255,7 @@ both_targets! {
             org: org(1),
             sub: id,
             rev: 4,
+            ep: 0,
             features: [("a".to_owned(), serde_json::json!(true))].into(),
         };
         let keys = org_keys();

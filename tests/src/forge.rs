@@ -59,6 +59,7 @@ impl ForgedOrg {
     /// Its `keys+jwt`.
     pub fn keys_claims(&self, version: u64) -> KeysClaims {
         KeysClaims {
+            ep: 0,
             iss: self.issuer.clone(),
             sub: self.id,
             tag: self.tag,
@@ -79,6 +80,7 @@ impl ForgedOrg {
             list.set(*index, *value).unwrap();
         }
         StatusListClaims {
+            ep: 0,
             iss: self.issuer.clone(),
             org: self.id,
             sub: self.list_uri(),
@@ -98,6 +100,7 @@ impl ForgedOrg {
             .into_iter()
             .collect();
         FeaturesClaims {
+            ep: 0,
             iss: self.issuer.clone(),
             org: self.id,
             sub: self.feature_set,

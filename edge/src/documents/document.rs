@@ -89,6 +89,13 @@ pub(crate) trait Document: Sized + 'static {
     /// How far it is in its life, when the origin was last asked about it at `checked_at`.
     fn freshness(&self, checked_at: Timestamp, now: Timestamp) -> Freshness;
 
+    /// How far the feed had come when it was read; 0 where that is not told, or the feed does not
+    /// speak of such documents.
+    fn epoch(&self) -> u64;
+
+    /// Seconds for which anybody's word on it counts.
+    fn span_s(&self) -> i64;
+
     /// Bytes of memory it takes besides its text, roughly.
     fn weight(&self, text: &str) -> usize;
 
@@ -137,6 +144,14 @@ impl Document for OrgKeys {
 
     fn freshness(&self, checked_at: Timestamp, now: Timestamp) -> Freshness {
         Freshness::within(CHECK_INTERVAL_S, checked_at, now)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch()
+    }
+
+    fn span_s(&self) -> i64 {
+        CHECK_INTERVAL_S
     }
 
     fn weight(&self, text: &str) -> usize {
@@ -192,6 +207,14 @@ impl Document for StatusDocument {
         Freshness::within(self.ttl().seconds(), self.times().issued_at, now)
     }
 
+    fn epoch(&self) -> u64 {
+        self.epoch()
+    }
+
+    fn span_s(&self) -> i64 {
+        self.ttl().seconds()
+    }
+
     fn weight(&self, _: &str) -> usize {
         self.list().byte_len()
     }
@@ -237,6 +260,14 @@ impl Document for FeatureSet {
 
     fn freshness(&self, checked_at: Timestamp, now: Timestamp) -> Freshness {
         Freshness::within(CHECK_INTERVAL_S, checked_at, now)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch()
+    }
+
+    fn span_s(&self) -> i64 {
+        CHECK_INTERVAL_S
     }
 
     /// The parsed values and their JSON, each about as long as the text.
@@ -288,6 +319,14 @@ impl Document for LicenseState {
     /// list to tell.
     fn freshness(&self, _: Timestamp, now: Timestamp) -> Freshness {
         Freshness::within(self.ttl().seconds(), self.times().issued_at, now)
+    }
+
+    fn epoch(&self) -> u64 {
+        0
+    }
+
+    fn span_s(&self) -> i64 {
+        self.ttl().seconds()
     }
 
     /// Its own features may take more in memory than as text.

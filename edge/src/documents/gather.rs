@@ -21,6 +21,8 @@ use crate::{clock, isolate::Scope};
 pub(crate) struct Documents {
     keys: Rc<OrgKeys>,
     status_list: Option<Rc<StatusDocument>>,
+    /// As of when the feed says that the list is the newest version.
+    unchanged_at: Option<Timestamp>,
     /// Where the token alone won't do.
     license: Option<Rc<LicenseState>>,
     features: Option<Rc<FeatureSet>>,
@@ -39,6 +41,7 @@ impl Documents {
         State {
             keys: Some(&self.keys),
             status_list: self.status_list.as_deref(),
+            status_unchanged_at: self.unchanged_at,
             license: self.license.as_deref(),
             features: self.features.as_deref(),
             source: self.source,
@@ -136,6 +139,7 @@ impl Documents {
         }
         let documents = Self {
             keys: keys.document,
+            unchanged_at: list.unchanged_at(),
             status_list: Some(list.document),
             license: license.map(|held| held.document),
             features: Some(features.document),
@@ -170,6 +174,7 @@ impl Documents {
             origin: keys.origin,
             keys: keys.document,
             status_list: None,
+            unchanged_at: None,
             license: None,
             features: None,
             source: Source::Memory,
@@ -180,6 +185,7 @@ impl Documents {
         if let Some(found) = documents.take_in(found_list, scope) {
             asked_ms = found.asked_ms;
             documents.source = found.source;
+            documents.unchanged_at = found.unchanged_at;
             documents.status_list = Some(found.document);
         }
         documents.given_back = names.given_back(scope, token, asked_ms);
@@ -273,6 +279,7 @@ impl Documents {
         if let Renewal::Current(held) = renew(scope, name, &self.keys, None).await {
             self.source = Source::Origin;
             self.given_back &= Names::of(token).given_back(scope, token, held.asked_ms);
+            self.unchanged_at = held.unchanged_at();
             self.status_list = Some(held.document);
             return;
         }
@@ -370,7 +377,8 @@ fn grew_old(list: &Obtained<StatusDocument>, max_age_s: Option<u32>, now: Timest
         return false;
     };
     let at_hand = found.origin == OriginState::Answering && found.source != Source::Origin;
-    let age = now.since(found.document.times().issued_at);
+    let made = found.document.times().issued_at;
+    let age = now.since(found.unchanged_at.map_or(made, |at| at.max(made)));
     let limit = found.document.ttl().seconds();
     at_hand && age > max_age_s.map_or(limit, |max| limit.min(i64::from(max)))
 }

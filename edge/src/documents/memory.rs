@@ -7,7 +7,10 @@ use licet_shared::{
     time::Timestamp,
 };
 
-use super::{Document, Edition, Freshness, Name};
+use super::{
+    Document, Edition, Freshness, Name,
+    feed::{Told, Word},
+};
 use crate::generations::Generations;
 
 /// Bytes for all organizations' keys: some ten thousand of them.
@@ -48,6 +51,8 @@ pub(crate) struct Held<D> {
     pub(crate) asked_ms: u64,
     /// When this edge learnt that the document has changed since.
     pub(crate) superseded_ms: Option<u64>,
+    /// What the feed said of it when it was handed out.
+    pub(super) word: Word,
     /// When the lower tiers were last searched in vain for a newer copy.
     pub(crate) searched_at: Timestamp,
     /// Which signers' word was taken for it.
@@ -77,6 +82,7 @@ impl<D: Document> Held<D> {
             asked_ms: 0,
             in_kv: None,
             superseded_ms: None,
+            word: Word::None,
             searched_at: Timestamp::default(),
             generation,
         }
@@ -84,11 +90,35 @@ impl<D: Document> Held<D> {
 
     /// How far it is in its life.
     pub(crate) fn freshness(&self, now: Timestamp) -> Freshness {
-        if self.superseded_ms.is_some() {
-            Freshness::Overdue
-        } else {
-            self.document.freshness(self.checked_at, now)
+        let times = self.document.times();
+        match self.word {
+            _ if self.superseded_ms.is_some() => Freshness::Overdue,
+            Word::Outdone => Freshness::Overdue,
+            Word::Unchanged(at) if now.since(at) < self.document.span_s() => {
+                // Its own end comes nearer all the same.
+                let half = times.expires_at.since(times.issued_at) / 2;
+                if now < times.issued_at.plus(half) {
+                    Freshness::Fresh
+                } else {
+                    Freshness::Ageing
+                }
+            }
+            Word::Unchanged(_) | Word::None => self.document.freshness(self.checked_at, now),
         }
+    }
+
+    /// As of when the feed says that it is the newest version.
+    pub(crate) const fn unchanged_at(&self) -> Option<Timestamp> {
+        match self.word {
+            Word::Unchanged(at) => Some(at),
+            Word::Outdone | Word::None => None,
+        }
+    }
+
+    /// As of when it is the newest version, by its own word or the feed's.
+    pub(super) fn as_of(&self) -> Timestamp {
+        let made = self.document.times().issued_at;
+        self.unchanged_at().map_or(made, |at| at.max(made))
     }
 
     /// Whether it has not come to its own signed end.
@@ -101,7 +131,7 @@ impl<D: Document> Held<D> {
     /// Signed times are whole seconds, so a copy may be up to one older than it says; and no copy
     /// at hand serves who asks for an age of 0.
     pub(crate) fn serves(&self, max_age_s: Option<u32>, now: Timestamp) -> bool {
-        let age = now.since(self.document.times().issued_at);
+        let age = now.since(self.as_of());
         self.freshness(now) != Freshness::Overdue
             && max_age_s.is_none_or(|max| age < i64::from(max))
     }
@@ -127,6 +157,8 @@ pub(crate) struct Memory {
     pub(super) status_lists: Shelf<StatusDocument>,
     pub(super) features: Shelf<FeatureSet>,
     pub(super) licenses: Shelf<LicenseState>,
+    /// By the revocation feed.
+    pub(crate) told: Told,
     setbacks: Generations<Name, (Setback, u64)>,
     renewals: Generations<Name, u64>,
     newer_sought: Generations<Name, u64>,
@@ -154,6 +186,7 @@ impl Memory {
             status_lists: Shelf(Generations::new(STATUS_LISTS_BYTES)),
             features: Shelf(Generations::new(FEATURES_BYTES)),
             licenses: Shelf(Generations::new(LICENSES_BYTES)),
+            told: Told::default(),
             setbacks: Generations::new(NOTES_BYTES),
             renewals: Generations::new(NOTES_BYTES),
             newer_sought: Generations::new(NOTES_BYTES),
@@ -169,6 +202,7 @@ impl Memory {
         now: Timestamp,
     ) -> Option<Held<D>> {
         let held = D::shelf(self).0.get(&name)?;
+        let held = self.with_word(name, held);
         let generation = D::generation(signers);
         if held.generation == generation {
             return Some(held);
@@ -196,7 +230,8 @@ impl Memory {
     pub(crate) fn keep<D: Document>(&mut self, name: Name, mut copy: Held<D>) -> Held<D> {
         if let Some(held) = D::shelf(self).0.get_mut(&name) {
             if held.document.edition() > copy.document.edition() {
-                return held.clone();
+                let held = held.clone();
+                return self.with_word(name, held);
             }
             copy.in_kv = copy.in_kv.max(held.in_kv);
             // The origin may have been asked before what changed the document was done.
@@ -215,7 +250,8 @@ impl Memory {
                 held.checked_at = held.checked_at.max(copy.checked_at);
             }
             if held.document.edition() >= copy.document.edition() {
-                return held.clone();
+                let held = held.clone();
+                return self.with_word(name, held);
             }
         }
         self.insert(name, copy)
@@ -224,7 +260,14 @@ impl Memory {
     fn insert<D: Document>(&mut self, name: Name, copy: Held<D>) -> Held<D> {
         let bytes = ENTRY_BYTES + copy.text.len() + copy.document.weight(&copy.text);
         D::shelf(self).0.insert(name, copy.clone(), bytes);
-        copy
+        self.with_word(name, copy)
+    }
+
+    /// With what the feed says of it now.
+    fn with_word<D: Document>(&self, name: Name, held: Held<D>) -> Held<D> {
+        let document = &held.document;
+        let word = self.told.of(name, document.version(), document.epoch());
+        Held { word, ..held }
     }
 
     /// Changes what is noted beside a document, if it is still held.

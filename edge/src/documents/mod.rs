@@ -10,6 +10,7 @@
 
 mod cache_api;
 mod document;
+pub(crate) mod feed;
 mod gather;
 mod given_back;
 pub(crate) mod keys;
@@ -28,5 +29,5 @@ pub(crate) use gather::Documents;
 pub(crate) use given_back::GivenBack;
 pub(crate) use memory::{Held, Memory};
 pub(crate) use name::{Name, Part};
-pub(crate) use obtain::{Found, NamedBy, Obtained, obtain, supersede};
+pub(crate) use obtain::{Found, NamedBy, Obtained, newly_signed, obtain, supersede};
 pub(crate) use ration::Ration;

@@ -33,6 +33,8 @@ pub(crate) struct Found<D> {
     pub(crate) origin: OriginState,
     /// When the origin was asked for this copy; 0 where it came from elsewhere.
     pub(crate) asked_ms: u64,
+    /// As of when the feed says that it is the newest version.
+    pub(crate) unchanged_at: Option<Timestamp>,
 }
 
 /// What the search for a document came to.
@@ -175,6 +177,19 @@ impl<D: Document> Newest<D> {
     }
 }
 
+/// A copy that the origin signs now, for who can see only when it was signed and not what the feed has
+/// said since; none where it can't be had.
+pub(crate) async fn newly_signed<D: Document>(
+    scope: &Rc<Scope>,
+    name: Name,
+    signers: &Rc<D::Signers>,
+) -> Option<Found<D>> {
+    match renew::<D>(scope, name, signers, None).await {
+        Renewal::Current(held) => Some(found(held, Source::Origin, OriginState::Answering)),
+        Renewal::Unknown | Renewal::Failed => None,
+    }
+}
+
 /// Marks a document as changed at the origin, after a write that this edge passed on: it is used
 /// again only once renewed, and other isolates here don't find it in the cache.
 pub(crate) async fn supersede<D: Document>(scope: &Scope, name: Name) {
@@ -216,8 +231,9 @@ fn from_memory<D: Document>(
     FromMemory::Usable(found(held, Source::Memory, OriginState::Answering))
 }
 
-fn found<D>(held: Held<D>, source: Source, origin: OriginState) -> Found<D> {
+fn found<D: Document>(held: Held<D>, source: Source, origin: OriginState) -> Found<D> {
     Found {
+        unchanged_at: held.unchanged_at(),
         document: held.document,
         text: held.text,
         source,

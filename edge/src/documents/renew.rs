@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use licet_shared::{documents::DocumentError, problem::ProblemCode};
 
-use super::{Document, Held, Name, memory::Setback, stored::pass_down};
+use super::{Document, Held, Name, feed::Word, memory::Setback, stored::pass_down};
 use crate::{
     bindings, clock,
     isolate::Scope,
@@ -196,6 +196,10 @@ async fn accept<D: Document>(
     };
     let version = copy.document.version();
     let held = kept(scope, name, copy);
+    // What was asked for before the feed told of a newer one is honestly older.
+    if held.word == Word::Outdone && scope.isolate.documents.borrow().told.asked_ms() < asked_ms {
+        return unusable(scope, name, "a version lower than the feed names");
+    }
     // A fresh one of a higher version came by a faster answer to another request.
     if held.document.version() > version && !held.serves(None, scope.now()) {
         return unusable(scope, name, "a version lower than the one held");

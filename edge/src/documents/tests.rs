@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod failures;
+mod feed;
 mod licenses;
 
 const DAY_S: i64 = 86_400;

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use licet_shared::{
+    decision::OriginState,
     documents::{Jwk, OrgKeys, StatusDocument},
     id::OrgTag,
     time::Timestamp,
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use super::features::names;
 use crate::{
-    documents::{Name, NamedBy, Obtained, keys::obtain_keys, obtain},
+    documents::{Found, Name, NamedBy, Obtained, keys::obtain_keys, newly_signed, obtain},
     http::{Answer, Fault, Incoming, answer},
     isolate::Scope,
 };
@@ -79,13 +80,22 @@ pub(crate) async fn status_list(
         Obtained::Missing => return Err(out_of_reach()),
         Obtained::Rationed => return Err(Fault::rationed()),
     };
+    let left_s = |list: &Found<StatusDocument>| {
+        let fresh_until = list
+            .document
+            .times()
+            .issued_at
+            .plus(list.document.ttl().seconds());
+        fresh_until.since(scope.now())
+    };
+    let list = if left_s(&list) <= 0 && list.origin == OriginState::Answering {
+        newly_signed(scope, name, &keys).await.unwrap_or(list)
+    } else {
+        list
+    };
     let times = list.document.times();
     holds(times.expires_at, scope.now())?;
-    let fresh_s = times
-        .issued_at
-        .plus(list.document.ttl().seconds())
-        .since(scope.now())
-        .max(0);
+    let fresh_s = left_s(&list).max(0);
     let cache = format!("public, max-age={fresh_s}");
     let tag = format!("\"{}.{}\"", list.document.version(), times.issued_at.unix());
     if request

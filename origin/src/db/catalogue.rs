@@ -8,7 +8,10 @@ use serde_json::{Map, Value};
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
-use super::{Error, Tx, grants, organizations::version};
+use super::{
+    Error, Tx, grants,
+    organizations::{epoch, version},
+};
 use crate::{licensing::terms::Terms, random::RowId, rejection::Rejection};
 
 /// What a license is issued under.
@@ -264,24 +267,29 @@ pub(crate) struct FeatureSetVersion {
     pub(crate) keys_version: u64,
 }
 
+/// And how far the feed had come by then.
 pub(crate) async fn feature_set_version(
     tx: &Tx<'_>,
     id: FeatureSetId,
-) -> Result<Option<FeatureSetVersion>, Error> {
+) -> Result<Option<(FeatureSetVersion, u64)>, Error> {
     let row = tx
         .query_opt(
-            "SELECT s.current_revision, o.keys_version
-             FROM licet.feature_sets s
-             JOIN licet.organizations o ON o.org_id = s.org_id
-             WHERE s.org_id = $1 AND s.id = $2",
+            concat!(
+                "SELECT s.current_revision, o.keys_version, ",
+                epoch!(),
+                " FROM licet.feature_sets s
+                 JOIN licet.organizations o ON o.org_id = s.org_id
+                 WHERE s.org_id = $1 AND s.id = $2"
+            ),
             &[(&tx.org(), Type::UUID), (&id.uuid(), Type::UUID)],
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some(FeatureSetVersion {
+    let current = FeatureSetVersion {
         revision: revision(row.try_get(0)?)?,
         keys_version: version(row.try_get(1)?)?,
-    }))
+    };
+    Ok(Some((current, version(row.try_get(2)?)?)))
 }
 
 /// The values of one revision, which never change.
@@ -331,10 +339,13 @@ pub(crate) async fn raise_revisions(tx: &Tx<'_>) -> Result<u64, Error> {
     )
     .await?;
     tx.execute(
-        "UPDATE licet.feature_sets s SET current_revision = (
-             SELECT max(m.revision) FROM licet.feature_set_revisions m
-             WHERE m.org_id = s.org_id AND m.feature_set_id = s.id)
-         WHERE s.org_id = $1",
+        "WITH raised AS (
+             UPDATE licet.feature_sets s SET current_revision = (
+                 SELECT max(m.revision) FROM licet.feature_set_revisions m
+                 WHERE m.org_id = s.org_id AND m.feature_set_id = s.id)
+             WHERE s.org_id = $1 RETURNING s.id, s.current_revision)
+         SELECT licet.note_published('FEATURE_SET', id::text, current_revision) FROM raised
+         ORDER BY id",
         &[(&tx.org(), Type::UUID)],
     )
     .await

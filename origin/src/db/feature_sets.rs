@@ -196,9 +196,11 @@ pub(crate) async fn list(
 /// Violates `feature_sets_name_key` when the name is taken, also by a deleted feature set.
 pub(crate) async fn update(tx: &Tx<'_>, set: &FeatureSet) -> Result<(), Error> {
     tx.execute(
-        "UPDATE licet.feature_sets
-         SET name = $3, current_revision = $4, version = $5, updated_at = $6, deleted_at = $7
-         WHERE org_id = $1 AND id = $2",
+        "WITH changed AS (
+             UPDATE licet.feature_sets
+             SET name = $3, current_revision = $4, version = $5, updated_at = $6, deleted_at = $7
+             WHERE org_id = $1 AND id = $2 RETURNING id, current_revision)
+         SELECT licet.note_published('FEATURE_SET', id::text, current_revision) FROM changed",
         &[
             (&tx.org(), Type::UUID),
             (&set.id.uuid(), Type::UUID),

@@ -28,6 +28,15 @@ macro_rules! next_version {
 }
 pub(super) use next_version;
 
+/// How far changes have come for the statement that has this column (`licet.epoch()`, which would be
+/// planned anew each time).
+macro_rules! epoch {
+    () => {
+        "pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::bigint - 1"
+    };
+}
+pub(super) use epoch;
+
 /// An organization's own row.
 #[derive(Clone, Debug)]
 pub(crate) struct Organization {
@@ -35,13 +44,19 @@ pub(crate) struct Organization {
     pub(crate) tag: OrgTag,
     /// Version of its published key set.
     pub(crate) keys_version: u64,
+    /// How far the feed had come when this was read.
+    pub(crate) epoch: u64,
 }
 
 /// The tenant's own row; none while the organization is only being made.
 pub(crate) async fn find(tx: &Tx<'_>) -> Result<Option<Organization>, Error> {
     let row = tx
         .query_opt(
-            "SELECT slug, tag, keys_version FROM licet.organizations WHERE org_id = $1",
+            concat!(
+                "SELECT slug, tag, keys_version, ",
+                epoch!(),
+                " FROM licet.organizations WHERE org_id = $1"
+            ),
             &[(&tx.org(), Type::UUID)],
         )
         .await?;
@@ -51,6 +66,7 @@ pub(crate) async fn find(tx: &Tx<'_>) -> Result<Option<Organization>, Error> {
         slug: row.try_get(0)?,
         tag: tag.parse().map_err(|_| Error::Row("organizations.tag"))?,
         keys_version: version(row.try_get(2)?)?,
+        epoch: version(row.try_get(3)?)?,
     }))
 }
 
@@ -221,9 +237,10 @@ pub(crate) async fn raise_keys_version(tx: &Tx<'_>) -> Result<u64, Error> {
     let row = tx
         .query_opt(
             concat!(
-                "UPDATE licet.organizations SET keys_version = ",
+                "WITH raised AS (UPDATE licet.organizations SET keys_version = ",
                 next_version!("keys_version"),
-                " WHERE org_id = $1 RETURNING keys_version"
+                " WHERE org_id = $1 RETURNING keys_version)
+                 SELECT keys_version, licet.note_published('KEYS', '', keys_version) FROM raised"
             ),
             &[(&tx.org(), Type::UUID)],
         )

@@ -5,8 +5,9 @@ use tokio_postgres::types::Type;
 
 use super::{
     Error, Tx,
+    feed::noting_lists,
     licenses::LicenseStatus,
-    organizations::{next_version, version},
+    organizations::{epoch, next_version, version},
 };
 use crate::random::RowId;
 
@@ -86,11 +87,11 @@ pub(crate) async fn advance(tx: &Tx<'_>, number: u32) -> Result<(), Error> {
 /// Counts a list's version up, as every change of an entry must in its own transaction.
 pub(crate) async fn bump(tx: &Tx<'_>, number: u32) -> Result<(), Error> {
     tx.execute(
-        concat!(
+        noting_lists!(concat!(
             "UPDATE licet.status_versions SET version = ",
             next_version!("version"),
             " WHERE org_id = $1 AND number = $2"
-        ),
+        )),
         &[
             (&tx.org(), Type::UUID),
             (&StatusEntry::column(number)?, Type::INT4),
@@ -109,13 +110,13 @@ pub(crate) async fn raise_versions(tx: &Tx<'_>) -> Result<u64, Error> {
     )
     .await?;
     tx.execute(
-        concat!(
+        noting_lists!(concat!(
             "UPDATE licet.status_versions SET version = ",
             next_version!("version"),
             ", changed_version = CASE changed_version WHEN 0 THEN 0 ELSE ",
             next_version!("version"),
             " END WHERE org_id = $1"
-        ),
+        )),
         &[(&tx.org(), Type::UUID)],
     )
     .await
@@ -132,11 +133,11 @@ pub(crate) async fn withdraw(
     let numbers = lock_lists(tx, license).await?;
     mark(tx, license, status, &numbers).await?;
     tx.execute(
-        concat!(
+        noting_lists!(concat!(
             "UPDATE licet.status_versions SET version = ",
             next_version!("version"),
             " WHERE org_id = $1 AND number = ANY ($2)"
-        ),
+        )),
         &[(&tx.org(), Type::UUID), (&numbers, Type::INT4_ARRAY)],
     )
     .await?;
@@ -203,13 +204,13 @@ pub(crate) async fn mark_changed(
     )
     .await?;
     tx.execute(
-        concat!(
+        noting_lists!(concat!(
             "UPDATE licet.status_versions SET version = ",
             next_version!("version"),
             ", changed_version = ",
             next_version!("version"),
             " WHERE org_id = $1 AND number = ANY ($2)"
-        ),
+        )),
         &[(&org, Type::UUID), (&numbers, Type::INT4_ARRAY)],
     )
     .await?;
@@ -293,8 +294,10 @@ pub(crate) struct Withdrawn {
 
 /// Reads what stands in the one list and nothing else of the organization: `db/tests.rs` counts.
 /// Names the list by the parameter everywhere, so that the planner knows which one is meant.
-pub(super) const CONTENT: &str =
-    "SELECT s.version, s.next_index, o.keys_version, s.changed_version, ARRAY(
+pub(super) const CONTENT: &str = concat!(
+    "SELECT s.version, s.next_index, o.keys_version, s.changed_version, ",
+    epoch!(),
+    ", ARRAY(
          SELECT (a.status_index << 4) | CASE w.status WHEN 'REVOKED' THEN 1 ELSE 2 END
          FROM licet.withdrawals w
          JOIN licet.activations a ON a.org_id = w.org_id AND a.license_id = w.license_id
@@ -310,15 +313,21 @@ pub(super) const CONTENT: &str =
          WHERE c.org_id = $1 AND c.status_list = $2 AND c.until > now())
      FROM licet.status_versions s
      JOIN licet.organizations o ON o.org_id = s.org_id
-     WHERE s.org_id = $1 AND s.number = $2";
+     WHERE s.org_id = $1 AND s.number = $2"
+);
+
+/// What stands in a list.
+pub(crate) struct Content {
+    pub(crate) version: ListVersion,
+    /// How far the feed had come by then.
+    pub(crate) epoch: u64,
+    pub(crate) withdrawn: Vec<Withdrawn>,
+}
 
 /// A list's version and every entry that is not valid, as of one moment: one statement, so that
 /// the version can't belong to other entries. An entry may be named twice, for its license and
 /// for itself.
-pub(crate) async fn content(
-    tx: &Tx<'_>,
-    number: u32,
-) -> Result<Option<(ListVersion, Vec<Withdrawn>)>, Error> {
+pub(crate) async fn content(tx: &Tx<'_>, number: u32) -> Result<Option<Content>, Error> {
     let Ok(number) = StatusEntry::column(number) else {
         return Ok(None);
     };
@@ -328,7 +337,7 @@ pub(crate) async fn content(
     let Some(row) = rows.first() else {
         return Ok(None);
     };
-    let packed: Vec<i32> = row.try_get(4)?;
+    let packed: Vec<i32> = row.try_get(5)?;
     let entries = packed.into_iter().map(|entry| {
         let [low, ..] = entry.to_le_bytes();
         Withdrawn {
@@ -336,5 +345,9 @@ pub(crate) async fn content(
             status: low & 0x0f,
         }
     });
-    Ok(Some((columns_of_version(row)?, entries.collect())))
+    Ok(Some(Content {
+        version: columns_of_version(row)?,
+        epoch: version(row.try_get(4)?)?,
+        withdrawn: entries.collect(),
+    }))
 }

@@ -406,7 +406,7 @@ async fn a_status_list_costs_what_stands_in_it() {
     let content = bench.tenant.run_tx("content", |tx| {
         Box::pin(super::status_lists::content(tx, 1))
     });
-    let (_, entries) = content.await.unwrap().unwrap();
+    let entries = content.await.unwrap().unwrap().withdrawn;
     let entries: Vec<_> = entries.iter().map(|e| (e.index, e.status)).collect();
     assert_eq!(entries, [(0, 2), (1999, 3)]);
 }

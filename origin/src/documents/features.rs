@@ -23,12 +23,13 @@ use crate::{
     keys::Keyrings,
 };
 
-/// A revision never changes, so its copy is signed anew only to renew its life.
-const RESIGN_AFTER_S: i64 = 3600;
+/// A revision never changes, so its copy is signed anew only to renew its life, and its word on how
+/// far the feed had come, without which an edge has to ask again.
+const RESIGN_AFTER_S: i64 = 30;
 
 enum Found {
     Remembered(Arc<SignedDocument>),
-    Content(FeatureSetVersion, Map<String, Value>),
+    Content(FeatureSetVersion, u64, Map<String, Value>),
 }
 
 /// The signed current revision of a feature set. None where the organization has no such set.
@@ -44,7 +45,7 @@ pub(crate) async fn feature_set(
     let found = tenant
         .run_tx("feature_set", |tx| {
             Box::pin(async move {
-                let Some(version) = feature_set_version(tx, set).await? else {
+                let Some((version, epoch)) = feature_set_version(tx, set).await? else {
                     return Ok(None);
                 };
                 let state = DocumentState::FeatureSet(version);
@@ -52,14 +53,14 @@ pub(crate) async fn feature_set(
                     return Ok(Some(Found::Remembered(document)));
                 }
                 let features = features(tx, set, version.revision).await?;
-                Ok(Some(Found::Content(version, features)))
+                Ok(Some(Found::Content(version, epoch, features)))
             })
         })
         .await?;
-    let (version, features) = match found {
+    let (version, epoch, features) = match found {
         None => return Ok(None),
         Some(Found::Remembered(document)) => return Ok(Some((document, true))),
-        Some(Found::Content(version, features)) => (version, features),
+        Some(Found::Content(version, epoch, features)) => (version, epoch, features),
     };
 
     let keyring = keyrings
@@ -70,6 +71,7 @@ pub(crate) async fn feature_set(
         org: tenant.org(),
         sub: set,
         rev: version.revision,
+        ep: epoch,
         features: features.into_iter().collect(),
     };
     let text = sign(

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     db::{
         Tenant,
-        status_lists::{ENTRIES, ListVersion, Withdrawn, content, list_version},
+        status_lists::{Content, ENTRIES, ListVersion, Withdrawn, content, list_version},
     },
     fault::Fault,
     keys::Keyrings,
@@ -31,7 +31,7 @@ const SHORTEST: u32 = 2 * HEADROOM;
 
 enum Found {
     Remembered(Arc<SignedDocument>),
-    Content(ListVersion, Vec<Withdrawn>),
+    Content(Content),
 }
 
 /// The signed list `number` as the database has it now, in a copy not older than `max_age_s`.
@@ -57,15 +57,16 @@ pub(crate) async fn status_list(
                     return Ok(Some(Found::Remembered(document)));
                 }
                 let content = content(tx, number).await?;
-                Ok(content.map(|(version, entries)| Found::Content(version, entries)))
+                Ok(content.map(Found::Content))
             })
         })
         .await?;
-    let (version, entries) = match found {
+    let content = match found {
         None => return Ok(None),
         Some(Found::Remembered(document)) => return Ok(Some((document, true))),
-        Some(Found::Content(version, entries)) => (version, entries),
+        Some(Found::Content(content)) => content,
     };
+    let version = content.version;
 
     let keyring = keyrings
         .get_version(tenant, version.keys_version, now)
@@ -77,7 +78,8 @@ pub(crate) async fn status_list(
         ver: version.version,
         ttl,
         chg: version.changed,
-        status_list: encode(version.taken, &entries)?,
+        ep: content.epoch,
+        status_list: encode(version.taken, &content.withdrawn)?,
     };
     let text = sign(
         &claims,
@@ -101,6 +103,11 @@ fn length(taken: u32) -> u32 {
     (taken + headroom)
         .next_power_of_two()
         .clamp(SHORTEST, ENTRIES)
+}
+
+/// Whether the list becomes longer when this entry is taken, and so another.
+pub(crate) fn grows_with(index: u32) -> bool {
+    length(index) != length(index + 1)
 }
 
 /// What a copy's content follows from. An entry taken since changes it only when the list must
@@ -179,5 +186,7 @@ mod tests {
             assert_eq!(encode(taken, &[]).unwrap().decode().unwrap().len(), length);
         }
         assert!(encode(0, &[entry(2048, 1)]).is_err());
+        assert!(grows_with(1024) && !grows_with(1023) && !grows_with(1025));
+        assert!(grows_with(3072) && !grows_with(ENTRIES - 1));
     }
 }

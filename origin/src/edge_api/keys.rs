@@ -20,12 +20,16 @@ pub(super) async fn handle(
     let tenant = call.caller.for_org(&tag).await?;
     let now = call.now;
     // What the database says now, not what was true when the keys were last read.
-    let version = tenant
+    let organization = tenant
         .run_pipelined("keys_version", |tx| {
-            Box::pin(crate::db::organizations::keys_version(tx))
+            Box::pin(crate::db::organizations::find(tx))
         })
         .await?
         .ok_or_else(HandlerError::not_found)?;
-    let keyring = state.keyrings().get_version(&tenant, version, now).await?;
-    respond(MEDIA_TYPE, keyring.document(), &call.headers)
+    let keyrings = state.keyrings();
+    let keyring = keyrings
+        .get_version(&tenant, organization.keys_version, now)
+        .await?;
+    let document = keyrings.document(&keyring, organization.epoch, now)?;
+    respond(MEDIA_TYPE, &document, &call.headers)
 }

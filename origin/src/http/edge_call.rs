@@ -33,6 +33,11 @@ pub struct EdgeCaller {
 impl Authenticated for EdgeCaller {}
 
 impl EdgeCaller {
+    /// The database, for what is of no organization.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// The organization that a tag names, if there is one.
     pub(crate) async fn find_org(&self, tag: OrgTag) -> Result<Option<Tenant>, HandlerError> {
         Ok(self.database.tenant_by_tag(self, tag).await?)

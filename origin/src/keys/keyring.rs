@@ -28,14 +28,18 @@ use crate::{
 
 /// Organizations whose keys are kept ready: about a kilobyte each.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
-/// A key set is signed anew after an hour, so that whoever fetches it gets most of its life.
-const RESIGN_AFTER_S: i64 = 3600;
+/// A key set is read anew after an hour, so that whoever needs its document gets most of its life.
+const RELOAD_AFTER_S: i64 = 3600;
+/// Its document is signed anew after this time for edges, who need its word on how far the feed had
+/// come.
+const RESIGN_AFTER_S: i64 = 30;
 
 /// One organization's keys.
 pub struct Keyring {
     version: u64,
     signer: SharedSigner,
     public: OrgKeys,
+    claims: KeysClaims,
     document: Arc<SignedDocument>,
 }
 
@@ -76,7 +80,7 @@ impl Keyring {
     }
 
     fn is_fresh(&self, now: Timestamp) -> bool {
-        now.since(self.document.issued_at()) < RESIGN_AFTER_S
+        now.since(self.document.issued_at()) < RELOAD_AFTER_S
     }
 }
 
@@ -220,20 +224,47 @@ impl Keyrings {
             sub: org,
             tag,
             ver: organization.keys_version,
+            ep: organization.epoch,
             keys: jwks,
         };
-        let times = Times::starting(now, DOCUMENT_LIFE_S);
-        let text = sign(&claims, times, self.platform.signer())
-            .map_err(|error| Fault::internal("the platform key", error))?;
-        let public = OrgKeys::verify(&text, &self.issuer, tag, self.platform.keys(), now)
+        let document = self.sign_keys(&claims, now)?;
+        let text = document.text();
+        let text = std::str::from_utf8(&text)
             .map_err(|error| Fault::internal("our own key set", error))?;
-        let document = Arc::new(SignedDocument::new(text, organization.keys_version, now));
+        let public = OrgKeys::verify(text, &self.issuer, tag, self.platform.keys(), now)
+            .map_err(|error| Fault::internal("our own key set", error))?;
         Ok(Keyring {
             version: organization.keys_version,
             signer,
             public,
+            claims,
             document,
         })
+    }
+
+    /// The signed key set for edges, given how far the feed had come when it was found to be the
+    /// current one.
+    pub(crate) fn document(
+        &self,
+        ring: &Keyring,
+        epoch: u64,
+        now: Timestamp,
+    ) -> Result<Arc<SignedDocument>, Fault> {
+        if now.since(ring.document.issued_at()) < RESIGN_AFTER_S {
+            return Ok(Arc::clone(&ring.document));
+        }
+        let claims = KeysClaims {
+            ep: epoch,
+            ..ring.claims.clone()
+        };
+        self.sign_keys(&claims, now)
+    }
+
+    fn sign_keys(&self, claims: &KeysClaims, now: Timestamp) -> Result<Arc<SignedDocument>, Fault> {
+        let times = Times::starting(now, DOCUMENT_LIFE_S);
+        let text = sign(claims, times, self.platform.signer())
+            .map_err(|error| Fault::internal("the platform key", error))?;
+        Ok(Arc::new(SignedDocument::new(text, claims.ver, now)))
     }
 
     /// The key that signs.

@@ -35,6 +35,7 @@ use crate::{
         status_lists::{self, StatusEntry},
         trials,
     },
+    documents::grows_with,
     fault::Fault,
     keys::Keyrings,
     random::RowId,
@@ -410,11 +411,15 @@ async fn first(
     let (recorded, written, advanced, inserted) = all.await;
     // The first that failed says why; those after it only that it did.
     recorded.and(written).and(advanced)?;
+    let entry = inserted?;
+    if grows_with(entry.index) {
+        status_lists::bump(tx, list).await?;
+    }
     Ok(Activation {
         id,
         fingerprint_hash: attempt.fingerprint_hash.clone(),
         components: attempt.components.clone(),
-        entry: inserted?,
+        entry,
         live: true,
         // The license is locked: nothing that was done to it since its terms were read.
         list_version: newest

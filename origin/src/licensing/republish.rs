@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Origin;
-use crate::db::{Error, Tx, audit, catalogue, licenses, organizations, status_lists};
+use crate::db::{Error, Tx, audit, catalogue, feed, licenses, organizations, status_lists};
 
 /// What was published anew.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -21,6 +21,7 @@ pub(crate) async fn republish(tx: &Tx<'_>, origin: Origin<'_>) -> Result<Republi
     let keys_version = organizations::raise_keys_version(tx).await?;
     let feature_sets = catalogue::raise_revisions(tx).await?;
     licenses::raise_states(tx).await?;
+    feed::begin_generation(tx).await?;
     let event = audit::Event::new(origin, "organization.republished")
         .details(json!({ "keys_version": keys_version, "feature_sets": feature_sets }));
     audit::write(tx, &tx.org_id(), &event).await?;

@@ -58,7 +58,8 @@ migrations! {
     17 "0017_leases" "leases";
     18 "0018_offline" "offline";
     19 "0019_meters" "meters";
-    20 "0020_key_rotation" "key_rotation";
+    20 "0020_feed" "feed";
+    21 "0021_key_rotation" "key_rotation";
 }
 
 #[cfg(test)]

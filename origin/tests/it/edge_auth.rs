@@ -15,11 +15,12 @@ use super::support::{
 
 /// Every operation under `/edge/v1`, in its normal form. A new route is added here, or
 /// [`every_route_is_on_the_list`] fails.
-const ROUTES: [(&str, &str); 14] = [
+const ROUTES: [(&str, &str); 15] = [
     ("GET", "/edge/v1/orgs/{tag}/keys"),
     ("GET", "/edge/v1/orgs/{tag}/statuslists/{number}"),
     ("GET", "/edge/v1/orgs/{tag}/feature-sets/{id}"),
     ("GET", "/edge/v1/orgs/{tag}/licenses/{id}"),
+    ("GET", "/edge/v1/revocations/{generation}/{since}"),
     ("POST", ACTIVATE),
     ("POST", REFRESH),
     ("POST", "/edge/v1/usage"),
@@ -53,6 +54,7 @@ async fn operations(bed: &Bed, seeded: &Seeded) -> Vec<Call> {
         Call::get(&format!("/edge/v1/orgs/{tag}/statuslists/0")),
         Call::get(&format!("/edge/v1/orgs/{tag}/feature-sets/{set}")),
         Call::get(&format!("/edge/v1/orgs/{tag}/licenses/{}", seeded.license)),
+        Call::get("/edge/v1/revocations/0/0"),
         activation(&seeded.key, "device"),
         Call::post(REFRESH, &json!({ "token": token })),
         Call::post(

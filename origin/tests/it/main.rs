@@ -14,6 +14,7 @@ mod catalogue;
 mod commands;
 mod documents;
 mod edge_auth;
+mod feed;
 mod generate;
 mod idempotency;
 mod isolation;

@@ -55,6 +55,7 @@ impl Shop {
         let state = licet_shared::decision::State {
             keys: Some(&seen.keys),
             status_list: Some(&seen.list),
+            status_unchanged_at: None,
             license: Some(&seen.license),
             features: Some(&features),
             source: licet_shared::decision::Source::Origin,

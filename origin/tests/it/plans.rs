@@ -90,7 +90,7 @@ impl Schema {
         let tables = database.admin(
             "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'org_id'
              WHERE c.relnamespace = 'licet'::regnamespace AND c.relkind = 'r'
-                 AND c.relname NOT IN ('org_directory', 'login_directory')",
+                 AND c.relname NOT IN ('org_directory', 'login_directory', 'published')",
         );
         let indexes = database.admin(
             "SELECT i.relname, a.attname FROM pg_class t JOIN pg_index x ON x.indrelid = t.oid

@@ -275,6 +275,9 @@ pub struct FeaturesClaims {
     pub sub: FeatureSetId,
     /// Revision, counted from 1; a lower one never replaces a higher.
     pub rev: u32,
+    /// How far the feed had come when this was read; absent where that is not told.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ep: u64,
     /// Name to value.
     pub features: BTreeMap<String, serde_json::Value>,
 }
@@ -301,6 +304,9 @@ pub struct StatusListClaims {
     /// ever did.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub chg: u64,
+    /// How far the feed had come when this was read; absent where that is not told.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ep: u64,
     /// The entries.
     pub status_list: crate::status_list::Encoded,
 }
@@ -328,6 +334,43 @@ impl Ttl {
     }
 }
 
+/// `revocations+jwt`: which documents have changed, of all organizations. Signed by a platform key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedClaims {
+    /// Issuer.
+    pub iss: String,
+    /// Generation: a higher one begins anew, for the database was put back to an earlier state.
+    pub r#gen: u64,
+    /// All changes after this epoch are named.
+    pub since: u64,
+    /// The epoch up to which that is so: what to ask for next.
+    pub ep: u64,
+    /// The documents that have changed, each with its newest version.
+    pub changed: Vec<Change>,
+}
+
+impl Kind for FeedClaims {
+    const TYP: &'static str = "revocations+jwt";
+    const MAX_BYTES: usize = 512 * 1024;
+}
+
+/// A document that has changed: a status list or a feature set, or else the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Whose.
+    #[serde(rename = "o")]
+    pub org: OrgTag,
+    /// The status list's number.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub status_list: Option<u32>,
+    /// The feature set.
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    pub feature_set: Option<FeatureSetId>,
+    /// Its newest version.
+    #[serde(rename = "v")]
+    pub version: u64,
+}
+
 /// `keys+jwt`: an organization's public keys. Signed by a platform key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeysClaims {
@@ -339,6 +382,9 @@ pub struct KeysClaims {
     pub tag: OrgTag,
     /// Version, counted up with each change; a lower one never replaces a higher.
     pub ver: u64,
+    /// How far the feed had come when this was read; absent where that is not told.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ep: u64,
     /// The keys that verify.
     pub keys: Vec<Jwk>,
 }

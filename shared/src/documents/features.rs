@@ -12,6 +12,7 @@ use crate::{id::FeatureSetId, jws::Times, time::Timestamp};
 pub struct FeatureSet {
     id: FeatureSetId,
     revision: u32,
+    epoch: u64,
     values: BTreeMap<String, Value>,
     json: Box<RawValue>,
     /// Names of those whose values are quotas.
@@ -36,7 +37,11 @@ impl FeatureSet {
         if claims.org != keys.org() || claims.iss != keys.issuer() || claims.sub != id {
             return Err(DocumentError::Subject);
         }
-        Self::new(id, claims.rev, claims.features, times)
+        let set = Self::new(id, claims.rev, claims.features, times)?;
+        Ok(Self {
+            epoch: claims.ep,
+            ..set
+        })
     }
 
     /// A set whose values somebody has vouched for already.
@@ -56,6 +61,7 @@ impl FeatureSet {
             id,
             metered,
             revision,
+            epoch: 0,
             values,
             json,
             times,
@@ -72,6 +78,12 @@ impl FeatureSet {
     #[must_use]
     pub const fn revision(&self) -> u32 {
         self.revision
+    }
+
+    /// How far the feed had come when it was read; 0 where that is not told.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// All values with a license's own in their place, as one JSON object. Without any it is the

@@ -44,6 +44,7 @@ pub struct OrgKeys {
     org: OrgId,
     tag: OrgTag,
     version: u64,
+    epoch: u64,
     keys: Vec<VerifyingKey>,
     times: Times,
 }
@@ -62,7 +63,7 @@ impl OrgKeys {
         platform: &PlatformKeys,
         now: Timestamp,
     ) -> Result<Self, DocumentError> {
-        let document = signed_by(text, platform, now)?;
+        let document = signed_by::<KeysClaims>(text, platform, now)?;
         not_from_the_future(document.times(), now)?;
         if document.claims().iss != issuer {
             return Err(DocumentError::Subject);
@@ -105,6 +106,7 @@ impl OrgKeys {
             org: claims.sub,
             tag,
             version: claims.ver,
+            epoch: claims.ep,
             keys,
             times,
         })
@@ -132,6 +134,12 @@ impl OrgKeys {
     #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
+    }
+
+    /// How far the feed had come when they were read; 0 where that is not told.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// When the document was made, and until when it holds.
@@ -169,12 +177,12 @@ impl OrgKeys {
     }
 }
 
-fn signed_by(
+pub(super) fn signed_by<K: Kind>(
     text: &str,
     platform: &PlatformKeys,
     now: Timestamp,
-) -> Result<Verified<KeysClaims>, DocumentError> {
-    let untrusted = Untrusted::<KeysClaims>::parse(text, now)?;
+) -> Result<Verified<K>, DocumentError> {
+    let untrusted = Untrusted::<K>::parse(text, now)?;
     let key = platform
         .find(untrusted.kid())
         .ok_or(DocumentError::UnknownKey)?;

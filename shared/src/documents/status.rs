@@ -14,6 +14,7 @@ pub struct StatusDocument {
     version: u64,
     ttl: Ttl,
     changed: u64,
+    epoch: u64,
     list: StatusList,
     times: Times,
 }
@@ -44,6 +45,7 @@ impl StatusDocument {
             version: claims.ver,
             ttl: claims.ttl,
             changed: claims.chg,
+            epoch: claims.ep,
             list,
             times,
         })
@@ -59,6 +61,7 @@ impl StatusDocument {
             version: 0,
             ttl: Ttl(u32::try_from(life).unwrap_or(u32::MAX)),
             changed: 0,
+            epoch: 0,
             list,
             times,
         })
@@ -86,6 +89,12 @@ impl StatusDocument {
     #[must_use]
     pub const fn changed(&self) -> u64 {
         self.changed
+    }
+
+    /// How far the feed had come when it was read; 0 where that is not told.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// When the document was made, and until when it holds.

@@ -124,6 +124,7 @@ pub(crate) fn all() -> Vec<Named> {
     cases.extend(components());
     cases.extend(leases());
     cases.extend(clocks());
+    cases.extend(unchanged());
     cases.extend(upgrades());
     cases.extend(quotas());
     cases
@@ -1635,6 +1636,87 @@ fn clocks() -> Vec<Named> {
                 w.features = w.keys;
             },
             Code::ClockMovedBack,
+        ),
+    ]
+}
+
+/// A list that is old, and the feed's word that it is still the newest.
+fn unchanged() -> Vec<Named> {
+    let old = |name: &str, change: fn(&mut World), expected: Code| {
+        let start = |w: &mut World| {
+            an_hour_later(w);
+            w.list = Some(Life {
+                iat: T0,
+                exp: T0 + DAY,
+            });
+            w.unchanged_at = Some(w.now - 5);
+            change(w);
+        };
+        case(&format!("unchanged list: {name}"), start, expected)
+    };
+    vec![
+        old("as of a moment ago", |_| {}, Code::Valid),
+        old(
+            "as of the ttl",
+            |w| w.unchanged_at = Some(w.now - 30),
+            Code::Valid,
+        ),
+        old(
+            "as of longer ago than the ttl",
+            |w| w.unchanged_at = Some(w.now - 31),
+            Code::Stale,
+        ),
+        old(
+            "as of before the list itself",
+            |w| w.unchanged_at = Some(T0 - 100),
+            Code::Stale,
+        ),
+        old("nobody says so", |w| w.unchanged_at = None, Code::Stale),
+        old(
+            "as fresh as the caller demands",
+            |w| w.context.max_staleness_s = Some(5),
+            Code::Valid,
+        ),
+        old(
+            "not as fresh as the caller demands",
+            |w| w.context.max_staleness_s = Some(4),
+            Code::Stale,
+        ),
+        old(
+            "the origin itself is to be asked",
+            |w| w.context.max_staleness_s = Some(0),
+            Code::Stale,
+        ),
+        old("what it says counts", |w| w.status = 1, Code::Revoked),
+        old(
+            "it has come to its end",
+            |w| {
+                w.list = Some(Life {
+                    iat: T0,
+                    exp: w.now,
+                });
+            },
+            Code::Stale,
+        ),
+        old(
+            "it tells of a change that nothing at hand shows",
+            |w| {
+                w.status = 12;
+                w.changed = 200;
+                w.claims.rev = Some(Revision {
+                    license: 10,
+                    list: 100,
+                });
+            },
+            Code::Stale,
+        ),
+        old(
+            "an entry that it lacks is not vouched for by it",
+            |w| {
+                w.list_entries = 2;
+                w.token_life.iat = T0 + 100;
+            },
+            Code::Stale,
         ),
     ]
 }

@@ -40,6 +40,7 @@ fn vectors() -> Vectors {
                 feature_set: (world.feature_set != feature_set_id()).then_some(world.feature_set),
                 source: world.source,
                 origin: world.origin,
+                status_unchanged_at: world.unchanged_at,
                 newest_evidence: world.newest_evidence,
             },
             context: world.context(),

@@ -76,6 +76,9 @@ struct CaseContext {
 struct CaseState {
     keys: Option<String>,
     status_list: Option<String>,
+    /// As of when the list is known not to have changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status_unchanged_at: Option<i64>,
     /// The license's own document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     license: Option<String>,
@@ -122,6 +125,7 @@ impl Vectors {
         let state = State {
             keys: keys.as_ref(),
             status_list: status_list.as_ref(),
+            status_unchanged_at: case.state.status_unchanged_at.map(Timestamp::from_unix),
             license: license.as_ref(),
             features: features.as_ref(),
             source: case.state.source,

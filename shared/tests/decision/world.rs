@@ -126,6 +126,8 @@ pub(crate) struct World {
     pub(crate) keys: Option<Life>,
     pub(crate) list: Option<Life>,
     pub(crate) ttl: u32,
+    /// As of when the feed says that the list has not changed.
+    pub(crate) unchanged_at: Option<i64>,
     pub(crate) status: u8,
     pub(crate) list_entries: usize,
     /// The list's version, and that in which an entry was last marked as changed.
@@ -195,6 +197,7 @@ impl World {
             keys: Some(life),
             list: Some(life),
             ttl: 30,
+            unchanged_at: None,
             status: 0,
             list_entries: 16,
             list_version: 1,
@@ -245,6 +248,7 @@ impl World {
             sub: org_id(),
             tag: tag(),
             ver: 1,
+            ep: 0,
             keys: keys.into(),
         };
         self.keys
@@ -264,6 +268,7 @@ impl World {
             ver: self.list_version,
             ttl: Ttl(self.ttl),
             chg: self.changed,
+            ep: 0,
             status_list: list.encode(),
         };
         Some(sign(&claims, life.times(), &org_signer(1)).unwrap())
@@ -315,6 +320,7 @@ impl World {
             org: org_id(),
             sub: self.feature_set,
             rev: 7,
+            ep: 0,
             features: self.feature_values.clone(),
         };
         self.features

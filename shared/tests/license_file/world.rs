@@ -108,6 +108,7 @@ impl World {
             sub: OrgId::new(T0 as u64 * 1000, [1; 10]),
             tag: tag(),
             ver: 1,
+            ep: 0,
             keys: [1, 2]
                 .map(|number| Jwk::of(&org_signer(number).verifying_key()))
                 .into(),

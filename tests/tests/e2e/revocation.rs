@@ -169,3 +169,39 @@ fn a_verdict_names_the_time_of_its_evidence_and_keeps_to_the_staleness_demanded(
         }
     }
 }
+
+/// Asks until the code is `wanted`, for longer than the feed takes and less than the lists' `ttl`.
+#[track_caller]
+fn expect_by_the_feed(activation: &Activation, wanted: &str) -> Value {
+    for _ in 0..600 {
+        let verdict = activation.validate();
+        if verdict["code"] == wanted {
+            return verdict;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("never {wanted}: {}", activation.validate());
+}
+
+#[test]
+fn the_feed_brings_what_changed_long_before_a_list_is_old() {
+    let stack = Stack::start(&StackOptions {
+        status_ttl_s: 3600,
+        ..StackOptions::default()
+    });
+    let (one, other) = (stack.license("feed-one", 2), stack.license("feed-two", 2));
+    let (one_device, other_device) = (
+        stack.device(&one, "laptop").activated(),
+        stack.device(&other, "laptop").activated(),
+    );
+    for device in [&one_device, &other_device] {
+        assert_eq!(device.code(), "VALID");
+    }
+    stack.license_command("suspend", &one);
+    expect_by_the_feed(&one_device, "SUSPENDED");
+    stack.license_command("reinstate", &one);
+    expect_by_the_feed(&one_device, "VALID");
+    stack.license_command("revoke", &other);
+    expect_by_the_feed(&other_device, "REVOKED");
+    assert_eq!(one_device.code(), "VALID");
+}

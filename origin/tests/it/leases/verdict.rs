@@ -69,6 +69,7 @@ impl Documents {
     pub fn decide(&self, lease: Option<&str>, origin: OriginState, at: Timestamp) -> Code {
         let state = State {
             keys: Some(&self.keys),
+            status_unchanged_at: None,
             status_list: Some(&self.list),
             license: self.license.as_ref(),
             features: Some(&self.features),

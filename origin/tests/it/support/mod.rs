@@ -261,6 +261,30 @@ pub struct BedOptions {
     pub platform: Option<Platform>,
 }
 
+/// Refuses the commit of a transaction that makes a new version of a document and does not tell the
+/// feed, unless it is the test's own hand.
+const NOTHING_UNTOLD: &str = "
+    CREATE FUNCTION public.untold() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    DECLARE
+        new jsonb := to_jsonb(NEW);
+    BEGIN
+        IF (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) THEN
+            RETURN NULL;
+        END IF;
+        IF NOT EXISTS (SELECT FROM licet.published p WHERE p.org_id = NEW.org_id AND p.kind = TG_ARGV[0]
+            AND p.name = coalesce(new ->> TG_ARGV[1], '') AND p.version >= (new ->> TG_ARGV[2])::bigint)
+        THEN
+            RAISE EXCEPTION 'a new version of % that the feed is not told of: %', TG_TABLE_NAME, new;
+        END IF;
+        RETURN NULL;
+    END $$;
+    CREATE CONSTRAINT TRIGGER untold AFTER UPDATE ON licet.status_versions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+        WHEN (OLD.version <> NEW.version) EXECUTE FUNCTION public.untold('STATUS_LIST', 'number', 'version');
+    CREATE CONSTRAINT TRIGGER untold AFTER UPDATE ON licet.organizations DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+        WHEN (OLD.keys_version <> NEW.keys_version) EXECUTE FUNCTION public.untold('KEYS', '', 'keys_version');
+    CREATE CONSTRAINT TRIGGER untold AFTER UPDATE ON licet.feature_sets DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+        WHEN (OLD.current_revision <> NEW.current_revision) EXECUTE FUNCTION public.untold('FEATURE_SET', 'id', 'current_revision')";
+
 impl Bed {
     /// One that waits longer than the usual one would: the machine may have other work.
     pub fn new() -> Self {
@@ -280,7 +304,9 @@ impl Bed {
         };
         // All tests come from one address.
         options.accounts.refusals.capacity = 1_000_000;
-        Self::with(TestDatabase::migrated(), &options)
+        let database = TestDatabase::migrated();
+        database.admin(NOTHING_UNTOLD);
+        Self::with(database, &options)
     }
 
     /// The database again, for another origin on it.

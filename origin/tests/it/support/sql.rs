@@ -36,7 +36,7 @@ pub async fn tenant_tables(client: &Client) -> Vec<String> {
     let sql = "SELECT c.relname::text FROM pg_class c
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'org_id' AND NOT a.attisdropped
         WHERE c.relnamespace = 'licet'::regnamespace AND c.relkind IN ('r', 'p')
-            AND c.relname NOT IN ('login_directory', 'org_directory')
+            AND c.relname NOT IN ('login_directory', 'org_directory', 'published')
         ORDER BY 1";
     let rows = client.query(sql, &[]).await.unwrap();
     rows.iter().map(|row| row.get(0)).collect()
