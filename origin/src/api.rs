@@ -24,6 +24,7 @@ mod products;
 mod projects;
 mod reply;
 mod settings;
+mod signing_keys;
 mod users;
 mod versions;
 
@@ -58,6 +59,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         activations::operations(),
         offline::operations(),
         leases::operations(),
+        signing_keys::operations(),
         audit_events::operations(),
         export::operations(),
     ]

@@ -3,6 +3,7 @@
 mod audit;
 mod jobs;
 mod keygen;
+mod keys;
 mod license;
 mod migrate;
 mod operator;
@@ -11,10 +12,10 @@ mod republish;
 mod seed;
 mod serve;
 
-use std::{fmt, process::ExitCode, sync::Arc};
+use std::{fmt, path::Path, process::ExitCode, sync::Arc};
 
 use clap::{
-    Args, CommandFactory, Parser, Subcommand,
+    Args, CommandFactory, Parser, Subcommand, ValueEnum,
     error::{ContextKind, ContextValue},
 };
 
@@ -22,6 +23,7 @@ use crate::{
     config::{self, ConfigError, Secret},
     db::{self, SystemDatabase},
     fault::Fault,
+    keys::{MasterKeys, Module, Vault},
     metrics::Metrics,
     postgres::Server,
 };
@@ -49,6 +51,8 @@ enum Command {
     License(license::License),
     /// Show an organization, change its plan, close or reopen its account
     Organization(organization::Organization),
+    /// Rotate an organization's signing keys; seal all of them under a new master key
+    Keys(keys::Keys),
     /// Check an organization's audit trail
     Audit(audit::Audit),
     /// Do background work: licenses whose end has come, and what is outworn
@@ -145,6 +149,128 @@ struct MasterKeyArgs {
         value_name = "KEY"
     )]
     master_key: Option<Secret>,
+    /// Master keys, with a comma between two, that open what was sealed under them and seal nothing:
+    /// the former one until `keys reseal` is done, and the next one before it is in use everywhere
+    #[arg(
+        long,
+        env = "LICET_OPENING_MASTER_KEYS",
+        hide_env_values = true,
+        value_name = "KEYS"
+    )]
+    opening_master_keys: Option<Secret>,
+    #[command(flatten)]
+    module: ModuleArgs,
+}
+
+impl MasterKeyArgs {
+    fn is_given(&self) -> bool {
+        self.master_key.is_some() || self.opening_master_keys.is_some()
+    }
+
+    fn keys(&self) -> Result<MasterKeys, ConfigError> {
+        let opening = config::opening_master_keys(self.opening_master_keys.as_ref())?;
+        let sealing = config::master_key(self.master_key.as_ref())?;
+        Ok(MasterKeys::new(sealing, opening))
+    }
+
+    /// Where organizations' private keys are.
+    fn vault(&self) -> Result<Vault, ConfigError> {
+        self.vault_with(self.module.open()?.as_ref())
+    }
+
+    fn vault_with(&self, module: Option<&Arc<Module>>) -> Result<Vault, ConfigError> {
+        let vault = Vault::from(self.keys()?);
+        let for_new_keys = self.module.new_keys == NewKeys::Pkcs11;
+        match module {
+            Some(module) => Ok(vault.with_module(Arc::clone(module), for_new_keys)),
+            None if for_new_keys => Err(ConfigError::new(
+                "LICET_NEW_KEYS",
+                "is pkcs11, and LICET_PKCS11_MODULE is not set",
+            )),
+            None => Ok(vault),
+        }
+    }
+}
+
+/// Where new keys are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum NewKeys {
+    /// In the database, sealed under the master key
+    Sealed,
+    /// In the module
+    Pkcs11,
+}
+
+/// A hardware security module.
+#[derive(Debug, Args)]
+struct ModuleArgs {
+    /// PKCS#11 library of a hardware security module that keys are in
+    #[arg(long, env = "LICET_PKCS11_MODULE", value_name = "PATH")]
+    pkcs11_module: Option<String>,
+    /// Label of the module's token
+    #[arg(long, env = "LICET_PKCS11_TOKEN", value_name = "LABEL")]
+    pkcs11_token: Option<String>,
+    /// PIN of the token's user
+    #[arg(
+        long,
+        env = "LICET_PKCS11_PIN",
+        hide_env_values = true,
+        value_name = "PIN"
+    )]
+    pkcs11_pin: Option<Secret>,
+    /// File with that PIN
+    #[arg(long, env = "LICET_PKCS11_PIN_FILE", value_name = "PATH")]
+    pkcs11_pin_file: Option<String>,
+    /// Where new signing keys of organizations are made; those that there are stay where they are
+    #[arg(
+        long,
+        env = "LICET_NEW_KEYS",
+        value_enum,
+        default_value = "sealed",
+        value_name = "PLACE"
+    )]
+    new_keys: NewKeys,
+}
+
+impl ModuleArgs {
+    /// The module, logged in to, if there is to be one.
+    fn open(&self) -> Result<Option<Arc<Module>>, ConfigError> {
+        const LIBRARY: &str = "LICET_PKCS11_MODULE";
+        let Some(library) = given(self.pkcs11_module.as_ref()) else {
+            return Ok(None);
+        };
+        let token = given(self.pkcs11_token.as_ref()).ok_or_else(|| {
+            let why = "is not set: it must be the label of the module's token";
+            ConfigError::new("LICET_PKCS11_TOKEN", why)
+        })?;
+        let module = Module::open(Path::new(library), token, &self.pin()?);
+        let module = module.map_err(|error| {
+            ConfigError::new(LIBRARY, format!("({library}) can't be used: {error}"))
+        })?;
+        Ok(Some(Arc::new(module)))
+    }
+
+    fn pin(&self) -> Result<Secret, ConfigError> {
+        const FILE: &str = "LICET_PKCS11_PIN_FILE";
+        if let Some(pin) = &self.pkcs11_pin {
+            return Ok(pin.clone());
+        }
+        let file = given(self.pkcs11_pin_file.as_ref()).ok_or_else(|| {
+            let why =
+                "is not set, nor is LICET_PKCS11_PIN: one must say the PIN of the token's user";
+            ConfigError::new(FILE, why)
+        })?;
+        let pin = std::fs::read_to_string(file);
+        let pin = pin.map_err(|error| {
+            ConfigError::new(FILE, format!("is {file:?}, which can't be read: {error}"))
+        })?;
+        Ok(Secret::from(pin))
+    }
+}
+
+/// What was set, and not to nothing.
+fn given(text: Option<&String>) -> Option<&str> {
+    text.map(|text| text.trim()).filter(|text| !text.is_empty())
 }
 
 /// Why a command did not do what it was to do.
@@ -241,6 +367,7 @@ pub fn run() -> ExitCode {
             Command::Seed(command) => command.run().await,
             Command::License(command) => command.run().await,
             Command::Organization(command) => command.run().await,
+            Command::Keys(command) => command.run().await,
             Command::Audit(command) => command.run().await,
             Command::Jobs(command) => command.run().await,
             Command::Republish(command) => command.run().await,

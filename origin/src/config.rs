@@ -3,14 +3,14 @@
 
 mod accounts;
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use licet_shared::jws::{LocalSigner, VerifyingKey};
 
 pub use accounts::{cors_origins, rate_limits, trusted_proxies};
 
 use crate::{
-    keys::MasterKey,
+    keys::{IN_MODULE, MasterKey, Module, Platform},
     postgres::{self, Server},
 };
 
@@ -98,16 +98,55 @@ pub fn master_key(value: Option<&Secret>) -> Result<MasterKey, ConfigError> {
         .map_err(|_| ConfigError::new(VARIABLE, format!("can't be read: it must be {FORM}")))
 }
 
+/// Master keys that open and don't seal.
+///
+/// # Errors
+/// [`ConfigError`] that does not show them.
+pub fn opening_master_keys(value: Option<&Secret>) -> Result<Vec<MasterKey>, ConfigError> {
+    const VARIABLE: &str = "LICET_OPENING_MASTER_KEYS";
+    let text = value.map_or("", Secret::reveal).trim();
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys: Vec<MasterKey> = text
+        .split(',')
+        .map(|key| key.trim().parse())
+        .collect::<Result<_, _>>()
+        .map_err(|_| {
+            let why = "can't be read: it must be master keys as licet-origin keygen makes them, with a comma between two";
+            ConfigError::new(VARIABLE, why)
+        })?;
+    if keys.len() > 2 {
+        // A forgotten one would stay good for good.
+        return Err(ConfigError::new(VARIABLE, "has more than two keys"));
+    }
+    Ok(keys)
+}
+
 /// The key that signs the organizations' key sets.
 ///
 /// # Errors
 /// [`ConfigError`] that does not show it.
-pub fn platform_key(value: Option<&Secret>) -> Result<LocalSigner, ConfigError> {
+pub fn platform_key(
+    value: Option<&Secret>,
+    module: Option<&Arc<Module>>,
+) -> Result<Platform, ConfigError> {
     const VARIABLE: &str = "LICET_PLATFORM_KEY";
     const FORM: &str = "<kid>:<seed in base64url> (licet-origin keygen makes one)";
-    required(VARIABLE, value, FORM)?
-        .parse()
-        .map_err(|error| ConfigError::new(VARIABLE, format!("can't be read: {error}")))
+    let text = required(VARIABLE, value, FORM)?;
+    match (text.strip_prefix(IN_MODULE), module) {
+        (Some(label), Some(module)) => Platform::in_module(module, label),
+        (Some(_), None) => Err(ConfigError::new(
+            VARIABLE,
+            "names a key in a module, and LICET_PKCS11_MODULE is not set",
+        )),
+        (None, _) => {
+            let signer: Result<LocalSigner, _> = text.parse();
+            let signer = signer
+                .map_err(|error| ConfigError::new(VARIABLE, format!("can't be read: {error}")))?;
+            Platform::local(&signer)
+        }
+    }
 }
 
 /// The public keys of the edges that may call.
@@ -195,7 +234,7 @@ mod tests {
             )
             .unwrap_err(),
             master_key(secret(hush).as_ref()).unwrap_err(),
-            platform_key(secret(&format!("platform.1:{hush}")).as_ref()).unwrap_err(),
+            platform_key(secret(&format!("platform.1:{hush}")).as_ref(), None).unwrap_err(),
             edge_keys(Some(&format!("edge.1:{hush}"))).unwrap_err(),
             issuer(Some("licenses.example.com")).unwrap_err(),
             issuer(Some("https://licenses.example.com/")).unwrap_err(),

@@ -159,6 +159,11 @@ impl Origin {
         Ok(())
     }
 
+    /// Has it start with another variable from the next [`restart`](Self::restart) on.
+    pub fn set_env(&mut self, name: &str, value: impl Into<String>) {
+        self.config.env.push((name.to_owned(), value.into()));
+    }
+
     /// Lets it finish its requests and end. May be called again.
     pub fn stop(&mut self) -> Result<()> {
         match self.service.take() {

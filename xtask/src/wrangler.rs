@@ -95,6 +95,21 @@ impl Worker {
         Ok(worker)
     }
 
+    /// Stops it, and has it start with another variable from then on.
+    pub fn set_var(&mut self, name: &str, value: impl Into<String>) -> Result<()> {
+        self.stop()?;
+        self.config.vars.push((name.to_owned(), value.into()));
+        self.configure()
+    }
+
+    /// The same for a secret.
+    pub fn set_secret(&mut self, name: &str, value: impl Into<String>) -> Result<()> {
+        self.stop()?;
+        self.config.secrets.retain(|(there, _)| there != name);
+        self.config.secrets.push((name.to_owned(), value.into()));
+        self.configure()
+    }
+
     /// Starts it again on the same port with the same persisted state, after
     /// [`stop`](Self::stop) or while it runs: a new, cold isolate.
     pub fn restart(&mut self) -> Result<()> {

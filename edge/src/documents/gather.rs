@@ -124,6 +124,16 @@ impl Documents {
         documents
     }
 
+    /// Whether newer keys have come with one of the documents, and the token's is not among them: it
+    /// was withdrawn.
+    pub(crate) fn withdrew_key_of(scope: &Scope, token: &LicenseToken) -> bool {
+        let isolate = &scope.isolate;
+        let (name, platform) = (Name::keys(token.org()), &isolate.config.platform);
+        let mut memory = isolate.documents.borrow_mut();
+        let newest = memory.look::<OrgKeys>(name, platform, scope.now());
+        newest.is_some_and(|held| !token.still_vouched_for_by(&held.document))
+    }
+
     /// Takes the feature set in, and the license's own document where the token alone won't do:
     /// because the license has changed since, or to tell what is left of its quotas.
     async fn take_in_terms(

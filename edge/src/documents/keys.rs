@@ -6,7 +6,7 @@ use licet_shared::{decision::OriginState, documents::OrgKeys, id::OrgTag};
 
 use super::{
     Found, Name, NamedBy, Obtained, obtain,
-    renew::{Renewal, renew},
+    renew::{Renewal, renew, wait_for_another},
 };
 use crate::{clock, isolate::Scope};
 
@@ -26,7 +26,8 @@ pub(crate) enum Newer {
     Missing,
 }
 
-/// Asks the origin for an organization's keys, unless it was asked a moment ago.
+/// Asks the origin for an organization's keys, unless it was asked a moment ago: then what that
+/// brought is taken.
 pub(crate) async fn look_for_newer(scope: &Rc<Scope>, keys: &Found<OrgKeys>) -> Newer {
     if keys.origin != OriginState::Answering {
         return Newer::Missing;
@@ -39,7 +40,17 @@ pub(crate) async fn look_for_newer(scope: &Rc<Scope>, keys: &Found<OrgKeys>) -> 
         .borrow_mut()
         .may_seek_newer(name, now_ms)
     {
-        return Newer::No;
+        // By another request, whose answer is here or on its way.
+        wait_for_another(scope, name).await;
+        let platform = &scope.isolate.config.platform;
+        let mut memory = scope.isolate.documents.borrow_mut();
+        let held = memory.look::<OrgKeys>(name, platform, scope.now());
+        return match held {
+            Some(held) if held.document.version() > keys.document.version() => {
+                Newer::Found(held.document)
+            }
+            _ => Newer::No,
+        };
     }
     match renew::<OrgKeys>(scope, name, &scope.isolate.config.platform, None).await {
         Renewal::Current(held) => Newer::Found(held.document),

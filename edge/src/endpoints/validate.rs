@@ -201,6 +201,9 @@ pub(super) async fn gather(
     match recognise(scope, text).await? {
         Recognised::Token(token, keys) => {
             let documents = Documents::gather(scope, &token, keys, max_staleness_s).await;
+            if Documents::withdrew_key_of(scope, &token) {
+                return Ok(Gathered::Refused(Code::UnknownKey));
+            }
             Ok(Gathered::Token(token, documents))
         }
         Recognised::Refused(code) => Ok(Gathered::Refused(code)),

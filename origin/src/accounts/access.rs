@@ -72,7 +72,9 @@ pub(crate) fn verify(
     now: Timestamp,
 ) -> Result<AccessClaims, Refused> {
     let untrusted = Untrusted::<AccessClaims>::parse(text, now).map_err(|_| Refused::MadeUp)?;
-    let token = ed25519::verify(untrusted, keyrings.platform_key()).map_err(|_| Refused::MadeUp)?;
+    let key = keyrings.platform_key(untrusted.kid());
+    let key = key.ok_or(Refused::MadeUp)?;
+    let token = ed25519::verify(untrusted, key).map_err(|_| Refused::MadeUp)?;
     let times = token.times();
     let in_time = times.issued_at <= now.plus(CLOCK_SKEW_S)
         && times.expires_at > now
@@ -92,11 +94,12 @@ mod tests {
     use licet_shared::jws::LocalSigner;
 
     use super::*;
-    use crate::keys::MasterKey;
+    use crate::keys::{MasterKey, Platform};
 
     fn keyrings(seed: u8, issuer: &str) -> Keyrings {
         let platform = LocalSigner::from_seed("platform.1", [seed; 32]);
-        Keyrings::new(MasterKey::new([2; 32]), &platform, issuer.into()).unwrap()
+        let platform = Platform::local(&platform).unwrap();
+        Keyrings::new(MasterKey::new([2; 32]), platform, issuer.into())
     }
 
     fn token(keyrings: &Keyrings, now: Timestamp) -> AccessToken {
@@ -126,6 +129,29 @@ mod tests {
         for other in [keyrings(2, "https://a.test"), keyrings(1, "https://b.test")] {
             assert_eq!(refused(&other, now), Refused::MadeUp);
         }
+    }
+
+    #[test]
+    fn holds_while_the_platforms_key_changes() {
+        let now = Timestamp::from_unix(1_795_250_208);
+        let [old, new] =
+            [1, 2].map(|number| LocalSigner::from_seed(format!("platform.{number}"), [number; 32]));
+        let pinned = format!("{},{}", old.verifying_key(), new.verifying_key());
+        let keyrings = |signer, pinned| {
+            let platform = Platform::local(signer).unwrap().pinned(pinned).unwrap();
+            Keyrings::new(MasterKey::new([2; 32]), platform, "https://a.test".into())
+        };
+        let both = Some(pinned.as_str());
+        let of_old = token(&keyrings(&old, None), now).text;
+        let of_new = token(&keyrings(&new, both), now).text;
+        for signer in [&old, &new] {
+            for text in [&of_old, &of_new] {
+                assert!(verify(&keyrings(signer, both), text, now).is_ok());
+            }
+        }
+        let alone = keyrings(&new, None);
+        assert!(verify(&alone, &of_new, now).is_ok());
+        assert_eq!(verify(&alone, &of_old, now), Err(Refused::MadeUp));
     }
 
     #[test]

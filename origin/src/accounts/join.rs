@@ -111,7 +111,7 @@ pub(crate) async fn sign_up(
                 name: organization,
                 tag,
             };
-            if !found(tx, keyrings.master(), &founding, origin).await? {
+            if !found(tx, keyrings.vault(), &founding, origin).await? {
                 return Err(Rejection::conflict(
                     "Another organization has this slug. Choose another.",
                 )

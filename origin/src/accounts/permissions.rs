@@ -132,6 +132,10 @@ permissions! {
     ApiKeysRead = "api_keys:read", Admin;
     /// Make and revoke API keys.
     ApiKeysWrite = "api_keys:write", Admin;
+    /// Read which signing keys there are.
+    SigningKeysRead = "signing_keys:read", Admin;
+    /// Make, activate, retire and withdraw signing keys.
+    SigningKeysWrite = "signing_keys:write", Admin;
     /// Read the audit trail.
     AuditRead = "audit:read", Admin;
     /// Read products.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     db::{Error, Tx, sessions},
     fault::Fault,
-    keys::MasterKey,
+    keys::{MasterKey, MasterKeys},
     random::RowId,
 };
 
@@ -31,6 +31,7 @@ pub(crate) const ABSOLUTE_S: i64 = 90 * 86_400;
 const PARENT_S: i64 = 10;
 
 const KIND: SecretKind = SecretKind::RefreshToken;
+const TOKEN_HASH: &str = "a session's token hash";
 const BODY_BYTES: usize = 16 + 4 + 32;
 
 /// A refresh token in the right form.
@@ -87,19 +88,14 @@ impl RefreshToken {
     }
 
     /// Whether it was made here, ever.
-    pub(crate) fn is_ours(&self, master: &MasterKey, org: OrgId) -> bool {
-        let ours = Self::derive(
-            master,
-            org,
-            self.secret.tag(),
-            self.session,
-            self.generation,
-        );
-        self.secret
-            .reveal()
-            .as_bytes()
-            .ct_eq(ours.secret.reveal().as_bytes())
-            .into()
+    pub(crate) fn is_ours(&self, masters: &MasterKeys, org: OrgId) -> bool {
+        let same = |master| {
+            let (tag, session) = (self.secret.tag(), self.session);
+            let ours = Self::derive(master, org, tag, session, self.generation);
+            let (theirs, ours) = (self.secret.reveal(), ours.secret.reveal());
+            bool::from(theirs.as_bytes().ct_eq(ours.as_bytes()))
+        };
+        masters.all().any(same)
     }
 
     /// What it is counted by.
@@ -130,13 +126,13 @@ pub(crate) struct Session {
 /// Begins a session.
 pub(crate) async fn begin(
     tx: &Tx<'_>,
-    master: &MasterKey,
+    masters: &MasterKeys,
     tag: OrgTag,
     user: UserId,
     now: Timestamp,
 ) -> Result<Session, Error> {
     let id = EventId::generate()?;
-    let token = RefreshToken::derive(master, tx.org_id(), tag, id, 0);
+    let token = RefreshToken::derive(masters.sealing(), tx.org_id(), tag, id, 0);
     let session = Session {
         id,
         user,
@@ -171,7 +167,7 @@ pub(crate) enum Renewal {
 /// Spends a refresh token for the next one.
 pub(crate) async fn renew(
     tx: &Tx<'_>,
-    master: &MasterKey,
+    masters: &MasterKeys,
     token: &RefreshToken,
     now: Timestamp,
 ) -> Result<Renewal, Error> {
@@ -180,10 +176,10 @@ pub(crate) async fn renew(
     };
     let alive =
         row.ended_at.is_none() && row.expires_at > now && row.ends_at > now && row.user_active;
-    if !alive || !token.is_ours(master, tx.org_id()) || token.generation > row.generation {
+    if !alive || !token.is_ours(masters, tx.org_id()) || token.generation > row.generation {
         return Ok(Renewal::Refused);
     }
-    let next = |generation, expires_at| Session {
+    let next = |master, generation, expires_at| Session {
         id: token.session,
         user: row.user,
         token: RefreshToken::derive(master, tx.org_id(), token.tag(), token.session, generation),
@@ -193,7 +189,13 @@ pub(crate) async fn renew(
     if token.generation < row.generation {
         let parent = token.generation + 1 == row.generation;
         if parent && now.since(row.renewed_at) <= PARENT_S {
-            return Ok(Renewal::Renewed(next(row.generation, row.expires_at)));
+            // The child was perhaps made under another master key than would be used now.
+            let child = masters
+                .all()
+                .map(|master| next(master, row.generation, row.expires_at))
+                .find(|child| child.token.secret.hash().ct_eq(&row.token_hash).into());
+            let child = child.ok_or_else(|| Fault::internal(TOKEN_HASH, "is of no token"))?;
+            return Ok(Renewal::Renewed(child));
         }
         sessions::end(tx, token.session, sessions::Why::Reused, now).await?;
         return Ok(Renewal::Reused {
@@ -202,10 +204,10 @@ pub(crate) async fn renew(
         });
     }
     if !bool::from(token.secret.hash().ct_eq(&row.token_hash)) {
-        return Err(Fault::internal("a session's token hash", "is not that of its token").into());
+        return Err(Fault::internal(TOKEN_HASH, "is not that of its token").into());
     }
     let expires_at = now.plus(SLIDING_S).min(row.ends_at);
-    let session = next(row.generation + 1, expires_at);
+    let session = next(masters.sealing(), row.generation + 1, expires_at);
     sessions::renew(
         tx,
         session.id,
@@ -233,9 +235,12 @@ mod tests {
             (read.session, read.generation, read.tag()),
             (session, 7, tag)
         );
-        assert!(read.is_ours(&master, org));
-        assert!(!read.is_ours(&MasterKey::new([2; 32]), org));
-        assert!(!read.is_ours(&master, OrgId::new(1, [3; 10])));
+        let ours = MasterKeys::from(master.clone());
+        assert!(read.is_ours(&ours, org));
+        let other = MasterKey::new([2; 32]);
+        assert!(!read.is_ours(&other.clone().into(), org));
+        assert!(read.is_ours(&MasterKeys::new(other, vec![master.clone()]), org));
+        assert!(!read.is_ours(&ours, OrgId::new(1, [3; 10])));
         let made_up = OrgSecret::with_body(
             KIND,
             tag,
@@ -244,7 +249,7 @@ mod tests {
         assert!(
             !RefreshToken::parse(made_up.reveal())
                 .unwrap()
-                .is_ours(&master, org)
+                .is_ours(&ours, org)
         );
         assert_ne!(
             RefreshToken::derive(&master, org, tag, session, 8).reveal(),

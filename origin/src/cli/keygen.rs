@@ -2,12 +2,12 @@
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use clap::{Args, ValueEnum};
-use licet_shared::jws::LocalSigner;
-use serde::Serialize;
+use licet_shared::jws::{LocalSigner, VerifyingKey};
+use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{CliError, print_json};
-use crate::random;
+use super::{CliError, ModuleArgs, print_json};
+use crate::{config::ConfigError, fault::Fault, keys::IN_MODULE, random};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -17,75 +17,119 @@ enum Format {
     Json,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// The key that other keys are sealed under
+    Master,
+    /// The key that signs organizations' key sets
+    Platform,
+    /// The key that an edge shows the origin
+    Edge,
+}
+
 /// Options of `keygen`.
 #[derive(Debug, Args)]
 pub(super) struct Keygen {
     /// How to print them
     #[arg(long, value_enum, default_value = "env")]
     format: Format,
-}
-
-#[derive(Serialize)]
-struct Keys {
-    master_key: String,
-    platform_key: String,
-    platform_public: String,
-    edge_key: String,
-    edge_public: String,
+    /// One kind of key alone, to rotate it
+    #[arg(long, value_enum, value_name = "KIND")]
+    only: Option<Which>,
+    /// Second half of the kids: one more than those in use
+    #[arg(long, default_value = "1", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    number: u32,
+    /// Make the platform's key in the module
+    #[arg(long)]
+    in_module: bool,
+    #[command(flatten)]
+    module: ModuleArgs,
 }
 
 impl Keygen {
     pub(super) fn run(&self) -> Result<(), CliError> {
-        let keys = generate()?;
+        let wanted = |which| self.only.is_none_or(|only| only == which);
+        // Names and values: those of the origin, then those of the Worker.
+        let (mut origin, mut worker) = (Vec::new(), Vec::new());
+        if wanted(Which::Master) {
+            origin.push(("master_key", "LICET_MASTER_KEY", master_key()?));
+        }
+        if wanted(Which::Platform) {
+            let (private, public) = self.platform_key()?;
+            origin.push(("platform_key", "LICET_PLATFORM_KEY", private));
+            worker.push(("platform_public", "PLATFORM_KEYS", public.to_string()));
+        }
+        if wanted(Which::Edge) {
+            let edge = signer("edge", self.number)?;
+            let public = edge.verifying_key().to_string();
+            origin.push(("edge_public", "LICET_EDGE_KEYS", public));
+            worker.push(("edge_key", "EDGE_KEY", edge.reveal()));
+        }
         match self.format {
-            Format::Json => print_json(&keys),
+            Format::Json => {
+                let all = origin.into_iter().chain(worker);
+                let all = all.map(|(name, _, value)| (name.to_owned(), json!(value)));
+                print_json(&all.collect::<serde_json::Map<_, _>>())
+            }
             Format::Env => {
-                println!("# For the origin");
-                println!("LICET_MASTER_KEY={}", keys.master_key);
-                println!("LICET_PLATFORM_KEY={}", keys.platform_key);
-                println!("LICET_EDGE_KEYS={}", keys.edge_public);
-                println!("# For the Worker");
-                println!("PLATFORM_KEYS={}", keys.platform_public);
-                println!("EDGE_KEY={}", keys.edge_key);
+                for (whom, keys) in [("the origin", origin), ("the Worker", worker)] {
+                    if !keys.is_empty() {
+                        println!("# For {whom}");
+                    }
+                    for (_, variable, value) in keys {
+                        println!("{variable}={value}");
+                    }
+                }
                 Ok(())
             }
         }
     }
+
+    /// What the origin is given, and the public half.
+    fn platform_key(&self) -> Result<(String, VerifyingKey), CliError> {
+        if !self.in_module {
+            let platform = signer("platform", self.number)?;
+            return Ok((platform.reveal(), platform.verifying_key()));
+        }
+        let module = self.module.open()?.ok_or_else(|| {
+            let why = "is not set: --in-module needs it";
+            ConfigError::new("LICET_PKCS11_MODULE", why)
+        })?;
+        let kid = format!("platform.{}", self.number);
+        if module.find(&kid).is_ok() {
+            return Err(CliError::Failed(format!(
+                "there is a key {kid} in the module already: say another --number"
+            )));
+        }
+        let made = module.generate(&kid).map_err(CliError::failed)?;
+        let public = VerifyingKey::new(kid.as_str(), made.public).map_err(CliError::failed)?;
+        Ok((format!("{IN_MODULE}{kid}"), public))
+    }
 }
 
-fn generate() -> Result<Keys, CliError> {
-    let master = Zeroizing::new(random::bytes::<32>()?);
-    let platform = LocalSigner::from_seed("platform.1", random::bytes()?);
-    let edge = LocalSigner::from_seed("edge.1", random::bytes()?);
-    Ok(Keys {
-        master_key: Base64UrlUnpadded::encode_string(master.as_slice()),
-        platform_public: platform.verifying_key().to_string(),
-        platform_key: platform.reveal(),
-        edge_public: edge.verifying_key().to_string(),
-        edge_key: edge.reveal(),
-    })
+fn master_key() -> Result<String, Fault> {
+    let bytes = Zeroizing::new(random::bytes::<32>()?);
+    Ok(Base64UrlUnpadded::encode_string(bytes.as_slice()))
+}
+
+fn signer(name: &str, number: u32) -> Result<LocalSigner, Fault> {
+    Ok(LocalSigner::from_seed(
+        format!("{name}.{number}"),
+        random::bytes()?,
+    ))
 }
 
 #[cfg(test)]
 mod tests {
-    use licet_shared::jws::VerifyingKey;
-
     use super::*;
     use crate::keys::MasterKey;
 
     #[test]
-    fn every_key_reads_back_and_its_halves_fit() {
-        let keys = generate().unwrap();
-        assert!(keys.master_key.parse::<MasterKey>().is_ok());
-        for (secret, public) in [
-            (keys.platform_key, keys.platform_public),
-            (keys.edge_key, keys.edge_public),
-        ] {
-            let signer: LocalSigner = secret.parse().unwrap();
-            assert_eq!(
-                signer.verifying_key(),
-                public.parse::<VerifyingKey>().unwrap()
-            );
-        }
+    fn every_key_reads_back() {
+        assert!(master_key().unwrap().parse::<MasterKey>().is_ok());
+        let made = signer("edge", 3).unwrap();
+        let read: LocalSigner = made.reveal().parse().unwrap();
+        assert_eq!(made.verifying_key(), read.verifying_key());
+        assert_eq!(made.verifying_key().kid(), "edge.3");
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clock,
-    config::{self, ConfigError},
+    config::ConfigError,
     db::{Tenant, licenses},
     licensing::{
         change_status::{Change, Changed, change},
@@ -77,8 +77,8 @@ struct Target {
 
 impl License {
     pub(super) async fn run(&self) -> Result<(), CliError> {
-        if self.master_key.master_key.is_some() {
-            config::master_key(self.master_key.master_key.as_ref())?;
+        if self.master_key.is_given() {
+            self.master_key.keys()?;
         }
         let operator = Operator::connect(&self.database).await?;
         match &self.command {

@@ -13,9 +13,9 @@ use super::{
     print_json,
 };
 use crate::{
-    clock, config,
+    clock,
     db::{self, Tenant},
-    keys::MasterKey,
+    keys::Vault,
     licensing::{
         demo,
         found::{Founding, found},
@@ -51,9 +51,9 @@ impl Seed {
         if let Some(plan) = self.bulk.plan()? {
             return self.bulk.run(plan, &self.master_key).await;
         }
-        let master = config::master_key(self.master_key.master_key.as_ref())?;
+        let vault = self.master_key.vault()?;
         let operator = Operator::connect(&self.database).await?;
-        let tenant = self.org(&operator, &master).await?;
+        let tenant = self.org(&operator, &vault).await?;
         let chosen = &Chosen {
             max_activations: self.max_activations,
             ..Chosen::default()
@@ -86,7 +86,7 @@ impl Seed {
         }))
     }
 
-    async fn org(&self, operator: &Operator, master: &MasterKey) -> Result<Tenant, CliError> {
+    async fn org(&self, operator: &Operator, vault: &Vault) -> Result<Tenant, CliError> {
         const ATTEMPTS: usize = 3;
         for _ in 0..ATTEMPTS {
             if let Some(tenant) = operator.find_org(&self.org).await? {
@@ -102,7 +102,7 @@ impl Seed {
                         name: slug,
                         tag,
                     };
-                    found(tx, master, &founding, ORIGIN).await
+                    found(tx, vault, &founding, ORIGIN).await
                 })
             });
             match created.await {

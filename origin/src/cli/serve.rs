@@ -51,7 +51,8 @@ pub(super) struct Serve {
         value_name = "ADDRESS"
     )]
     listen: SocketAddr,
-    /// The platform's private key, which signs key sets: KID:SEED
+    /// The platform's private key, which signs key sets: KID:SEED, or pkcs11:KID for one that is in the
+    /// module under this label
     #[arg(
         long,
         env = "LICET_PLATFORM_KEY",
@@ -59,6 +60,10 @@ pub(super) struct Serve {
         value_name = "KEY"
     )]
     platform_key: Option<Secret>,
+    /// The platform's public keys as the edges' PLATFORM_KEYS has them, one or two: tokens of people by
+    /// either count, and serving begins only if the private key is one of them
+    #[arg(long, env = "LICET_PLATFORM_KEYS", value_name = "KEYS")]
+    platform_keys: Option<String>,
     /// Public keys of the edges that may call: KID:X, with commas between several
     #[arg(
         long,
@@ -213,7 +218,8 @@ impl Serve {
             );
         }
         let address = listener.local_addr().map_err(CliError::failed)?;
-        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+        let platform_key = state.0.keyrings().platform_signer().kid();
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), platform_key, "serving");
         let limits = Limits {
             max_connections: self.max_connections,
             ..Limits::default()
@@ -233,8 +239,10 @@ impl Serve {
     }
 
     fn state(&self, server: &Server) -> Result<(AppState, Database), CliError> {
-        let master = config::master_key(self.master_key.master_key.as_ref())?;
-        let platform = config::platform_key(self.platform_key.as_ref())?;
+        let module = self.master_key.module.open()?;
+        let vault = self.master_key.vault_with(module.as_ref())?;
+        let platform = config::platform_key(self.platform_key.as_ref(), module.as_ref())?
+            .pinned(self.platform_keys.as_deref())?;
         let edge_keys = config::edge_keys(self.edge_keys.as_ref().map(Secret::reveal))?;
         let issuer = config::issuer(self.issuer.as_deref())?;
         let accounts = self.accounts.settings()?;
@@ -253,7 +261,7 @@ impl Serve {
             max_in_flight: self.max_in_flight,
             request_timeout: Duration::from_millis(self.request_timeout_ms),
         };
-        let keyrings = Keyrings::new(master, &platform, issuer)?;
+        let keyrings = Keyrings::new(vault, platform, issuer);
         let capacity = ReplayCapacity {
             reads: self.replay_read_capacity,
             writes: self.replay_capacity,

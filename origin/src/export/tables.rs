@@ -38,7 +38,8 @@ pub const TABLES: &[Table] = &[
     Table {
         kind: "signing_key",
         name: "signing_keys",
-        columns: "number public_key:hex state created_at",
+        columns: "number public_key:hex state store object_id:hex created_at activated_at superseded_at \
+                  signed_until ended_at withdrawn_why",
         order: "number",
     },
     Table {

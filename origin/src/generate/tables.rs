@@ -15,7 +15,7 @@ use crate::{
         status_lists::ENTRIES,
     },
     fault::Fault,
-    keys::{MasterKey, org_key},
+    keys::{Kid, MasterKey, seal_seed},
     random::RowId,
 };
 
@@ -130,16 +130,28 @@ pub(super) const TABLES: &[Table] = &[
         }
     ),
     table!(
-        signing_keys(org_id, number, public_key, sealed_seed, created_at) | made,
+        signing_keys(
+            org_id,
+            number,
+            public_key,
+            sealed_seed,
+            created_at,
+            activated_at
+        ) | made,
         common,
         rows | {
             let Made { org, .. } = made;
-            let (public, sealed) = org_key(&common.master, org.id, org.tag, &org.signing_seed())?;
+            let kid = Kid {
+                tag: org.tag,
+                number: 1,
+            };
+            let (public, sealed) = seal_seed(&common.master, org.id, kid, &org.signing_seed())?;
             rows.row()
                 .uuid(org.id.uuid())
                 .int4(1)
                 .bytea(&public)
                 .bytea(&sealed)
+                .time(org.created_us)
                 .time(org.created_us);
             Ok(())
         }

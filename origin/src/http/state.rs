@@ -113,7 +113,8 @@ impl AppState {
         let database = Database::new(&config, &pool, Arc::clone(&metrics)).unwrap();
         let platform = licet_shared::jws::LocalSigner::from_seed("platform.1", [1; 32]);
         let master = crate::keys::MasterKey::new([2; 32]);
-        let keyrings = Keyrings::new(master, &platform, "https://edge.test".into()).unwrap();
+        let platform = crate::keys::Platform::local(&platform).unwrap();
+        let keyrings = Keyrings::new(master, platform, "https://edge.test".into());
         let edges = EdgeAuthenticator::new(Vec::new(), super::ReplayCapacity::default());
         Self::new(database, keyrings, edges, metrics, settings)
     }

@@ -8,16 +8,15 @@ use std::{
 };
 
 use licet_shared::{
-    documents::{Jwk, KeysClaims, OrgKeys, PlatformKeys},
+    documents::{Jwk, KeysClaims, OrgKeys},
     id::{OrgId, OrgTag},
-    jws::{LocalSigner, Signer, Times, VerifyingKey, sign},
+    jws::{Signer, Times, VerifyingKey, sign},
     time::Timestamp,
 };
 use lru::LruCache;
 
-use super::{MasterKey, ed25519::NativeSigner, seal::Place};
+use super::{Kid, MasterKeys, Platform, Vault, vault::SharedSigner};
 use crate::{
-    config::ConfigError,
     db::{
         self, Tenant,
         organizations::Organization,
@@ -25,7 +24,6 @@ use crate::{
     },
     documents::{DOCUMENT_LIFE_S, SignedDocument},
     fault::Fault,
-    random::{self, RowId},
 };
 
 /// Organizations whose keys are kept ready: about a kilobyte each.
@@ -35,8 +33,6 @@ const RELOAD_AFTER_S: i64 = 3600;
 /// Its document is signed anew after this time for edges, who need its word on how far the feed had
 /// come.
 const RESIGN_AFTER_S: i64 = 30;
-
-type SharedSigner = Arc<dyn Signer + Send + Sync>;
 
 /// One organization's keys.
 pub struct Keyring {
@@ -90,10 +86,8 @@ impl Keyring {
 
 /// Opens, makes and remembers keyrings.
 pub struct Keyrings {
-    master: MasterKey,
-    platform: SharedSigner,
-    platform_key: VerifyingKey,
-    platform_public: PlatformKeys,
+    vault: Vault,
+    platform: Platform,
     issuer: String,
     remembered: Mutex<LruCache<OrgId, Arc<Keyring>>>,
 }
@@ -105,30 +99,15 @@ impl fmt::Debug for Keyrings {
 }
 
 impl Keyrings {
-    /// Keyrings sealed under `master` and vouched for by `platform`.
-    ///
-    /// # Errors
-    /// [`ConfigError`] when the platform key is not one that verifies.
-    pub fn new(
-        master: MasterKey,
-        platform: &LocalSigner,
-        issuer: String,
-    ) -> Result<Self, ConfigError> {
-        let platform_key = platform.verifying_key();
-        let public = platform_key.to_string();
-        let platform_public = public.parse().map_err(|_| {
-            ConfigError::new("LICET_PLATFORM_KEY", "has a kid that key lists can't hold")
-        })?;
-        let platform = NativeSigner::of(platform)
-            .ok_or_else(|| ConfigError::new("LICET_PLATFORM_KEY", "is no Ed25519 seed"))?;
-        Ok(Self {
-            master,
-            platform: Arc::new(platform),
-            platform_key,
-            platform_public,
+    /// Keyrings whose private keys are in `vault`, vouched for by `platform`.
+    #[must_use]
+    pub fn new(vault: impl Into<Vault>, platform: Platform, issuer: String) -> Self {
+        Self {
+            vault: vault.into(),
+            platform,
             issuer,
             remembered: Mutex::new(LruCache::new(REMEMBERED)),
-        })
+        }
     }
 
     /// Who issues: the public base URL.
@@ -139,17 +118,22 @@ impl Keyrings {
 
     /// What signs for the platform.
     pub(crate) fn platform_signer(&self) -> &dyn Signer {
-        &*self.platform
+        self.platform.signer()
     }
 
-    /// What verifies the platform's signatures.
-    pub(crate) const fn platform_key(&self) -> &VerifyingKey {
-        &self.platform_key
+    /// What verifies the platform's signatures by the key of this name, if that counts.
+    pub(crate) fn platform_key(&self, kid: &str) -> Option<&VerifyingKey> {
+        self.platform.find(kid)
+    }
+
+    /// Where organizations' private keys are.
+    pub(crate) const fn vault(&self) -> &Vault {
+        &self.vault
     }
 
     /// What other keys are sealed under and derived from.
-    pub(crate) const fn master(&self) -> &MasterKey {
-        &self.master
+    pub(crate) const fn master(&self) -> &MasterKeys {
+        self.vault.master()
     }
 
     /// The keyring that is remembered, or else the current one.
@@ -227,10 +211,11 @@ impl Keyrings {
         let jwks = keys
             .iter()
             .map(|key| {
-                Ok(Jwk::of(&VerifyingKey::new(
-                    kid(tag, key.number),
-                    key.public,
-                )?))
+                let kid = Kid {
+                    tag,
+                    number: key.number,
+                };
+                Ok(Jwk::of(&VerifyingKey::new(kid.to_string(), key.public)?))
             })
             .collect::<Result<_, licet_shared::jws::KeyError>>()
             .map_err(|error| Fault::internal("an organization's public key", error))?;
@@ -246,7 +231,7 @@ impl Keyrings {
         let text = document.text();
         let text = std::str::from_utf8(&text)
             .map_err(|error| Fault::internal("our own key set", error))?;
-        let public = OrgKeys::verify(text, &self.issuer, tag, &self.platform_public, now)
+        let public = OrgKeys::verify(text, &self.issuer, tag, self.platform.keys(), now)
             .map_err(|error| Fault::internal("our own key set", error))?;
         Ok(Keyring {
             version: organization.keys_version,
@@ -277,12 +262,12 @@ impl Keyrings {
 
     fn sign_keys(&self, claims: &KeysClaims, now: Timestamp) -> Result<Arc<SignedDocument>, Fault> {
         let times = Times::starting(now, DOCUMENT_LIFE_S);
-        let text = sign(claims, times, &*self.platform)
+        let text = sign(claims, times, self.platform.signer())
             .map_err(|error| Fault::internal("the platform key", error))?;
         Ok(Arc::new(SignedDocument::new(text, claims.ver, now)))
     }
 
-    /// The newest key that may sign.
+    /// The key that signs.
     fn open_signer(
         &self,
         org: OrgId,
@@ -293,57 +278,10 @@ impl Keyrings {
             .iter()
             .find(|key| key.state == KeyState::Active)
             .ok_or_else(|| Fault::internal("an organization's signing key", "is missing"))?;
-        let kid = kid(tag, key.number);
-        let seed = self
-            .master
-            .open(&key.sealed_seed, place(org, &kid))
-            .map_err(|error| Fault::internal("an organization's signing key", error))?;
-        match NativeSigner::new(&kid, &seed, &key.public) {
-            Some(signer) => Ok(Arc::new(signer)),
-            None => Err(Fault::internal(
-                "an organization's signing key",
-                "its halves differ",
-            )),
-        }
+        let kid = Kid {
+            tag,
+            number: key.number,
+        };
+        self.vault.signer(org, kid, key)
     }
-}
-
-fn kid(tag: OrgTag, number: u32) -> String {
-    format!("{tag}.{number}")
-}
-
-fn place(org: OrgId, kid: &str) -> Place<'_> {
-    Place {
-        table: "signing_keys",
-        column: "sealed_seed",
-        org: org.uuid(),
-        kid,
-    }
-}
-
-/// An organization's first key: its public half, and its seed sealed.
-pub(crate) fn new_org_key(
-    master: &MasterKey,
-    org: OrgId,
-    tag: OrgTag,
-) -> Result<([u8; 32], Vec<u8>), Fault> {
-    let seed = zeroize::Zeroizing::new(random::bytes::<32>()?);
-    org_key(master, org, tag, &seed)
-}
-
-/// The same from a given seed.
-pub(crate) fn org_key(
-    master: &MasterKey,
-    org: OrgId,
-    tag: OrgTag,
-    seed: &[u8; 32],
-) -> Result<([u8; 32], Vec<u8>), Fault> {
-    let kid = kid(tag, 1);
-    let public = LocalSigner::from_seed(kid.as_str(), *seed)
-        .verifying_key()
-        .bytes();
-    let sealed = master
-        .seal(seed, place(org, &kid), random::bytes()?)
-        .map_err(|error| Fault::internal("sealing a key", error))?;
-    Ok((public, sealed))
 }

@@ -1,5 +1,6 @@
 //! Sealing with XChaCha20-Poly1305. What is sealed is bound to its place: moved to another row,
-//! column or table it does not open.
+//! column or table it does not open. It begins with a name of the master key, so that what is still
+//! under a former one is found by looking.
 
 use std::{fmt, str::FromStr};
 
@@ -11,12 +12,15 @@ use chacha20poly1305::{
 use uuid::Uuid;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// Says how and under which master key the rest is sealed. A new master key takes the next number.
-const VERSION: u8 = 1;
+/// Says how the rest is sealed: the key's name, nonce, ciphertext with tag.
+const VERSION: u8 = 2;
+/// Before there were several master keys: nonce, ciphertext with tag.
+const NAMELESS_VERSION: u8 = 1;
+const NAME_BYTES: usize = 8;
 const NONCE_BYTES: usize = 24;
 
 /// The key that other keys are sealed under. `Debug` shows nothing of it.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct MasterKey([u8; 32]);
 
 impl MasterKey {
@@ -93,7 +97,22 @@ impl MasterKey {
         mac.finalize().into_bytes().into()
     }
 
-    /// Seals a seed for one place: version, nonce, ciphertext with tag. The nonce must be random.
+    /// What tells this key from others, and nothing of it.
+    fn name(&self) -> [u8; NAME_BYTES] {
+        let digest = self.derive("licet master key name", &[]);
+        let mut name = [0; NAME_BYTES];
+        name.copy_from_slice(&digest[..NAME_BYTES]);
+        name
+    }
+
+    /// What all that is sealed under it begins with.
+    fn head(&self) -> [u8; 1 + NAME_BYTES] {
+        let mut head = [VERSION; 1 + NAME_BYTES];
+        head[1..].copy_from_slice(&self.name());
+        head
+    }
+
+    /// Seals a seed for one place. The nonce must be random.
     pub(crate) fn seal(
         &self,
         seed: &[u8; 32],
@@ -108,7 +127,7 @@ impl MasterKey {
             .cipher()
             .encrypt(&XNonce::from(nonce), payload)
             .map_err(|_| SealError)?;
-        let mut bytes = vec![VERSION];
+        let mut bytes = self.head().to_vec();
         bytes.extend_from_slice(&nonce);
         bytes.extend_from_slice(&sealed);
         Ok(bytes)
@@ -120,8 +139,10 @@ impl MasterKey {
         sealed: &[u8],
         place: Place<'_>,
     ) -> Result<Zeroizing<[u8; 32]>, SealError> {
-        let Some((&VERSION, rest)) = sealed.split_first() else {
-            return Err(SealError);
+        let rest = match sealed.split_first() {
+            Some((&VERSION, rest)) => rest.strip_prefix(&self.name()[..]).ok_or(SealError)?,
+            Some((&NAMELESS_VERSION, rest)) => rest,
+            _ => return Err(SealError),
         };
         let (nonce, ciphertext) = rest.split_at_checked(NONCE_BYTES).ok_or(SealError)?;
         let nonce: [u8; NONCE_BYTES] = nonce.try_into().map_err(|_| SealError)?;
@@ -140,6 +161,59 @@ impl MasterKey {
 
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new(&self.0.into())
+    }
+}
+
+/// The master key that seals, and others that only open: former ones, until all is sealed anew, and
+/// the next one while some processes use it already. `Debug` shows nothing of them.
+#[derive(Clone)]
+pub struct MasterKeys {
+    sealing: MasterKey,
+    opening: Vec<MasterKey>,
+}
+
+impl MasterKeys {
+    /// One that seals, and others that open.
+    #[must_use]
+    pub const fn new(sealing: MasterKey, opening: Vec<MasterKey>) -> Self {
+        Self { sealing, opening }
+    }
+
+    /// The one that seals, then the others.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &MasterKey> {
+        std::iter::once(&self.sealing).chain(&self.opening)
+    }
+
+    /// The one that seals.
+    pub(crate) const fn sealing(&self) -> &MasterKey {
+        &self.sealing
+    }
+
+    /// What all that is sealed under the sealing one begins with.
+    pub(crate) fn head(&self) -> [u8; 1 + NAME_BYTES] {
+        self.sealing.head()
+    }
+
+    /// Opens what any of them sealed for the same place.
+    pub(crate) fn open(
+        &self,
+        sealed: &[u8],
+        place: Place<'_>,
+    ) -> Result<Zeroizing<[u8; 32]>, SealError> {
+        let mut opened = self.all().map(|key| key.open(sealed, place));
+        opened.find(Result::is_ok).unwrap_or(Err(SealError))
+    }
+}
+
+impl From<MasterKey> for MasterKeys {
+    fn from(sealing: MasterKey) -> Self {
+        Self::new(sealing, Vec::new())
+    }
+}
+
+impl fmt::Debug for MasterKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterKeys(…)")
     }
 }
 
@@ -194,9 +268,37 @@ mod tests {
         }
     }
 
+    /// As they were before there were several master keys.
+    fn nameless(key: &MasterKey, seed: &[u8; 32]) -> Vec<u8> {
+        let sealed = key.seal(seed, PLACE, [3; 24]).unwrap();
+        [&[NAMELESS_VERSION][..], &sealed[1 + NAME_BYTES..]].concat()
+    }
+
+    #[test]
+    fn what_any_of_several_keys_sealed_opens_and_is_told_apart() {
+        let [old, new, other] = [1, 2, 3].map(|byte| MasterKey::new([byte; 32]));
+        let keys = MasterKeys::new(new.clone(), vec![old.clone()]);
+        for key in [&old, &new] {
+            let sealed = key.seal(&[9; 32], PLACE, [3; 24]).unwrap();
+            assert_eq!(*keys.open(&sealed, PLACE).unwrap(), [9; 32]);
+            assert_eq!(sealed.starts_with(&keys.head()), *key == new);
+            let nameless = nameless(key, &[9; 32]);
+            assert_eq!(*keys.open(&nameless, PLACE).unwrap(), [9; 32]);
+            assert!(!nameless.starts_with(&keys.head()));
+        }
+        let sealed = other.seal(&[9; 32], PLACE, [3; 24]).unwrap();
+        assert_eq!(keys.open(&sealed, PLACE), Err(SealError));
+        assert_eq!(
+            keys.open(&nameless(&other, &[9; 32]), PLACE),
+            Err(SealError)
+        );
+    }
+
     #[test]
     fn shows_nothing_of_itself() {
         assert_eq!(format!("{:?}", MasterKey::new([1; 32])), "MasterKey(…)");
+        let keys = MasterKeys::from(MasterKey::new([1; 32]));
+        assert_eq!(format!("{keys:?}"), "MasterKeys(…)");
         assert!("AQ".parse::<MasterKey>().is_err());
     }
 }

@@ -4,8 +4,12 @@ use licet_shared::id::OrgTag;
 
 use super::Origin;
 use crate::{
-    db::{Error, Tx, audit, organizations, signing_keys, status_lists},
-    keys::{MasterKey, new_org_key},
+    db::{
+        Error, Tx, audit, organizations,
+        signing_keys::{self, KeyState, NewKey},
+        status_lists,
+    },
+    keys::{Kid, Vault},
 };
 
 /// What an organization begins with.
@@ -19,7 +23,7 @@ pub(crate) struct Founding<'a> {
 /// slug or tag are taken.
 pub(crate) async fn found(
     tx: &Tx<'_>,
-    master: &MasterKey,
+    vault: &Vault,
     founding: &Founding<'_>,
     origin: Origin<'_>,
 ) -> Result<bool, Error> {
@@ -27,8 +31,14 @@ pub(crate) async fn found(
     if !organizations::insert(tx, slug, tag, name).await? {
         return Ok(false);
     }
-    let (public, sealed) = new_org_key(master, tx.org_id(), tag)?;
-    signing_keys::insert_first(tx, &public, &sealed).await?;
+    let kid = Kid { tag, number: 1 };
+    let made = vault.make(tx.org_id(), kid)?;
+    let key = NewKey {
+        number: kid.number,
+        public: &made.public,
+        private: &made.private,
+    };
+    signing_keys::insert(tx, &key, KeyState::Active).await?;
     status_lists::begin(tx, 0).await?;
     audit::write(
         tx,

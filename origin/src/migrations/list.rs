@@ -59,6 +59,7 @@ migrations! {
     18 "0018_offline" "offline";
     19 "0019_meters" "meters";
     20 "0020_feed" "feed";
+    21 "0021_key_rotation" "key_rotation";
 }
 
 #[cfg(test)]

@@ -245,3 +245,45 @@ fn help_lists_every_variable_and_shows_no_secret() {
         !help.contains(super::support::MASTER_KEY) && !help.contains(super::support::APP_PASSWORD)
     );
 }
+
+#[test]
+fn keys_are_made_all_together_or_one_kind_alone() {
+    let database = TestDatabase::empty();
+    let names = |args: &[&str]| {
+        let made = database.command(args).json();
+        let names: Vec<String> = made.as_object().unwrap().keys().cloned().collect();
+        (names.join(" "), made)
+    };
+    let (all, made) = names(&["keygen", "--format", "json"]);
+    assert_eq!(
+        all,
+        "edge_key edge_public master_key platform_key platform_public"
+    );
+    for (private, public) in [
+        ("platform_key", "platform_public"),
+        ("edge_key", "edge_public"),
+    ] {
+        let signer: licet_shared::jws::LocalSigner =
+            made[private].as_str().unwrap().parse().unwrap();
+        assert_eq!(made[public], signer.verifying_key().to_string());
+        let public = signer.verifying_key();
+        assert!(public.kid().ends_with(".1"), "{}", public.kid());
+    }
+    let next = ["keygen", "--format", "json", "--number", "2", "--only"];
+    let (platform, made) = names(&[&next[..], &["platform"]].concat());
+    assert_eq!(platform, "platform_key platform_public");
+    let key = made["platform_public"].as_str().unwrap();
+    assert!(key.starts_with("platform.2:"), "{key}");
+    assert_eq!(
+        names(&[&next[..], &["edge"]].concat()).0,
+        "edge_key edge_public"
+    );
+    assert_eq!(names(&[&next[..], &["master"]].concat()).0, "master_key");
+    let lines = database.command(&["keygen", "--only", "edge"]).succeed();
+    let lines: Vec<&str> = lines.stdout.lines().collect();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert!(lines[1].starts_with("LICET_EDGE_KEYS=edge.1:") && lines[3].starts_with("EDGE_KEY="));
+    let ended = database.command(&["keygen", "--in-module"]).end();
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("LICET_PKCS11_MODULE is not set"));
+}

@@ -15,6 +15,7 @@ mod edge_auth;
 mod edge_calls;
 mod faults;
 mod footprint;
+mod keys;
 mod lifecycle;
 mod logs;
 mod meters;

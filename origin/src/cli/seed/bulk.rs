@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::super::{CliError, MasterKeyArgs, admin_server, print_json};
 use crate::{
     accounts::passwords::PasswordPool,
-    config::{self, ConfigError, Secret},
+    config::{ConfigError, Secret},
     generate::{Loader, PASSWORD, Plan, tables::Common},
     metrics::Metrics,
 };
@@ -66,7 +66,7 @@ impl Bulk {
         if let Some(count) = self.print_keys {
             return self.print_keys(plan, count);
         }
-        let master = config::master_key(master.master_key.as_ref())?;
+        let master = master.keys()?.sealing().clone();
         let server = admin_server(self.admin_database_url.as_ref())?;
         let loader = Loader::connect(&server).await.map_err(CliError::of_admin)?;
         loader.check().await.map_err(CliError::Failed)?;

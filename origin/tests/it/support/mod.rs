@@ -22,7 +22,7 @@ use licet_origin::{
     api::AccountSettings,
     db::{Database, DatabaseSettings},
     http::{AppState, EdgeAuthenticator, ReplayCapacity, StateSettings, app},
-    keys::{Keyrings, MasterKey},
+    keys::{Keyrings, MasterKey, MasterKeys, Platform, Vault},
     metrics::Metrics,
 };
 use licet_shared::{
@@ -253,6 +253,12 @@ pub struct BedOptions {
     pub replay_capacity: ReplayCapacity,
     /// Where the database is reached, if not directly.
     pub url: Option<String>,
+    /// The master keys, if not the one of all tests.
+    pub master: Option<MasterKeys>,
+    /// Where private keys are, if not sealed by these.
+    pub vault: Option<Vault>,
+    /// The platform's key, if not that of all tests.
+    pub platform: Option<Platform>,
 }
 
 /// Refuses the commit of a transaction that makes a new version of a document and does not tell the
@@ -308,6 +314,18 @@ impl Bed {
         self.database
     }
 
+    /// An origin with these master keys on somebody else's database.
+    pub fn sealed(database: &TestDatabase, sealing: &str, opening: &str) -> Self {
+        let opening = opening.split(',').filter(|key| !key.is_empty());
+        let opening = opening.map(|key| key.parse().unwrap()).collect();
+        let options = BedOptions {
+            url: Some(database.app_url()),
+            master: Some(MasterKeys::new(sealing.parse().unwrap(), opening)),
+            ..BedOptions::default()
+        };
+        Self::with(TestDatabase::empty(), &options)
+    }
+
     pub fn with(database: TestDatabase, options: &BedOptions) -> Self {
         let metrics = Arc::new(Metrics::new());
         let url = options.url.clone().unwrap_or_else(|| database.app_url());
@@ -316,8 +334,12 @@ impl Bed {
             &options.database,
             Arc::clone(&metrics),
         );
-        let keyrings =
-            Keyrings::new(MasterKey::new(MASTER_SEED), &platform(), ISSUER.into()).unwrap();
+        let usual = || MasterKey::new(MASTER_SEED).into();
+        let master: MasterKeys = options.master.clone().unwrap_or_else(usual);
+        let vault = options.vault.clone().unwrap_or_else(|| master.into());
+        let usual = || Platform::local(&platform()).unwrap();
+        let platform = options.platform.clone().unwrap_or_else(usual);
+        let keyrings = Keyrings::new(vault, platform, ISSUER.into());
         let edges =
             EdgeAuthenticator::new(vec![edge_key().verifying_key()], options.replay_capacity);
         let state = AppState::with_accounts(

@@ -26,6 +26,8 @@ pub enum Target {
     /// The receipt of a machine that never connects.
     Receipt,
     Lease,
+    /// One that is published, and never signed.
+    SigningKey,
     Project,
     ArchivedProject,
     DeletedProject,
@@ -289,6 +291,20 @@ pub const TABLE: &[Row] = &[
     row("list_leases_of_license", T::License),
     row("read_lease", T::Lease),
     row("take_back_lease", T::Lease),
+    row("list_signing_keys", T::Nothing),
+    row("create_signing_key", T::Nothing),
+    row("read_signing_key", T::SigningKey),
+    with(
+        "activate_signing_key",
+        T::SigningKey,
+        |_| json!({ "emergency": true }),
+    ),
+    row("retire_signing_key", T::SigningKey),
+    with(
+        "withdraw_signing_key",
+        T::SigningKey,
+        |_| json!({ "reason": "KEY_COMPROMISE" }),
+    ),
     row("list_audit_events", T::Nothing),
     row("read_audit_head", T::Nothing),
     row("read_audit_event", T::AuditEvent),

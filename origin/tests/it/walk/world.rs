@@ -274,6 +274,7 @@ impl<'a> Org<'a> {
             T::Activation => self.activation(&name).await,
             T::Lease => self.lease(&name).await,
             T::Receipt => self.receipt(&name).await,
+            T::SigningKey => self.made("/api/v1/signing-keys", &Value::Null).await,
             T::Project => self.made("/api/v1/projects", &project).await,
             T::ArchivedProject => {
                 self.then("/api/v1/projects", &project, Method::POST, "/archive")
