@@ -1,5 +1,4 @@
-//! What one verdict is made of, step by step: `cargo bench -p licet-shared`.
-#![allow(clippy::unwrap_used, missing_docs)]
+//! The steps.
 
 use divan::{Bencher, black_box};
 use licet_shared::{
@@ -210,8 +209,4 @@ fn status_lookup(bencher: Bencher<'_, '_>) {
 fn list_decode(bencher: Bencher<'_, '_>) {
     let encoded: Encoded = list().encode();
     bencher.bench(|| black_box(&encoded).decode());
-}
-
-fn main() {
-    divan::main();
 }
