@@ -1,5 +1,5 @@
-//! The load generator of `cargo xtask bench origin`. Reads a burst from stdin as JSON, and writes
-//! what it showed to stdout.
+//! The load generator of `cargo xtask bench`. Reads a burst from stdin as JSON, and writes
+//! what it showed to stdout; as `licet-bench freshness` the same with a watch over revocations.
 //!
 //! Everything that can be done ahead is: requests are signed and put together before the clock
 //! starts, so that the generator, which shares the machine with what it measures, costs little.
@@ -7,6 +7,8 @@
 
 mod call;
 mod connection;
+mod freshness;
+mod pace;
 
 use std::{
     cell::{Cell, RefCell},
@@ -57,12 +59,27 @@ struct Shown {
 }
 
 fn main() -> Result<()> {
-    let burst: Burst = serde_json::from_reader(std::io::stdin()).context("not a burst")?;
-    let shown = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(tokio::task::LocalSet::new().run_until(run(&burst)))?;
-    serde_json::to_writer(std::io::stdout(), &shown)?;
+    match std::env::args().nth(1).as_deref() {
+        None => {
+            let burst: Burst = serde_json::from_reader(std::io::stdin()).context("not a burst")?;
+            show(&on_this_thread(run(&burst))?)
+        }
+        Some("freshness") => {
+            let watch = serde_json::from_reader(std::io::stdin()).context("not a watch")?;
+            show(&on_this_thread(freshness::run(watch))?)
+        }
+        Some(other) => bail!("`{other}`: nothing, or freshness"),
+    }
+}
+
+fn on_this_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build()?;
+    runtime.block_on(tokio::task::LocalSet::new().run_until(work))
+}
+
+fn show(what: &impl Serialize) -> Result<()> {
+    serde_json::to_writer(std::io::stdout(), what)?;
     Ok(())
 }
 
