@@ -1,18 +1,20 @@
 //! A load, and what was seen under it.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::{FEW_SECONDS, FEW_VERDICTS, Options, REVOCATIONS, VERDICTS};
-use crate::paths;
+use crate::{interrupt, paths};
 
 /// One revocation in so many is watched, and asked about as of now.
-const WATCHED_OF: u32 = 20;
-const DEMANDED_OF: u32 = 50;
+const WATCHED_OF: u32 = 25;
+const DEMANDED_OF: u32 = 100;
 /// Between two questions about a watched token at one instance.
 pub(super) const EVERY_MS: u32 = 150;
 /// Before counting begins: an interval of the feed.
@@ -273,12 +275,37 @@ pub(super) fn generate(input: &Value) -> Result<Value> {
     let mut stdin = child.stdin.take().context("no stdin")?;
     stdin.write_all(input.to_string().as_bytes())?;
     drop(stdin);
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("the load generator: {}", said.trim());
+    let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if interrupt::requested() {
+            child.kill().ok();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    interrupt::check()?;
+    let said = |thread: JoinHandle<Vec<u8>>| thread.join().unwrap_or_default();
+    let (stdout, stderr) = (said(stdout), said(stderr));
+    if !status.success() {
+        bail!(
+            "the load generator: {}",
+            String::from_utf8_lossy(&stderr).trim()
+        );
     }
-    serde_json::from_slice(&output.stdout).context("not what the generator writes")
+    serde_json::from_slice(&stdout).context("not what the generator writes")
+}
+
+/// Reads all of it while the generator runs: a pipe does not hold much.
+fn collect(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut all = Vec::new();
+        if let Some(mut pipe) = pipe {
+            pipe.read_to_end(&mut all).ok();
+        }
+        all
+    })
 }
 
 #[cfg(test)]
