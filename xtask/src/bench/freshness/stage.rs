@@ -17,6 +17,11 @@ use crate::step::{long_step, step};
 /// Some licenses more than so many seconds can revoke.
 const SPARE: usize = 100;
 
+/// Active licenses `l` with a device: of others, a revocation changes no status list.
+const REVOCABLE: &str = "l.status = 'ACTIVE' AND EXISTS (
+    SELECT FROM licet.activations a
+    WHERE a.org_id = l.org_id AND a.license_id = l.id AND a.deactivated_at IS NULL)";
+
 /// What is measured.
 pub(super) struct Stage<'a> {
     // Dropped in this order.
@@ -137,23 +142,23 @@ impl<'a> Stage<'a> {
         }))
     }
 
-    /// Active licenses, all as likely as each other: big organizations revoke more.
+    /// Revocable licenses, all as likely as each other: big organizations revoke more.
     fn any(&mut self, count: usize) -> Result<Vec<Value>> {
         if count == 0 {
             return Ok(Vec::new());
         }
         let wanted = count + SPARE;
-        // Three in four are active.
-        let percent = (300.0 * wanted as f64 / f64::from(self.licenses())).min(100.0);
+        // Two in five are.
+        let percent = (500.0 * wanted as f64 / f64::from(self.licenses())).min(100.0);
         let rows = self.data.admin(&format!(
             "SELECT l.id::text, o.tag FROM licet.licenses l TABLESAMPLE BERNOULLI ({percent})
              JOIN licet.organizations o ON o.org_id = l.org_id
-             WHERE l.status = 'ACTIVE' ORDER BY random() LIMIT {wanted}"
+             WHERE {REVOCABLE} ORDER BY random() LIMIT {wanted}"
         ))?;
         Ok(self.take(rows, count))
     }
 
-    /// Active licenses of the organizations that are asked about, one of each in turn.
+    /// Revocable licenses of the organizations that are asked about, one of each in turn.
     fn even(&mut self, count: usize) -> Result<Vec<Value>> {
         if count == 0 {
             return Ok(Vec::new());
@@ -163,7 +168,7 @@ impl<'a> Stage<'a> {
             "SELECT l.id::text, l.tag FROM (
                  SELECT l.id, o.tag, row_number() OVER (PARTITION BY o.org_id ORDER BY random()) AS turn
                  FROM licet.organizations o JOIN licet.licenses l ON l.org_id = o.org_id
-                 WHERE o.tag = ANY ('{{{}}}') AND l.status = 'ACTIVE') l
+                 WHERE o.tag = ANY ('{{{}}}') AND {REVOCABLE}) l
              ORDER BY l.turn, random() LIMIT {wanted}",
             self.tags.join(",")
         ))?;
