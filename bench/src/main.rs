@@ -1,5 +1,5 @@
 //! The load generator of `cargo xtask bench`. Reads a burst from stdin as JSON, and writes what it
-//! showed to stdout. For the bench of the edge it also makes a world of organizations:
+//! showed to stdout; as `licet-bench freshness` the same with a watch over revocations. For the bench of the edge it also makes a world of organizations:
 //!
 //! - `documents <address>` serves theirs, as an origin does;
 //! - `settings` prints those that an edge needs to believe them;
@@ -13,6 +13,8 @@
 mod call;
 mod connection;
 mod documents;
+mod freshness;
+mod pace;
 mod verdicts;
 mod world;
 
@@ -66,20 +68,18 @@ struct Shown {
 }
 
 fn main() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let run = tokio::task::LocalSet::new();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         [] => {
             let burst: Burst = serde_json::from_reader(std::io::stdin()).context("not a burst")?;
-            let shown = runtime.block_on(run.run_until(self::run(&burst)))?;
-            serde_json::to_writer(std::io::stdout(), &shown)?;
-            Ok(())
+            show(&on_this_thread(run(&burst))?)
         }
-        ["documents", address] => runtime.block_on(run.run_until(documents::serve(address))),
+        ["freshness"] => {
+            let watch = serde_json::from_reader(std::io::stdin()).context("not a watch")?;
+            show(&on_this_thread(freshness::run(watch))?)
+        }
+        ["documents", address] => on_this_thread(documents::serve(address)),
         ["settings"] => {
             let settings = json!({
                 "ISSUER": world::ISSUER,
@@ -105,10 +105,21 @@ fn main() -> Result<()> {
                 licenses: licenses.parse()?,
                 verdicts: verdicts.parse()?,
             };
-            runtime.block_on(run.run_until(verdicts::ask(load)))
+            on_this_thread(verdicts::ask(load))
         }
         _ => bail!("there is no such command: see bench/README.md"),
     }
+}
+
+fn on_this_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build()?;
+    runtime.block_on(tokio::task::LocalSet::new().run_until(work))
+}
+
+fn show(what: &impl Serialize) -> Result<()> {
+    serde_json::to_writer(std::io::stdout(), what)?;
+    Ok(())
 }
 
 /// What the connections share.

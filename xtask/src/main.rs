@@ -26,6 +26,11 @@ cargo xtask bench origin         measure the origin beside others, over a millio
     --orgs N --licenses N        over so many instead (10000, 1000000)
     --seconds N                  of each burst of load (4)
     --only TEXT                  the races whose names contain it; writes nothing down
+cargo xtask bench freshness      measure from revocation to refusal, over a million licenses
+    --orgs N --licenses N        over so many instead (10000, 1000000)
+    --instances N                of the edge (8)
+    --seconds N                  of the watch (60)
+    --quick                      20 seconds, fewer numbers of instances and licenses; writes nothing down
 cargo xtask postgres             a database to try things on, until Ctrl-C
     --keep                       the one of `dev`, not a throw-away one
     --port N                     on this port
@@ -140,7 +145,21 @@ fn bench(args: &mut lexopt::Parser) -> Result<()> {
             }
             bench::origin::run(size, only.as_deref())
         }
-        _ => bail!("say what to measure: cargo xtask bench edge, or origin"),
+        Some(Value(what)) if what == "freshness" => {
+            let mut options = bench::freshness::Options::default();
+            while let Some(arg) = args.next()? {
+                match arg {
+                    Long("orgs") => options.size.orgs = args.value()?.parse()?,
+                    Long("licenses") => options.size.licenses = args.value()?.parse()?,
+                    Long("instances") => options.instances = args.value()?.parse()?,
+                    Long("seconds") => options.seconds = args.value()?.parse()?,
+                    Long("quick") => options = options.quick(),
+                    other => return Err(other.unexpected().into()),
+                }
+            }
+            bench::freshness::run(options)
+        }
+        _ => bail!("say what to measure: cargo xtask bench edge, origin, or freshness"),
     }
 }
 

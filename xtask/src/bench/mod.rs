@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measurements, each compared with something in the same run.
 
 pub mod edge;
+pub mod freshness;
 mod load;
 mod memory;
 pub mod origin;

@@ -2,14 +2,14 @@
 //! statements and beside the service one could write instead.
 
 mod capture;
-mod data;
+pub(super) mod data;
 mod fastapi;
 mod load;
 mod pgbench;
 mod reads;
 mod report;
 mod rls;
-mod service;
+pub(super) mod service;
 mod writes;
 
 use std::path::Path;

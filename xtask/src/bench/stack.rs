@@ -211,7 +211,8 @@ impl Alone {
     }
 }
 
-fn edge_worker(origin_url: &str, keys: &Keys) -> Value {
+/// The built Worker, as it is deployed.
+pub(super) fn edge_worker(origin_url: &str, keys: &Keys) -> Value {
     edge_with(&json!({
         "ORIGIN_URL": origin_url,
         "ISSUER": ISSUER,
@@ -258,7 +259,7 @@ fn bundle(dir: &Path, peer: &str) -> Result<PathBuf> {
 }
 
 /// Miniflare with some Workers on one workerd.
-struct Host {
+pub(super) struct Host {
     service: Service,
     urls: Value,
     workers: Vec<Value>,
@@ -272,7 +273,7 @@ fn edge_config(host: &Host) -> Result<Value> {
 }
 
 impl Host {
-    fn start(dir: &Path, workers: &[Value]) -> Result<Self> {
+    pub(super) fn start(dir: &Path, workers: &[Value]) -> Result<Self> {
         let (config, urls) = (dir.join("host.json"), dir.join("urls.json"));
         fs::remove_file(&urls).ok();
         let json = json!({
@@ -302,14 +303,14 @@ impl Host {
         })
     }
 
-    fn url(&self, worker: &str) -> Result<String> {
+    pub(super) fn url(&self, worker: &str) -> Result<String> {
         let url = self.urls[worker]
             .as_str()
             .with_context(|| format!("no Worker {worker}"))?;
         Ok(url.trim_end_matches('/').to_owned())
     }
 
-    fn workerd(&self) -> Result<u32> {
+    pub(super) fn workerd(&self) -> Result<u32> {
         process::children(self.service.id())
             .first()
             .copied()

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -24,18 +25,19 @@ const SETTINGS: [(&str, &str); 5] = [
 ];
 
 /// The database of a run.
-pub(super) struct Data {
-    pub(super) cluster: Cluster,
-    pub(super) keys: Keys,
-    pub(super) app_password: String,
-    pub(super) size: Size,
+pub(in crate::bench) struct Data {
+    pub(in crate::bench) cluster: Rc<Cluster>,
+    database: String,
+    pub(in crate::bench) keys: Keys,
+    pub(in crate::bench) app_password: String,
+    pub(in crate::bench) size: Size,
     /// What `seed` said when it loaded.
-    pub(super) loaded: String,
+    pub(in crate::bench) loaded: String,
 }
 
 impl Data {
     /// Starts the database of this size, filled the first time.
-    pub(super) fn prepare(size: Size) -> Result<Self> {
+    pub(in crate::bench) fn prepare(size: Size) -> Result<Self> {
         let dir = bench_dir(&key(size)?)?;
         let keys = Keys::load_or_generate(&dir.join("keys.json"))?;
         let password = dir.join("app-password");
@@ -54,7 +56,8 @@ impl Data {
             Cluster::start(&dir.join("cluster"), &options)
         })?;
         let mut data = Self {
-            cluster,
+            cluster: Rc::new(cluster),
+            database: RUN.into(),
             keys,
             app_password,
             size,
@@ -63,7 +66,7 @@ impl Data {
         let stamp = dir.join("loaded.json");
         if !stamp.is_file() {
             let what = format!("load {} licenses", size.licenses);
-            let said = long_step(&what, "some minutes, this once", || data.load())?;
+            let said = long_step(&what, "some minutes, this once", || data.load(LOADED))?;
             fs::write(&stamp, said)?;
         }
         data.loaded = fs::read_to_string(&stamp)?;
@@ -71,11 +74,28 @@ impl Data {
         Ok(data)
     }
 
-    fn load(&self) -> Result<String> {
+    /// Another database of this size on the same server, filled now.
+    pub(in crate::bench) fn beside(&self, size: Size) -> Result<Self> {
+        let mut data = Self {
+            cluster: Rc::clone(&self.cluster),
+            database: format!("run_{}", size.licenses),
+            keys: self.keys.clone(),
+            app_password: self.app_password.clone(),
+            size,
+            loaded: String::new(),
+        };
+        data.loaded = data.load(&data.database)?;
+        Ok(data)
+    }
+
+    fn load(&self, database: &str) -> Result<String> {
         let cluster = &self.cluster;
-        cluster.query("postgres", &format!("DROP DATABASE IF EXISTS {LOADED}"))?;
-        cluster.create_database(LOADED)?;
-        let admin = cluster.admin_url(LOADED);
+        cluster.query(
+            "postgres",
+            &format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)"),
+        )?;
+        cluster.create_database(database)?;
+        let admin = cluster.admin_url(database);
         let system = net::random_password()?;
         origin::migrate(&admin, &self.app_password, &system)?;
         let said = self.seed(&[], Some(&admin))?;
@@ -107,7 +127,14 @@ impl Data {
     }
 
     /// Licenses that can be activated: one of each of `count` organizations, or as many of one.
-    pub(super) fn licenses(&self, count: usize, of: Option<u32>) -> Result<Vec<Value>> {
+    pub(in crate::bench) fn licenses(&self, count: usize, of: Option<u32>) -> Result<Vec<Value>> {
+        let licenses = self.usable(count, of)?;
+        self.make_room(&licenses)?;
+        Ok(licenses)
+    }
+
+    /// The same with the limits that they have.
+    pub(in crate::bench) fn usable(&self, count: usize, of: Option<u32>) -> Result<Vec<Value>> {
         let count = count.to_string();
         let number = of.map(|number| number.to_string());
         let mut args = vec!["--print-keys", &count];
@@ -123,7 +150,6 @@ impl Data {
         if licenses.is_empty() {
             bail!("there is no license to activate");
         }
-        self.make_room(&licenses)?;
         Ok(licenses)
     }
 
@@ -153,18 +179,18 @@ impl Data {
     }
 
     /// URL of the run's database for a role.
-    pub(super) fn url(&self, role: &str, password: &str) -> String {
-        self.cluster.url(RUN, role, password)
+    pub(in crate::bench) fn url(&self, role: &str, password: &str) -> String {
+        self.cluster.url(&self.database, role, password)
     }
 
     /// The same for the role that serves.
-    pub(super) fn app_url(&self) -> String {
+    pub(in crate::bench) fn app_url(&self) -> String {
         self.url("licet_app", &self.app_password)
     }
 
     /// Runs a statement in the run's database as the superuser.
-    pub(super) fn admin(&self, sql: &str) -> Result<Vec<crate::postgres::Row>> {
-        self.cluster.query(RUN, sql)
+    pub(in crate::bench) fn admin(&self, sql: &str) -> Result<Vec<crate::postgres::Row>> {
+        self.cluster.query(&self.database, sql)
     }
 }
 

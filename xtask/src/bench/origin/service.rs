@@ -16,19 +16,23 @@ const ISSUER: &str = "https://bench.licet.example";
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A running origin.
-pub(super) struct Service {
-    pub(super) origin: Origin,
-    pub(super) address: String,
+pub(in crate::bench) struct Service {
+    pub(in crate::bench) origin: Origin,
+    pub(in crate::bench) address: String,
 }
 
 impl Service {
     /// As it is deployed, but that no organization is throttled, and background work is off:
     /// it would fall into one peer's turn and not another's.
-    pub(super) fn start(data: &Data, dir: &Path) -> Result<Self> {
+    pub(in crate::bench) fn start(data: &Data, dir: &Path) -> Result<Self> {
         Self::start_with(data, dir, &[])
     }
 
-    pub(super) fn start_with(data: &Data, dir: &Path, more: &[(&str, &str)]) -> Result<Self> {
+    pub(in crate::bench) fn start_with(
+        data: &Data,
+        dir: &Path,
+        more: &[(&str, &str)],
+    ) -> Result<Self> {
         let unlimited = "FREE=60000,PRO=60000,ENTERPRISE=60000";
         let settings = [
             ("LICET_RATE_LIMITS", unlimited),
@@ -101,7 +105,7 @@ pub(super) fn answers(address: &str, items: &[Item]) -> Result<Vec<Value>> {
 /// A device that is another one each time.
 pub(super) const ANOTHER: &str = "device-{n}";
 /// A device that stays the same.
-pub(super) const SAME: &str = "the bench's device";
+pub(in crate::bench) const SAME: &str = "the bench's device";
 
 /// A call that activates a license for a device.
 pub(super) fn activation(license: &Value, fingerprint: &str) -> Item {
@@ -125,7 +129,11 @@ pub(super) fn lookup(license: &Value, api_key: &str) -> Item {
 }
 
 /// Activates each license for the same device and hands back the tokens in order.
-pub(super) fn tokens(data: &Data, service: &Service, licenses: &[Value]) -> Result<Vec<String>> {
+pub(in crate::bench) fn tokens(
+    data: &Data,
+    service: &Service,
+    licenses: &[Value],
+) -> Result<Vec<String>> {
     let items: Vec<Item> = licenses
         .iter()
         .map(|license| activation(license, SAME))
@@ -205,7 +213,7 @@ fn status(pid: u32, name: &str) -> Result<u64> {
 }
 
 /// Processor time a process and its children have used so far, in seconds.
-pub(super) fn cpu_s(pid: u32) -> f64 {
+pub(in crate::bench) fn cpu_s(pid: u32) -> f64 {
     const TICKS_PER_S: f64 = 100.0;
     let ticks = |pid: u32| -> f64 {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
