@@ -487,14 +487,16 @@ async fn what_is_left_is_in_the_verdict_and_can_be_put_right() {
         7
     );
     assert_eq!(shop.usage(&license, "").await[0]["used"], 12);
+    // Neither changes nothing; both are added.
+    let same = json!({ "feature": "exports" });
+    assert_eq!(correct(same, "o").await.json(200)["used"], 12);
+    let both = json!({ "feature": "exports", "used": 9_007_199_254_740_991_u64, "by": 1, "at": "2019-01-01T00:00:00Z" });
+    let both = correct(both, "p").await.json(200);
+    assert_eq!(both["used"], 9_007_199_254_740_991_u64);
+    let both = json!({ "feature": "exports", "used": 5, "by": -5, "at": "2019-01-01T00:00:00Z" });
+    assert_eq!(correct(both, "q").await.json(200)["used"], 0);
     for (bad, status) in [
-        (json!({ "feature": "exports" }), 400),
-        (json!({ "feature": "exports", "used": 1, "by": 1 }), 400),
         (json!({ "feature": "exports", "used": -1 }), 400),
-        (
-            json!({ "feature": "exports", "by": 9_007_199_254_740_991_i64 }),
-            400,
-        ),
         (json!({ "feature": "export.pdf", "used": 1 }), 409),
     ] {
         let reply = bed.post(&shop.owner, &path, &bad).await;
@@ -518,7 +520,9 @@ async fn what_is_left_is_in_the_verdict_and_can_be_put_right() {
             ["4", "1", "exports"],
             ["1", "0", "exports"],
             ["0", "12", "exports"],
-            ["0", "7", "exports"]
+            ["0", "7", "exports"],
+            ["0", "9007199254740991", "exports"],
+            ["9007199254740991", "0", "exports"]
         ]
     );
 }

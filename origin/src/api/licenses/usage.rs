@@ -69,12 +69,12 @@ pub(super) struct UsageCorrection {
     /// The feature's name.
     #[schema(min_length = 1, max_length = 128)]
     feature: String,
-    /// What was used, all in all. Either this or `by`.
+    /// What was used, all in all; what is recorded, if absent.
     #[serde(default)]
     #[schema(maximum = 9_007_199_254_740_991_u64)]
     used: Option<u64>,
-    /// By how much that differs from what is recorded; negative to give something back. It does
-    /// not fall below 0.
+    /// What is added to that; negative to give something back. The sum stays within 0 and
+    /// 9007199254740991.
     #[serde(default)]
     #[schema(minimum = -9_007_199_254_740_991_i64, maximum = 9_007_199_254_740_991_i64)]
     by: Option<i64>,
@@ -86,12 +86,6 @@ pub(super) struct UsageCorrection {
 impl Body for UsageCorrection {
     fn check(&self) -> Result<(), BodyError> {
         fields::check_name("feature", &self.feature)?;
-        if self.used.is_some() == self.by.is_some() {
-            return Err(BodyError::field(
-                "used",
-                "must be there, or by, and not both",
-            ));
-        }
         let too_much = "must be at most 9007199254740991";
         if self.used.is_some_and(|used| used > Quota::MAX) {
             return Err(BodyError::field("used", too_much));
@@ -150,15 +144,10 @@ impl Correction<'_> {
         })
     }
 
-    fn corrected(&self, before: u64) -> Result<u64, Rejection> {
-        let after = match (self.asked.used, self.asked.by) {
-            (Some(used), _) => used,
-            (None, by) => before.saturating_add_signed(by.unwrap_or(0)),
-        };
-        if after > Quota::MAX {
-            return Err(Rejection::field("by", "leads beyond 9007199254740991"));
-        }
-        Ok(after)
+    fn corrected(&self, before: u64) -> u64 {
+        let used = self.asked.used.unwrap_or(before);
+        used.saturating_add_signed(self.asked.by.unwrap_or(0))
+            .min(Quota::MAX)
     }
 }
 
@@ -174,7 +163,7 @@ impl Creation for Correction<'_> {
             licenses::lock_status(tx, id).await?;
             let quota = self.quota(grants::of_license(tx, id).await?)?;
             let before = usage::lock(tx, id, feature, quota, at).await?;
-            let after = self.corrected(before)?;
+            let after = self.corrected(before);
             if after != before {
                 usage::set(tx, id, feature, quota, at, after).await?;
                 let event = audit::Event::new(self.call.origin(), "license.usage_corrected")
