@@ -67,7 +67,7 @@ impl MeteredFeature {
 #[serde(deny_unknown_fields)]
 pub(super) struct UsageCorrection {
     /// The feature's name.
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(pattern = r"^[^\s\x00-\x1F\x7F-\x9F]{1,128}$")]
     feature: String,
     /// What was used, all in all; what is recorded, if absent.
     #[serde(default)]
