@@ -11,6 +11,7 @@ mod organization;
 mod republish;
 mod seed;
 mod serve;
+mod whose;
 
 use std::{fmt, path::Path, process::ExitCode, sync::Arc};
 

@@ -127,7 +127,7 @@ async fn an_ageing_list_is_renewed_after_the_answer() {
     world.settle().await;
     assert_eq!(world.calls().len(), 1, "one renewal");
     let (_, freshness) = ask(&world.scope(), &token).await;
-    assert!(freshness["age_s"].as_i64() < Some(5), "{freshness}");
+    assert!(freshness["age_s"].as_i64() < Some(20), "{freshness}");
 }
 
 #[wasm_bindgen_test]
@@ -402,10 +402,11 @@ async fn a_newer_copy_in_the_lower_tiers_is_not_overwritten() {
         status: status::REVOKED,
         list_version: 9,
         ..org.clone()
-    };
+    }
+    .list();
     let put = |key: &str, text: String| {
         if key.contains("statuslists") {
-            newer.list()
+            newer.clone()
         } else {
             text
         }
@@ -422,7 +423,7 @@ async fn a_newer_copy_in_the_lower_tiers_is_not_overwritten() {
     for tier in ["cache", "kv"] {
         let kept = |key: &str, text: String| {
             if key.contains("statuslists") {
-                assert_eq!(text, newer.list(), "{tier}");
+                assert_eq!(text, newer, "{tier}");
             }
             text
         };

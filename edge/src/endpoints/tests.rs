@@ -578,10 +578,13 @@ async fn public_documents_are_passed_on_as_they_were_signed() {
     let tag = Org::tag();
     let keys = orgs::jwks(&world.scope(), &get, tag).await.unwrap();
     assert_eq!(read(&keys)["keys"][0]["kid"], format!("{tag}.1"));
+    let signed = org.list();
+    let path = format!("/edge/v1/orgs/{tag}/statuslists/0");
+    world.answer(&path, 200, "application/statuslist+jwt", &signed);
     let list = orgs::status_list(&world.scope(), &get, tag, 0)
         .await
         .unwrap();
-    assert_eq!(String::from_utf8_lossy(&list.body), org.list());
+    assert_eq!(String::from_utf8_lossy(&list.body), signed);
     let none = orgs::status_list(&world.scope(), &get, tag, 1)
         .await
         .unwrap_err();

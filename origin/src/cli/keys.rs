@@ -4,14 +4,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::{
-    CliError, DatabaseArgs, MasterKeyArgs, admin_server,
+    CliError, DatabaseArgs, MasterKeyArgs,
     operator::{ORIGIN, Operator},
     print_json,
+    whose::Whose,
 };
 use crate::{
-    config::Secret,
     db::{
-        Tenant, all_slugs,
+        Tenant,
         signing_keys::{self, WithdrawnWhy},
     },
     keys::{
@@ -44,7 +44,7 @@ enum Command {
     /// Take a compromised key out of the key set at once, with all that it has signed
     Withdraw(Withdraw),
     /// Seal all keys anew that are not under LICET_MASTER_KEY. Interrupted, it goes on when it is repeated
-    Reseal(Reseal),
+    Reseal(Whose),
 }
 
 #[derive(Debug, Args)]
@@ -101,36 +101,11 @@ impl From<Reason> for WithdrawnWhy {
     }
 }
 
-#[derive(Debug, Args)]
-struct Reseal {
-    #[command(flatten)]
-    whose: Whose,
-    /// Postgres URL of the role that migrates, for --all: no other may list the organizations
-    #[arg(
-        long,
-        env = "LICET_ADMIN_DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    admin_database_url: Option<Secret>,
-}
-
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Whose {
-    /// The organization's slug
-    #[arg(long, value_name = "SLUG")]
-    org: Option<String>,
-    /// Every organization, each in a transaction of its own
-    #[arg(long)]
-    all: bool,
-}
-
 impl Keys {
     pub(super) async fn run(&self) -> Result<(), CliError> {
         let view = match &self.command {
             Command::List(org) => return self.list(org).await,
-            Command::Reseal(reseal) => return self.reseal(reseal).await,
+            Command::Reseal(whose) => return self.reseal(whose).await,
             Command::Create(org) => {
                 let vault = &self.master_key.vault()?;
                 let tenant = self.tenant(org).await?;
@@ -191,16 +166,10 @@ impl Keys {
     }
 
     /// One organization at a time: each is done or not, and done again it is left alone.
-    async fn reseal(&self, reseal: &Reseal) -> Result<(), CliError> {
+    async fn reseal(&self, whose: &Whose) -> Result<(), CliError> {
         let vault = &self.master_key.vault()?;
         let operator = Operator::connect(&self.database).await?;
-        let slugs = match &reseal.whose.org {
-            Some(slug) => vec![slug.clone()],
-            None => {
-                let server = admin_server(reseal.admin_database_url.as_ref())?;
-                all_slugs(&server).await.map_err(CliError::of_admin)?
-            }
-        };
+        let slugs = whose.slugs().await?;
         let (mut keys, mut organizations) = (0, 0_u64);
         for (done, slug) in slugs.iter().enumerate() {
             let tenant = operator.for_org(slug).await?;

@@ -4,11 +4,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    CliError, DatabaseArgs, admin_server,
+    CliError, DatabaseArgs,
     operator::{ORIGIN, Operator},
     print_json,
+    whose::Whose,
 };
-use crate::{config::Secret, db::all_slugs, licensing::republish::republish};
+use crate::licensing::republish::republish;
 
 /// Options of `republish`.
 #[derive(Debug, Args)]
@@ -17,34 +18,12 @@ pub(super) struct Republish {
     database: DatabaseArgs,
     #[command(flatten)]
     whose: Whose,
-    /// Postgres URL of the role that migrates, for --all: no other may list the organizations
-    #[arg(
-        long,
-        env = "LICET_ADMIN_DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    admin_database_url: Option<Secret>,
-}
-
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Whose {
-    /// The organization's slug
-    #[arg(long, value_name = "SLUG")]
-    org: Option<String>,
-    /// Every organization, each in a transaction of its own
-    #[arg(long)]
-    all: bool,
 }
 
 impl Republish {
     pub(super) async fn run(&self) -> Result<(), CliError> {
         let operator = Operator::connect(&self.database).await?;
-        let slugs = match &self.whose.org {
-            Some(slug) => vec![slug.clone()],
-            None => self.every_slug().await?,
-        };
+        let slugs = self.whose.slugs().await?;
         let mut done = Vec::with_capacity(slugs.len());
         for slug in &slugs {
             let tenant = operator.for_org(slug).await?;
@@ -61,10 +40,5 @@ impl Republish {
             done.push(json!({ "org": slug, "republished": republished }));
         }
         print_json(&done)
-    }
-
-    async fn every_slug(&self) -> Result<Vec<String>, CliError> {
-        let server = admin_server(self.admin_database_url.as_ref())?;
-        all_slugs(&server).await.map_err(CliError::of_admin)
     }
 }
