@@ -83,6 +83,14 @@ pub fn get(url: &str, limit: Duration) -> Result<Answer> {
     answer(agent(limit).get(url).call(), url)
 }
 
+/// The same with a bearer token.
+pub fn get_bearer(url: &str, token: &str, limit: Duration) -> Result<Answer> {
+    let request = agent(limit)
+        .get(url)
+        .header("authorization", format!("Bearer {token}"));
+    answer(request.call(), url)
+}
+
 /// POST of a JSON body within `limit`; any status is an answer.
 pub fn post_json(url: &str, body: &Value, limit: Duration) -> Result<Answer> {
     let request = agent(limit)

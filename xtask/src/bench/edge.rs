@@ -25,8 +25,10 @@ const ROUNDS: usize = 5;
 const SECONDS: u32 = 3;
 /// Times each Worker is started anew.
 const STARTS: usize = 7;
-/// Part of its own greatest load under which a Worker's tail is measured.
+/// Part of its own greatest load under which a Worker's tail is measured, and for how long at a time:
+/// V8's full collections, each of some 100 ms, come every few seconds, and each burst must have some.
 const TAIL_LOAD: f64 = 0.7;
+const TAIL_SECONDS: u32 = 15;
 /// Verdicts given while memory is watched, unless the command says another number.
 pub const VERDICTS: u64 = 300_000;
 
@@ -168,6 +170,7 @@ impl Bench {
             let url = self.stack.url(worker)?;
             burst(Load {
                 rate: Some(most * TAIL_LOAD),
+                seconds: TAIL_SECONDS,
                 ..self.load(&url, worker, &self.repeated)?
             })
         })

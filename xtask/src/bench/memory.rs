@@ -19,20 +19,33 @@ use crate::{net, paths};
 /// Organizations and licenses that the load is about.
 const ORGS: u32 = 10_000;
 const LICENSES: u32 = 1_000_000;
+/// Shows what the edge counts.
+const METRICS_TOKEN: &str = "of-a-bench-on-loopback-and-nobody-else";
+const LIMIT: Duration = Duration::from_secs(10);
 
-/// Resident memory in MiB, over time.
+/// Bytes of a MiB.
+const MIB: f64 = 1_048_576.0;
+
+/// What memory came to, in MiB, over time.
 pub(super) struct Memory {
     /// Verdicts given, all of them `VALID`.
     pub(super) verdicts: u64,
     /// Of how many licenses.
     pub(super) licenses: u64,
     pub(super) seconds: f64,
-    /// Before the first verdict.
+    /// Of the isolate, in each quarter of the time: after V8's collections, which is what it needs,
+    /// and with the most garbage. Wasm's memory is in it.
+    pub(super) isolate: [(f64, f64); 4],
+    /// Wasm's memory at the end, which never shrinks.
+    pub(super) wasm: f64,
+    /// Resident memory of the process before the first verdict.
     pub(super) idle: u64,
     /// After a quarter, a half, three quarters, all.
     pub(super) quarters: [u64; 4],
-    /// After a flood of forged tokens, at its middle and its end.
+    /// The same after a flood of forged tokens, at its middle and its end.
     pub(super) flood: [u64; 2],
+    /// Wasm's memory after it.
+    pub(super) flood_wasm: f64,
     /// Forged tokens refused.
     pub(super) forged: u64,
 }
@@ -50,7 +63,9 @@ pub(super) fn measure(dir: &Path, verdicts: u64) -> Result<Memory> {
     let mut settings: Value = serde_json::from_slice(&settings)?;
     settings["ORIGIN_URL"] = json!(format!("http://{address}"));
     settings["CORS_ORIGINS"] = json!("*");
-    let edge = Alone::start(dir, &settings)?;
+    settings["METRICS_TOKEN"] = json!(METRICS_TOKEN);
+    let heap = dir.join("heap");
+    let edge = Alone::watched(dir, &settings, &heap)?;
     let (url, workerd) = (edge.url()?, edge.workerd()?);
     let idle = resident_mib(workerd)?;
 
@@ -73,6 +88,17 @@ pub(super) fn measure(dir: &Path, verdicts: u64) -> Result<Memory> {
         bail!("the load generator met another answer than VALID");
     }
     let seconds = began.elapsed().as_secs_f64();
+    let wasm = wasm_mib(&url)?;
+    let heap = fs::read_to_string(&heap).context("nothing was noted of the heap")?;
+    let heap: Vec<f64> = heap.lines().filter_map(|line| line.parse().ok()).collect();
+    let quarter = heap.len().div_ceil(4).max(1);
+    let isolate = [0, 1, 2, 3].map(|part| {
+        let of_it = heap.iter().skip(part * quarter).take(quarter);
+        let (low, high) = of_it.fold((f64::MAX, 0_f64), |(low, high), &bytes| {
+            (low.min(bytes), high.max(bytes))
+        });
+        (low / MIB + wasm, high / MIB + wasm)
+    });
     let at = |part: usize| samples.get((samples.len() * part / 4).saturating_sub(1));
     let quarters = [1, 2, 3, 4].map(|part| at(part).copied().unwrap_or(idle));
 
@@ -102,11 +128,25 @@ pub(super) fn measure(dir: &Path, verdicts: u64) -> Result<Memory> {
         verdicts,
         licenses: (verdicts / 10).min(LICENSES.into()),
         seconds,
+        isolate,
+        wasm,
         idle,
         quarters,
         flood: [first.1, second.1],
+        flood_wasm: wasm_mib(&url)?,
         forged: first.0 + second.0,
     })
+}
+
+/// As the edge itself says.
+fn wasm_mib(url: &str) -> Result<f64> {
+    let answer = net::get_bearer(&format!("{url}/metrics"), METRICS_TOKEN, LIMIT)?;
+    let line = answer
+        .body
+        .lines()
+        .find_map(|line| line.strip_prefix("licet_edge_wasm_memory_bytes"));
+    let bytes = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    Ok(bytes.with_context(|| format!("no memory in {}", answer.body))? / MIB)
 }
 
 fn resident_mib(pid: u32) -> Result<u64> {

@@ -195,9 +195,10 @@ fn in_parallel<T: Send>(count: usize, work: impl Fn(usize) -> Result<T> + Sync) 
 pub(super) struct Alone(Host);
 
 impl Alone {
-    /// Starts one with such settings.
-    pub(super) fn start(dir: &Path, settings: &Value) -> Result<Self> {
-        Ok(Self(Host::start(dir, &[edge_with(settings)])?))
+    /// Starts one with such settings, whose heap is noted in a file, a line of bytes each time.
+    pub(super) fn watched(dir: &Path, settings: &Value, heap: &Path) -> Result<Self> {
+        let host = Host::launch(dir, &[edge_with(settings)], Some(heap))?;
+        Ok(Self(host))
     }
 
     /// Base URL.
@@ -274,6 +275,10 @@ fn edge_config(host: &Host) -> Result<Value> {
 
 impl Host {
     pub(super) fn start(dir: &Path, workers: &[Value]) -> Result<Self> {
+        Self::launch(dir, workers, None)
+    }
+
+    fn launch(dir: &Path, workers: &[Value], heap: Option<&Path>) -> Result<Self> {
         let (config, urls) = (dir.join("host.json"), dir.join("urls.json"));
         fs::remove_file(&urls).ok();
         let json = json!({
@@ -281,6 +286,7 @@ impl Host {
             "compatibilityDate": COMPATIBILITY_DATE,
             "urls": urls,
             "workers": workers,
+            "heap": heap,
         });
         // The edge's key is in it.
         paths::write_private(&config, &json.to_string())?;
