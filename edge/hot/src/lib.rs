@@ -1,7 +1,7 @@
 //! What nearly every request to the edge runs through: its body, its token, its verdict.
 //!
 //! The Worker is compiled for size. Reading and writing JSON is generic code, compiled where it is
-//! used for a type; here it is compiled for speed (`profile.edge` in the workspace's `Cargo.toml`).
+//! used for a type; here it is compiled less so (`profile.edge` in the workspace's `Cargo.toml`).
 
 use licet_shared::{
     api::{self, ValidateRequest},
