@@ -8,9 +8,9 @@ use licet_shared::{
 };
 
 use super::{
-    Document, Freshness, Held, Name, cache_api,
+    Document, Freshness, Held, Name, cache_api, feed,
     memory::Setback,
-    renew::{Renewal, renew, renew_later, unusable, wait_for_another},
+    renew::{Renewal, renew, renew_for_all, renew_later, unusable, wait_for_another},
     stored::{from_cache, from_kv},
 };
 use crate::{clock, isolate::Scope};
@@ -69,7 +69,11 @@ pub(crate) async fn obtain<D: Document>(
     named_by: NamedBy,
 ) -> Obtained<D> {
     let mut newest = Newest::default();
-    match from_memory(scope, name, signers, max_age_s) {
+    let mut in_memory = from_memory(scope, name, signers, max_age_s);
+    if matches!(in_memory, FromMemory::Overdue(_)) && feed::catch_up_if_behind(scope).await {
+        in_memory = from_memory(scope, name, signers, max_age_s);
+    }
+    match in_memory {
         FromMemory::Usable(found) => return Obtained::Found(found),
         FromMemory::Unknown => return Obtained::Unknown,
         FromMemory::Overdue(held) => newest.or(held, Source::Memory),
@@ -100,13 +104,21 @@ pub(crate) async fn obtain<D: Document>(
     let renewal = if made_up && !scope.isolate.strangers.take(clock::now_ms()) {
         None
     } else {
-        Some(renew::<D>(scope, name, signers, max_age_s).await)
+        Some(if stored_will_do {
+            renew_for_all::<D>(scope, name, signers, max_age_s).await
+        } else {
+            renew::<D>(scope, name, signers, max_age_s).await
+        })
     };
     if let Some(Renewal::Current(held)) = renewal {
         if made_up {
             scope.isolate.strangers.give_back();
         }
-        return Obtained::Found(found(held, Source::Origin, OriginState::Answering));
+        let source = match held.asked_ms {
+            0 => Source::Cache,
+            _ => Source::Origin,
+        };
+        return Obtained::Found(found(held, source, OriginState::Answering));
     }
     if !stored_will_do {
         newest.or(from_cache(scope, name, signers).await, Source::Cache);

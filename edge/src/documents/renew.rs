@@ -5,7 +5,13 @@ use std::rc::Rc;
 
 use licet_shared::{documents::DocumentError, problem::ProblemCode};
 
-use super::{Document, Held, Name, feed::Word, memory::Setback, stored::pass_down};
+use super::{
+    Document, Freshness, Held, Name,
+    claim::{claim, is_claimed, release},
+    feed::{self, Word},
+    memory::Setback,
+    stored::{from_cache, pass_down},
+};
 use crate::{
     bindings, clock,
     isolate::{Isolate, Scope},
@@ -46,11 +52,21 @@ pub(super) async fn renew<D: Document>(
         Some(Setback::Unusable) => return Renewal::Failed,
         None => {}
     }
+    let failed_at = isolate.origin.failed_at();
     if !isolate
         .origin
         .may_be_asked(now_ms, isolate.config.origin_timeout_ms)
     {
         return Renewal::Failed;
+    }
+    // One isolate of the data centre tries. To the others the feed that it then gets says that the origin
+    // is back: it is signed, and later than their failure.
+    if let Some(failed_at) = failed_at {
+        if feed::catch_up(scope, failed_at.plus(1)).await {
+            isolate.origin.answered(clock::now_ms());
+        } else if !claim(scope, PROBE).await {
+            return Renewal::Failed;
+        }
     }
     {
         let mut memory = isolate.documents.borrow_mut();
@@ -61,6 +77,70 @@ pub(super) async fn renew<D: Document>(
     let renewal = ask(scope, name, signers, max_age_s).await;
     isolate.documents.borrow_mut().end_renewal(name);
     renewal
+}
+
+/// What is claimed by whoever tries whether the origin is back. Not released: by the claim's end the
+/// others have the feed.
+const PROBE: &str = "/probe";
+
+/// Asks the origin, unless another isolate of the data centre is just doing so: then what that one puts
+/// into the cache is taken.
+pub(super) async fn renew_for_all<D: Document>(
+    scope: &Rc<Scope>,
+    name: Name,
+    signers: &Rc<D::Signers>,
+    max_age_s: Option<u32>,
+) -> Renewal<D> {
+    let (isolate, now_ms) = (&scope.isolate, clock::now_ms());
+    if isolate.origin.failed_at().is_none() && may_renew(isolate, name, now_ms) {
+        isolate.documents.borrow_mut().begin_renewal(name, now_ms);
+        let path = name.origin_path();
+        let claimed = claim(scope, &path).await;
+        let held = if claimed {
+            // Somebody may have been done just before.
+            let held = from_cache::<D>(scope, name, signers).await;
+            held.filter(|held| held.serves(max_age_s, scope.now()))
+        } else {
+            from_another_isolate(scope, name, signers, max_age_s).await
+        };
+        isolate.documents.borrow_mut().end_renewal(name);
+        let renewal = match held {
+            Some(held) => Renewal::Current(held),
+            None => renew(scope, name, signers, max_age_s).await,
+        };
+        if claimed && !matches!(&renewal, Renewal::Current(held) if held.asked_ms > 0) {
+            release(scope, &path).await;
+        }
+        return renewal;
+    }
+    renew(scope, name, signers, max_age_s).await
+}
+
+/// Looks again and again for what another isolate puts into the cache, for a while.
+async fn from_another_isolate<D: Document>(
+    scope: &Rc<Scope>,
+    name: Name,
+    signers: &Rc<D::Signers>,
+    max_age_s: Option<u32>,
+) -> Option<Held<D>> {
+    let (mut pause_ms, longest_ms) = LOOK_AGAIN_MS;
+    let mut waited_ms = 0;
+    while waited_ms < PATIENCE_MS {
+        bindings::sleep(pause_ms).await;
+        scope.read_clock();
+        // Read before the copy: whoever asks puts that there first.
+        let asked = is_claimed(scope, &name.origin_path()).await;
+        let held = from_cache::<D>(scope, name, signers).await;
+        if let Some(held) = held.filter(|held| held.serves(max_age_s, scope.now())) {
+            return Some(held);
+        }
+        if !asked {
+            return None;
+        }
+        waited_ms += pause_ms;
+        pause_ms = (pause_ms * 2).min(longest_ms);
+    }
+    None
 }
 
 /// Whether a renewal of the document would be begun now: nobody is at it, and it is not left alone.
@@ -82,7 +162,13 @@ pub(super) fn renew_later<D: Document>(scope: &Rc<Scope>, name: Name, signers: &
     drop(memory);
     let (later, signers) = (Rc::clone(scope), Rc::clone(signers));
     scope.after_response(async move {
-        renew::<D>(&later, name, &signers, None).await;
+        // Another isolate may be at it, or have been.
+        if claim(&later, &name.origin_path()).await {
+            let cached = from_cache::<D>(&later, name, &signers).await;
+            if cached.is_none_or(|held| held.freshness(later.now()) != Freshness::Fresh) {
+                renew::<D>(&later, name, &signers, None).await;
+            }
+        }
         later.isolate.documents.borrow_mut().end_renewal(name);
     });
 }
@@ -146,7 +232,7 @@ async fn ask<D: Document>(
     };
     match (reply.status, confirmable) {
         (200, _) => accept(scope, name, signers, reply, asked_ms).await,
-        (304, Some(held)) if sent_tag.is_some() => confirm(scope, name, held, signers),
+        (304, Some(held)) if sent_tag.is_some() => confirm(scope, name, held, signers, asked_ms),
         (404, _) if reply.problem() == Some(ProblemCode::NotFound) => {
             not_found::<D>(scope, name, signers)
         }
@@ -228,9 +314,11 @@ fn confirm<D: Document>(
     name: Name,
     held: Held<D>,
     signers: &Rc<D::Signers>,
+    asked_ms: u64,
 ) -> Renewal<D> {
     let held = Held {
         checked_at: scope.now(),
+        asked_ms,
         ..held
     };
     let held = kept(scope, name, held);
