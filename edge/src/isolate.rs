@@ -8,7 +8,7 @@ use std::{
 };
 
 use licet_shared::{
-    decision::{LeaseToken, LicenseToken},
+    decision::{LeaseToken, LicenseToken, Verdict},
     id::RequestId,
     time::Timestamp,
 };
@@ -20,8 +20,10 @@ use crate::{
     config::{Config, ConfigError},
     documents::{GivenBack, Memory, Ration},
     log::{self, Level},
+    metrics::Metrics,
     origin::Health,
     random,
+    timing::Timing,
     verified_tokens::VerifiedTokens,
 };
 
@@ -37,6 +39,7 @@ pub(crate) struct Isolate {
     /// What strangers may have this isolate look for.
     pub(crate) strangers: Ration,
     pub(crate) origin: Health,
+    pub(crate) metrics: Metrics,
 }
 
 impl Isolate {
@@ -50,6 +53,7 @@ impl Isolate {
             given_back: RefCell::new(GivenBack::new()),
             strangers: Ration::new(),
             origin: Health::default(),
+            metrics: Metrics::new(),
         }
     }
 
@@ -87,6 +91,8 @@ pub(crate) struct Scope {
     pub(crate) env: Env,
     context: Context,
     clock: Clock,
+    /// Where the time went.
+    pub(crate) timing: Timing,
     /// Its name in answers and logs, made here: a client's own is not trusted.
     pub(crate) request_id: RequestId,
 }
@@ -100,6 +106,7 @@ impl Scope {
             env,
             context,
             clock,
+            timing: Timing::begin(),
             request_id,
         }
     }
@@ -128,6 +135,14 @@ impl Scope {
         });
         // Fails only outside a request, where nobody waits for anything.
         let _ = self.context.as_ref().wait_until(&promise);
+    }
+
+    /// Counts an answer, and notes what it came from.
+    pub(crate) fn count(&self, verdict: &Verdict<'_>) {
+        self.isolate.metrics.answered(verdict);
+        if let Some(freshness) = &verdict.freshness {
+            self.timing.served_from(freshness.source);
+        }
     }
 
     /// Logs something that this request met.

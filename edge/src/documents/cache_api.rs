@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long an entry can be had: as long as documents live.
-const KEEP: &str = "max-age=86400";
+pub(super) const KEEP: &str = "max-age=86400";
 
 const CHECKED_AT: &str = "licet-checked-at";
 const ETAG: &str = "licet-etag";
@@ -59,8 +59,8 @@ pub(super) async fn read_note(scope: &Scope, what: &str) -> Option<String> {
 }
 
 /// Leaves it.
-pub(super) async fn write_note(scope: &Scope, what: &str, text: &str) {
-    let note = Answer::new(200, "text/plain", text.as_bytes().to_vec()).cache_control(KEEP);
+pub(super) async fn write_note(scope: &Scope, what: &str, text: &str, keep: &'static str) {
+    let note = Answer::new(200, "text/plain", text.as_bytes().to_vec()).cache_control(keep);
     if let Err(error) = put(&note_url(scope, what), note).await {
         scope.log(Level::Warn, "the cache can't be written", &thrown(&error));
     }

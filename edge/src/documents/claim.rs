@@ -10,6 +10,8 @@ use crate::{clock, isolate::Scope, random};
 
 /// How long a claim counts. No longer than the shortest pause after a failure: who has failed may try again then.
 const LIFE_MS: u64 = 2_000;
+/// How long the cache keeps the note of one.
+const KEEP: &str = "max-age=5";
 
 /// Whether this isolate is the one to ask for `what`. Where there is no cache, each is.
 pub(super) async fn claim(scope: &Scope, what: &str) -> bool {
@@ -18,7 +20,7 @@ pub(super) async fn claim(scope: &Scope, what: &str) -> bool {
     }
     let (what, now_ms) = (key(what), clock::now_ms());
     let mine = format!("{now_ms} {}", u64::from_be_bytes(random::bytes()));
-    write_note(scope, &what, &mine).await;
+    write_note(scope, &what, &mine, KEEP).await;
     // Of those who have found none, the one whose note stays.
     let there = read_note(scope, &what).await;
     scope.read_clock();

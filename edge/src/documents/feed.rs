@@ -22,7 +22,8 @@ use super::{Name, claim::claim};
 use crate::{
     bindings, clock,
     isolate::{Isolate, Scope},
-    log::Level,
+    log::{self, Level},
+    metrics::Looked,
     origin::{self, Call},
     random,
 };
@@ -37,6 +38,13 @@ const WHILE_ANOTHER_ASKS_MS: u64 = 250;
 const SPARES_S: i64 = 7;
 /// Seconds since it was signed after which an isolate catches up in the cache before it asks for documents.
 const BEHIND_S: i64 = 10;
+/// After which time without news, while requests come, the feed is said to stand still: as long as it is
+/// evidence of anything.
+const STALLED_MS: u64 = 30_000;
+/// How often that is said.
+const SAY_AGAIN_MS: u64 = 60_000;
+/// Pause between requests after which it is no wonder that nothing has come.
+const ASLEEP_MS: u64 = 60_000;
 /// Pause between two looks in the cache for that.
 const CATCH_UP_MS: u64 = 1_000;
 /// What other requests wait for such a look, and the pause between two of theirs.
@@ -73,6 +81,12 @@ pub(crate) struct Told {
     catching_up: bool,
     /// Whether the cache has ever had what an isolate was told.
     is_shared: bool,
+    /// When something of a later time was told last, or requests began to come again.
+    advanced_ms: u64,
+    /// When there was last somebody to follow it.
+    followed_ms: u64,
+    /// When it was last said to stand still.
+    complained_ms: u64,
 }
 
 /// What the feed says of one copy of a document.
@@ -148,6 +162,20 @@ impl Told {
         self.next_ms = 0;
     }
 
+    /// Whether to say now that it stands still: while requests come, nothing of a later time has been told.
+    fn is_stalled(&mut self, now_ms: u64) -> bool {
+        if now_ms >= self.followed_ms + ASLEEP_MS {
+            self.advanced_ms = now_ms;
+        }
+        self.followed_ms = now_ms;
+        let stalled = now_ms >= self.advanced_ms + STALLED_MS;
+        let say = stalled && now_ms >= self.complained_ms + SAY_AGAIN_MS;
+        if say {
+            self.complained_ms = now_ms;
+        }
+        say
+    }
+
     fn catch_up(&mut self, since: Timestamp) -> CatchUp {
         let now_ms = clock::now_ms();
         if self.as_of >= Some(since) {
@@ -187,6 +215,9 @@ impl Told {
             self.newest = HashMap::new();
             self.since = feed.epoch();
         }
+        if self.as_of < Some(feed.as_of()) {
+            self.advanced_ms = self.followed_ms.max(clock::now_ms());
+        }
         self.generation = feed.generation();
         self.epoch = feed.epoch();
         self.as_of = Some(feed.as_of());
@@ -212,6 +243,7 @@ pub(crate) fn is_due(isolate: &Isolate, now_ms: u64) -> bool {
 pub(crate) fn follow(scope: &Rc<Scope>) {
     let now_ms = clock::now_ms();
     let isolate = &scope.isolate;
+    watch(scope, now_ms);
     if !is_due(isolate, now_ms) {
         return;
     }
@@ -223,6 +255,29 @@ pub(crate) fn follow(scope: &Rc<Scope>) {
         told.looking_ms = None;
         told.next_ms = next_ms;
     });
+}
+
+/// Says so where the feed stands still, and tells what was counted, now and then.
+fn watch(scope: &Scope, now_ms: u64) {
+    let isolate = &scope.isolate;
+    let told = &mut isolate.documents.borrow_mut().told;
+    if told.is_stalled(now_ms) {
+        isolate.metrics.stalled();
+        let origin = match isolate.origin.failed_at() {
+            Some(_) => "the origin is out of reach",
+            None => "the origin answers",
+        };
+        let since_s = (now_ms - told.advanced_ms) / 1_000;
+        let detail = format!("no news for {since_s} s; {origin}");
+        log::alert(
+            "feed_stalled",
+            "the revocation feed does not advance, so each document is asked for by itself",
+            &detail,
+        );
+    }
+    if let Some(line) = isolate.metrics.line(now_ms) {
+        log::note(&line);
+    }
 }
 
 /// When to look again after what was asked for at `asked_ms`: from then, so that the interval is what it
@@ -279,17 +334,21 @@ async fn look(scope: &Rc<Scope>) -> u64 {
     if let Some(shared) = &shared {
         shared.take_in(scope);
         if shared.spares_a_call(scope) {
+            scope.isolate.metrics.looked(Looked::Cache);
             return next_after(shared.asked_ms());
         }
     }
     if !claim(scope, CLAIM).await {
+        scope.isolate.metrics.looked(Looked::LeftToAnother);
         return clock::now_ms() + WHILE_ANOTHER_ASKS_MS;
     }
     let asked_ms = clock::now_ms();
-    match ask(scope, shared, asked_ms).await {
-        Ok(()) => next_after(asked_ms),
-        Err(pause_ms) => asked_ms + pause_ms,
-    }
+    let (looked, next_ms) = match ask(scope, shared, asked_ms).await {
+        Ok(()) => (Looked::Origin, next_after(asked_ms)),
+        Err(pause_ms) => (Looked::Failed, asked_ms + pause_ms),
+    };
+    scope.isolate.metrics.looked(looked);
+    next_ms
 }
 
 /// What is claimed by whoever asks for the feed. Not released: nobody need ask before the claim's end.
@@ -301,6 +360,7 @@ async fn ask(scope: &Rc<Scope>, shared: Option<Shared>, asked_ms: u64) -> Result
         Some(shared) => shared.next(scope),
         None => scope.isolate.documents.borrow().told.known_unshared(),
     };
+    let before = scope.isolate.documents.borrow().told.as_of;
     let path = format!("/edge/v1/revocations/{generation}/{epoch}");
     let call = Call {
         method: "GET",
@@ -319,8 +379,12 @@ async fn ask(scope: &Rc<Scope>, shared: Option<Shared>, asked_ms: u64) -> Result
             .map_err(|error| error.to_string())
             .and_then(|feed| {
                 let told = &mut scope.isolate.documents.borrow_mut().told;
-                told.take(&feed).map_err(str::to_owned)?;
-                told.asked_ms = asked_ms;
+                // Where another isolate has been told meanwhile, and this one has read that, it may
+                // well be the older one.
+                if told.as_of == before || told.as_of <= Some(feed.as_of()) {
+                    told.take(&feed).map_err(str::to_owned)?;
+                    told.asked_ms = asked_ms;
+                }
                 Ok(feed)
             }),
         status => Err(format!("status {status}")),
@@ -441,6 +505,27 @@ mod tests {
         assert!(told.newest.len() <= MOST);
         assert_eq!(told.of(list(0), 2, 5), Word::None);
         assert_eq!(told.of(list(0), 1, 90), unchanged(1008));
+    }
+
+    #[wasm_bindgen_test]
+    fn a_feed_that_stands_still_is_said_to_once_a_minute_while_requests_come() {
+        let begin_ms = clock::now_ms();
+        let mut told = Told::default();
+        // Seconds since the first request at which it is said, of one request each second.
+        let said = |told: &mut Told, from: u64, to: u64| -> Vec<u64> {
+            let stalled = |second: &u64| told.is_stalled(begin_ms + second * 1_000);
+            (from..to).filter(stalled).collect()
+        };
+        assert_eq!(said(&mut told, 0, 200), [30, 90, 150]);
+        // News, from now on.
+        told.take(&feed(1, 0, 50, 1000, &[])).unwrap();
+        assert_eq!(said(&mut told, 200, 229), [0; 0]);
+        // The same again is none.
+        told.take(&feed(1, 50, 50, 1000, &[])).unwrap();
+        assert_eq!(said(&mut told, 229, 240), [229]);
+        // Nobody was there to ask.
+        assert_eq!(said(&mut told, 400, 429), [0; 0]);
+        assert_eq!(said(&mut told, 429, 440), [430]);
     }
 
     #[wasm_bindgen_test]

@@ -107,17 +107,16 @@ pub(crate) async fn obtain<D: Document>(
         Some(if stored_will_do {
             renew_for_all::<D>(scope, name, signers, max_age_s).await
         } else {
-            renew::<D>(scope, name, signers, max_age_s).await
+            let renewal = renew::<D>(scope, name, signers, max_age_s).await;
+            (renewal, Source::Origin)
         })
     };
+    let (renewal, source) = renewal.unzip();
     if let Some(Renewal::Current(held)) = renewal {
         if made_up {
             scope.isolate.strangers.give_back();
         }
-        let source = match held.asked_ms {
-            0 => Source::Cache,
-            _ => Source::Origin,
-        };
+        let source = source.unwrap_or(Source::Origin);
         return Obtained::Found(found(held, source, OriginState::Answering));
     }
     if !stored_will_do {

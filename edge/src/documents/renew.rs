@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use licet_shared::{documents::DocumentError, problem::ProblemCode};
+use licet_shared::{decision::Source, documents::DocumentError, problem::ProblemCode};
 
 use super::{
     Document, Freshness, Held, Name,
@@ -84,63 +84,48 @@ pub(super) async fn renew<D: Document>(
 const PROBE: &str = "/probe";
 
 /// Asks the origin, unless another isolate of the data centre is just doing so: then what that one puts
-/// into the cache is taken.
+/// into the cache is taken. Says where it came from.
 pub(super) async fn renew_for_all<D: Document>(
     scope: &Rc<Scope>,
     name: Name,
     signers: &Rc<D::Signers>,
     max_age_s: Option<u32>,
-) -> Renewal<D> {
+) -> (Renewal<D>, Source) {
     let (isolate, now_ms) = (&scope.isolate, clock::now_ms());
+    let (path, mut claimed) = (name.origin_path(), false);
     if isolate.origin.failed_at().is_none() && may_renew(isolate, name, now_ms) {
         isolate.documents.borrow_mut().begin_renewal(name, now_ms);
-        let path = name.origin_path();
-        let claimed = claim(scope, &path).await;
-        let held = if claimed {
-            // Somebody may have been done just before.
-            let held = from_cache::<D>(scope, name, signers).await;
-            held.filter(|held| held.serves(max_age_s, scope.now()))
-        } else {
-            from_another_isolate(scope, name, signers, max_age_s).await
-        };
+        claimed = await_turn(scope, &path).await;
+        // Somebody else may have been there by now.
+        let cached = from_cache::<D>(scope, name, signers).await;
         isolate.documents.borrow_mut().end_renewal(name);
-        let renewal = match held {
-            Some(held) => Renewal::Current(held),
-            None => renew(scope, name, signers, max_age_s).await,
-        };
-        if claimed && !matches!(&renewal, Renewal::Current(held) if held.asked_ms > 0) {
-            release(scope, &path).await;
+        if let Some(held) = cached.filter(|held| held.serves(max_age_s, scope.now())) {
+            if claimed {
+                release(scope, &path).await;
+            }
+            return (Renewal::Current(held), Source::Cache);
         }
-        return renewal;
     }
-    renew(scope, name, signers, max_age_s).await
+    let renewal = renew(scope, name, signers, max_age_s).await;
+    // Else when it has been passed on.
+    if claimed && !matches!(renewal, Renewal::Current(_)) {
+        release(scope, &path).await;
+    }
+    (renewal, Source::Origin)
 }
 
-/// Looks again and again for what another isolate puts into the cache, for a while.
-async fn from_another_isolate<D: Document>(
-    scope: &Rc<Scope>,
-    name: Name,
-    signers: &Rc<D::Signers>,
-    max_age_s: Option<u32>,
-) -> Option<Held<D>> {
+/// Claims a document; or waits while another isolate asks for it, for a while.
+async fn await_turn(scope: &Scope, path: &str) -> bool {
+    let claimed = claim(scope, path).await;
     let (mut pause_ms, longest_ms) = LOOK_AGAIN_MS;
     let mut waited_ms = 0;
-    while waited_ms < PATIENCE_MS {
+    while !claimed && waited_ms < PATIENCE_MS && is_claimed(scope, path).await {
         bindings::sleep(pause_ms).await;
-        scope.read_clock();
-        // Read before the copy: whoever asks puts that there first.
-        let asked = is_claimed(scope, &name.origin_path()).await;
-        let held = from_cache::<D>(scope, name, signers).await;
-        if let Some(held) = held.filter(|held| held.serves(max_age_s, scope.now())) {
-            return Some(held);
-        }
-        if !asked {
-            return None;
-        }
         waited_ms += pause_ms;
         pause_ms = (pause_ms * 2).min(longest_ms);
     }
-    None
+    scope.read_clock();
+    claimed
 }
 
 /// Whether a renewal of the document would be begun now: nobody is at it, and it is not left alone.
@@ -232,7 +217,7 @@ async fn ask<D: Document>(
     };
     match (reply.status, confirmable) {
         (200, _) => accept(scope, name, signers, reply, asked_ms).await,
-        (304, Some(held)) if sent_tag.is_some() => confirm(scope, name, held, signers, asked_ms),
+        (304, Some(held)) if sent_tag.is_some() => confirm(scope, name, held, signers),
         (404, _) if reply.problem() == Some(ProblemCode::NotFound) => {
             not_found::<D>(scope, name, signers)
         }
@@ -314,11 +299,9 @@ fn confirm<D: Document>(
     name: Name,
     held: Held<D>,
     signers: &Rc<D::Signers>,
-    asked_ms: u64,
 ) -> Renewal<D> {
     let held = Held {
         checked_at: scope.now(),
-        asked_ms,
         ..held
     };
     let held = kept(scope, name, held);

@@ -9,7 +9,7 @@ use licet_shared::documents::Feed;
 use super::SPARES_S;
 use crate::{
     clock,
-    documents::cache_api::{read_note, write_note},
+    documents::cache_api::{KEEP, read_note, write_note},
     isolate::Scope,
     log::Level,
 };
@@ -101,7 +101,8 @@ impl Shared {
             // What follows on what this isolate alone has been told is of no use to others.
             None => return,
         };
-        write_note(scope, NOTE, &format!("{asked_ms}\n{whole}\n{since}")).await;
+        let note = format!("{asked_ms}\n{whole}\n{since}");
+        write_note(scope, NOTE, &note, KEEP).await;
     }
 }
 
