@@ -18,7 +18,7 @@ use worker::{Context, Env, wasm_bindgen::JsValue};
 use crate::{
     clock::{self, Clock},
     config::{Config, ConfigError},
-    documents::{GivenBack, Memory, Ration},
+    documents::{GivenBack, Memory, Name, Ration},
     log::{self, Level},
     metrics::Metrics,
     origin::Health,
@@ -93,6 +93,8 @@ pub(crate) struct Scope {
     clock: Clock,
     /// Where the time went.
     pub(crate) timing: Timing,
+    /// Documents that this request asks for in the name of all isolates here.
+    pub(crate) claims: RefCell<Vec<Name>>,
     /// Its name in answers and logs, made here: a client's own is not trusted.
     pub(crate) request_id: RequestId,
 }
@@ -107,6 +109,7 @@ impl Scope {
             context,
             clock,
             timing: Timing::begin(),
+            claims: RefCell::default(),
             request_id,
         }
     }

@@ -324,7 +324,13 @@ enum CatchUp {
 
 /// See [`catch_up`]: for documents.
 pub(super) async fn catch_up_if_behind(scope: &Scope) -> bool {
-    catch_up(scope, scope.now().plus(-BEHIND_S)).await
+    !is_current(scope) && catch_up(scope, scope.now().plus(-BEHIND_S)).await
+}
+
+/// Whether this isolate knows what has changed until a moment ago.
+pub(super) fn is_current(scope: &Scope) -> bool {
+    let as_of = scope.isolate.documents.borrow().told.as_of;
+    as_of >= Some(scope.now().plus(-BEHIND_S))
 }
 
 /// Looks at what another isolate was told, or else asks the origin; tells when to look again.

@@ -85,6 +85,10 @@ const PROBE: &str = "/probe";
 
 /// Asks the origin, unless another isolate of the data centre is just doing so: then what that one puts
 /// into the cache is taken. Says where it came from.
+///
+/// Only while this isolate has no current word of the feed's: then all documents are overdue at once, and
+/// in all isolates. Else a document is asked for because it has changed, and whoever wants it first leaves it
+/// in the cache.
 pub(super) async fn renew_for_all<D: Document>(
     scope: &Rc<Scope>,
     name: Name,
@@ -93,7 +97,7 @@ pub(super) async fn renew_for_all<D: Document>(
 ) -> (Renewal<D>, Source) {
     let (isolate, now_ms) = (&scope.isolate, clock::now_ms());
     let (path, mut claimed) = (name.origin_path(), false);
-    if isolate.origin.failed_at().is_none() && may_renew(isolate, name, now_ms) {
+    if is_crowded(scope) && may_renew(isolate, name, now_ms) {
         isolate.documents.borrow_mut().begin_renewal(name, now_ms);
         claimed = await_turn(scope, &path).await;
         // Somebody else may have been there by now.
@@ -105,6 +109,9 @@ pub(super) async fn renew_for_all<D: Document>(
             }
             return (Renewal::Current(held), Source::Cache);
         }
+        if claimed {
+            scope.claims.borrow_mut().push(name);
+        }
     }
     let renewal = renew(scope, name, signers, max_age_s).await;
     // Else when it has been passed on.
@@ -112,6 +119,11 @@ pub(super) async fn renew_for_all<D: Document>(
         release(scope, &path).await;
     }
     (renewal, Source::Origin)
+}
+
+/// Whether other isolates may well be about to ask for the same.
+fn is_crowded(scope: &Scope) -> bool {
+    scope.isolate.origin.failed_at().is_none() && !feed::is_current(scope)
 }
 
 /// Claims a document; or waits while another isolate asks for it, for a while.
@@ -148,9 +160,13 @@ pub(super) fn renew_later<D: Document>(scope: &Rc<Scope>, name: Name, signers: &
     let (later, signers) = (Rc::clone(scope), Rc::clone(signers));
     scope.after_response(async move {
         // Another isolate may be at it, or have been.
-        if claim(&later, &name.origin_path()).await {
+        let crowded = is_crowded(&later);
+        if !crowded || claim(&later, &name.origin_path()).await {
             let cached = from_cache::<D>(&later, name, &signers).await;
             if cached.is_none_or(|held| held.freshness(later.now()) != Freshness::Fresh) {
+                if crowded {
+                    later.claims.borrow_mut().push(name);
+                }
                 renew::<D>(&later, name, &signers, None).await;
             }
         }

@@ -48,23 +48,25 @@ pub(super) fn pass_down<D: Document>(
         let outdone = |stored: Option<Held<D>>| {
             stored.is_some_and(|stored| stored.document.edition() > edition)
         };
-        // The cache first: other isolates may be waiting for it.
-        let newest = !outdone(from_cache(&later, name, &signers).await);
-        if newest {
-            cache_api::write(&later, name, &held).await;
+        let awaited = later.claims.borrow().contains(&name);
+        if awaited {
+            // Other isolates may be waiting for it.
+            if !outdone(from_cache(&later, name, &signers).await) {
+                cache_api::write(&later, name, &held).await;
+            }
+            release(&later, &name.origin_path()).await;
         }
-        release(&later, &name.origin_path()).await;
-        if kv::is_due(held.in_kv, edition)
+        let for_kv = kv::is_due(held.in_kv, edition);
+        if for_kv
             && !outdone(from_kv(&later, name, &signers).await)
             && kv::write(&later, name, &held).await
         {
             held.in_kv = Some(edition);
             let mut memory = later.isolate.documents.borrow_mut();
             memory.note::<D>(name, |held| held.in_kv = held.in_kv.max(Some(edition)));
-            drop(memory);
-            if newest {
-                cache_api::write(&later, name, &held).await;
-            }
+        }
+        if (for_kv || !awaited) && !outdone(from_cache(&later, name, &signers).await) {
+            cache_api::write(&later, name, &held).await;
         }
     });
 }
