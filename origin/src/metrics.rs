@@ -385,3 +385,45 @@ fn resident_bytes() -> Option<f64> {
     let kibibytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kibibytes * 1024.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use licet_shared::time::Timestamp;
+
+    use super::Metrics;
+    use crate::http::ReplayCapacity;
+
+    /// For how long the feed has been held back, and when it was told last.
+    fn feed(metrics: &Metrics) -> (f64, i64) {
+        let text = metrics
+            .render((0, 0), ReplayCapacity::default())
+            .expect("metrics as text");
+        let sample = |name: &str| {
+            let mut lines = text.lines();
+            let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.expect("a sample").to_owned()
+        };
+        let held_back = sample("licet_origin_feed_held_back_duration_seconds");
+        let told = sample("licet_origin_feed_told_timestamp_seconds");
+        (
+            held_back.parse().expect("a number"),
+            told.parse().expect("a number"),
+        )
+    }
+
+    #[test]
+    fn the_feed_is_held_back_from_when_its_epoch_stays_behind_until_it_moves() {
+        let metrics = Metrics::new();
+        assert_eq!(feed(&metrics), (0.0, 0));
+        metrics.feed_told(10, 10, Timestamp::from_unix(1_000));
+        assert_eq!(feed(&metrics), (0.0, 1_000));
+        metrics.feed_told(10, 12, Timestamp::from_unix(1_005));
+        let (first, told) = feed(&metrics);
+        assert!(first > 0.0 && told == 1_005);
+        metrics.feed_told(10, 15, Timestamp::from_unix(1_010));
+        let (second, _) = feed(&metrics);
+        assert!(second > first, "still the same transaction");
+        metrics.feed_told(20, 20, Timestamp::from_unix(1_015));
+        assert_eq!(feed(&metrics), (0.0, 1_015));
+    }
+}
