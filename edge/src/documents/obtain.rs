@@ -10,7 +10,7 @@ use licet_shared::{
 use super::{
     Document, Freshness, Held, Name, cache_api, feed,
     memory::Setback,
-    renew::{Renewal, renew, renew_for_all, renew_later, unusable, wait_for_another},
+    renew::{Renewal, Turn, await_turn, renew, renew_later, unusable, wait_for_another},
     stored::{from_cache, from_kv},
 };
 use crate::{clock, isolate::Scope};
@@ -83,41 +83,50 @@ pub(crate) async fn obtain<D: Document>(
     }
     // Another isolate's copy won't do for who demands one of this moment, or knows of a newer.
     let stored_will_do = max_age_s != Some(0) && !newest.is_superseded();
-    if stored_will_do {
+    let mut turn: Option<Turn> = None;
+    while stored_will_do {
         newest.or(from_cache(scope, name, signers).await, Source::Cache);
         if let Some((copy, source)) = newest.serving(max_age_s, scope.now()) {
             if copy.freshness(scope.now()) == Freshness::Ageing {
                 renew_later::<D>(scope, name, signers);
             }
+            if let Some(turn) = turn {
+                turn.give_up(scope).await;
+            }
             return Obtained::Found(found(copy, source, OriginState::Answering));
         }
+        if turn.is_some() {
+            break;
+        }
+        turn = await_turn(scope, name).await;
+        if turn.is_none() {
+            break;
+        }
     }
-    if max_age_s != Some(0) {
-        wait_for_another(scope, name).await;
-    }
-    match from_memory(scope, name, signers, max_age_s) {
-        FromMemory::Usable(found) => return Obtained::Found(found),
-        FromMemory::Unknown => return Obtained::Unknown,
-        FromMemory::Overdue(held) => newest.or(held, Source::Memory),
+    if turn.is_none() {
+        if max_age_s != Some(0) {
+            wait_for_another(scope, name).await;
+        }
+        match from_memory(scope, name, signers, max_age_s) {
+            FromMemory::Usable(found) => return Obtained::Found(found),
+            FromMemory::Unknown => return Obtained::Unknown,
+            FromMemory::Overdue(held) => newest.or(held, Source::Memory),
+        }
     }
     let made_up = named_by == NamedBy::Stranger && newest.0.is_none() && would_ask(scope, name);
     let renewal = if made_up && !scope.isolate.strangers.take(clock::now_ms()) {
         None
     } else {
-        Some(if stored_will_do {
-            renew_for_all::<D>(scope, name, signers, max_age_s).await
-        } else {
-            let renewal = renew::<D>(scope, name, signers, max_age_s).await;
-            (renewal, Source::Origin)
-        })
+        Some(renew::<D>(scope, name, signers, max_age_s).await)
     };
-    let (renewal, source) = renewal.unzip();
     if let Some(Renewal::Current(held)) = renewal {
         if made_up {
             scope.isolate.strangers.give_back();
         }
-        let source = source.unwrap_or(Source::Origin);
-        return Obtained::Found(found(held, source, OriginState::Answering));
+        return Obtained::Found(found(held, Source::Origin, OriginState::Answering));
+    }
+    if let Some(turn) = turn {
+        turn.give_up(scope).await;
     }
     if !stored_will_do {
         newest.or(from_cache(scope, name, signers).await, Source::Cache);
@@ -149,10 +158,8 @@ impl<D> Default for Newest<D> {
 impl<D: Document> Newest<D> {
     fn or(&mut self, copy: Option<Held<D>>, source: Source) {
         let Some(copy) = copy else { return };
-        let newer = self
-            .0
-            .as_ref()
-            .is_none_or(|(best, _)| copy.document.edition() > best.document.edition());
+        let rank = |copy: &Held<D>| (copy.document.edition(), copy.checked_at);
+        let newer = (self.0.as_ref()).is_none_or(|(best, _)| rank(&copy) > rank(best));
         if newer {
             self.0 = Some((copy, source));
         }

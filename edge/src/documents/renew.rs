@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use licet_shared::{decision::Source, documents::DocumentError, problem::ProblemCode};
+use licet_shared::{documents::DocumentError, problem::ProblemCode};
 
 use super::{
     Document, Freshness, Held, Name,
@@ -83,61 +83,58 @@ pub(super) async fn renew<D: Document>(
 /// others have the feed.
 const PROBE: &str = "/probe";
 
-/// Asks the origin, unless another isolate of the data centre is just doing so: then what that one puts
-/// into the cache is taken. Says where it came from.
+/// Sees to it that of the isolates of the data centre one asks for a document: by a claim, or by waiting,
+/// for a while, until another that has claimed it is done. None where nothing is to be gained by that: who
+/// asks next need not look into the cache again.
 ///
 /// Only while this isolate has no current word of the feed's: then all documents are overdue at once, and
 /// in all isolates. Else a document is asked for because it has changed, and whoever wants it first leaves it
 /// in the cache.
-pub(super) async fn renew_for_all<D: Document>(
-    scope: &Rc<Scope>,
-    name: Name,
-    signers: &Rc<D::Signers>,
-    max_age_s: Option<u32>,
-) -> (Renewal<D>, Source) {
+pub(super) async fn await_turn(scope: &Scope, name: Name) -> Option<Turn> {
     let (isolate, now_ms) = (&scope.isolate, clock::now_ms());
-    let (path, mut claimed) = (name.origin_path(), false);
-    if is_crowded(scope) && may_renew(isolate, name, now_ms) {
-        isolate.documents.borrow_mut().begin_renewal(name, now_ms);
-        claimed = await_turn(scope, &path).await;
-        // Somebody else may have been there by now.
-        let cached = from_cache::<D>(scope, name, signers).await;
-        isolate.documents.borrow_mut().end_renewal(name);
-        if let Some(held) = cached.filter(|held| held.serves(max_age_s, scope.now())) {
-            if claimed {
-                release(scope, &path).await;
-            }
-            return (Renewal::Current(held), Source::Cache);
-        }
-        if claimed {
-            scope.claims.borrow_mut().push(name);
-        }
+    if !is_crowded(scope) || !may_renew(isolate, name, now_ms) {
+        return None;
     }
-    let renewal = renew(scope, name, signers, max_age_s).await;
-    // Else when it has been passed on.
-    if claimed && !matches!(renewal, Renewal::Current(_)) {
-        release(scope, &path).await;
-    }
-    (renewal, Source::Origin)
-}
-
-/// Whether other isolates may well be about to ask for the same.
-fn is_crowded(scope: &Scope) -> bool {
-    scope.isolate.origin.failed_at().is_none() && !feed::is_current(scope)
-}
-
-/// Claims a document; or waits while another isolate asks for it, for a while.
-async fn await_turn(scope: &Scope, path: &str) -> bool {
-    let claimed = claim(scope, path).await;
+    isolate.documents.borrow_mut().begin_renewal(name, now_ms);
+    let path = name.origin_path();
+    let claimed = claim(scope, &path).await;
     let (mut pause_ms, longest_ms) = LOOK_AGAIN_MS;
     let mut waited_ms = 0;
-    while !claimed && waited_ms < PATIENCE_MS && is_claimed(scope, path).await {
+    while !claimed && waited_ms < PATIENCE_MS && is_claimed(scope, &path).await {
         bindings::sleep(pause_ms).await;
         waited_ms += pause_ms;
         pause_ms = (pause_ms * 2).min(longest_ms);
     }
     scope.read_clock();
-    claimed
+    if claimed {
+        scope.claims.borrow_mut().push(name);
+    }
+    Some(Turn { name, claimed })
+}
+
+/// See [`await_turn`]. A renewal ends it, or [`Turn::give_up`] does.
+#[derive(Debug)]
+pub(super) struct Turn {
+    name: Name,
+    /// This isolate asks for all; what it gets is passed on, which ends the claim.
+    claimed: bool,
+}
+
+impl Turn {
+    /// Lets others, here and in other isolates, ask.
+    pub(super) async fn give_up(&self, scope: &Scope) {
+        let mut memory = scope.isolate.documents.borrow_mut();
+        memory.end_renewal(self.name);
+        drop(memory);
+        if self.claimed {
+            release(scope, &self.name.origin_path()).await;
+        }
+    }
+}
+
+/// Whether other isolates may well be about to ask for the same.
+fn is_crowded(scope: &Scope) -> bool {
+    scope.isolate.origin.failed_at().is_none() && !feed::is_current(scope)
 }
 
 /// Whether a renewal of the document would be begun now: nobody is at it, and it is not left alone.

@@ -156,7 +156,9 @@ async fn when_the_origin_returns_one_tries_and_the_others_follow() {
     }
     let (documents, feeds) = calls(&world);
     let seconds = (clock::now_ms() - begin_ms) / 1_000 + 1;
-    assert!(documents.len() <= 2 * DOCUMENTS, "{documents:?}");
+    // Besides, one tries every two seconds until the feed is there, which takes a while here.
+    let most = 2 * DOCUMENTS as u64 + seconds / 2;
+    assert!(documents.len() as u64 <= most, "{most}: {documents:?}");
     assert!(feeds.len() as u64 <= seconds, "{feeds:?}");
 }
 
