@@ -84,7 +84,11 @@ pub(crate) async fn obtain<D: Document>(
     // Another isolate's copy won't do for who demands one of this moment, or knows of a newer.
     let stored_will_do = max_age_s != Some(0) && !newest.is_superseded();
     let mut turn: Option<Turn> = None;
-    while stored_will_do {
+    // A second time where others may have been asking meanwhile.
+    for again in [false, true] {
+        if !stored_will_do {
+            break;
+        }
         newest.or(from_cache(scope, name, signers).await, Source::Cache);
         if let Some((copy, source)) = newest.serving(max_age_s, scope.now()) {
             if copy.freshness(scope.now()) == Freshness::Ageing {
@@ -95,10 +99,9 @@ pub(crate) async fn obtain<D: Document>(
             }
             return Obtained::Found(found(copy, source, OriginState::Answering));
         }
-        if turn.is_some() {
-            break;
+        if !again {
+            turn = await_turn(scope, name).await;
         }
-        turn = await_turn(scope, name).await;
         if turn.is_none() {
             break;
         }

@@ -123,9 +123,7 @@ pub(super) struct Turn {
 impl Turn {
     /// Lets others, here and in other isolates, ask.
     pub(super) async fn give_up(&self, scope: &Scope) {
-        let mut memory = scope.isolate.documents.borrow_mut();
-        memory.end_renewal(self.name);
-        drop(memory);
+        scope.isolate.documents.borrow_mut().end_renewal(self.name);
         if self.claimed {
             release(scope, &self.name.origin_path()).await;
         }
