@@ -3,11 +3,14 @@
 use std::{fmt, rc::Rc, str::FromStr};
 
 use licet_shared::{documents::PlatformKeys, jws::SigningSeed};
+use sha2::{Digest, Sha256};
 
 use crate::http::cors::AllowedOrigins;
 
 /// Longest base URL; it becomes a part of cache keys, which are limited to 512 bytes.
 const MAX_URL_BYTES: usize = 256;
+/// An operator's token is nothing to be guessed.
+const SHORTEST_TOKEN: usize = 32;
 /// Time a call to the origin may take where nothing else is said.
 const DEFAULT_ORIGIN_TIMEOUT_MS: u32 = 3_000;
 const ORIGIN_TIMEOUT_MS: std::ops::RangeInclusive<u32> = 50..=30_000;
@@ -34,6 +37,19 @@ pub(crate) struct Config {
     pub(crate) origin_timeout_ms: u32,
     /// From `CORS_ORIGINS`.
     pub(crate) cors: AllowedOrigins,
+    /// From `METRICS_TOKEN`: shows what is counted. Where it is not set, nobody is shown it.
+    pub(crate) metrics_token: Option<MetricsToken>,
+}
+
+/// The SHA-256 of an operator's token: comparing hashes tells nobody how much of a guess was right.
+#[derive(Debug)]
+pub(crate) struct MetricsToken([u8; 32]);
+
+impl MetricsToken {
+    /// Whether `text` is that token.
+    pub(crate) fn is(&self, text: &str) -> bool {
+        <[u8; 32]>::from(Sha256::digest(text)) == self.0
+    }
 }
 
 /// A setting that can't be used. Never carries the setting's value: it may be a secret.
@@ -66,6 +82,7 @@ impl Config {
             origin_url: settings.base_url("ORIGIN_URL")?,
             origin_timeout_ms: settings.timeout()?,
             cors: settings.parsed("CORS_ORIGINS")?,
+            metrics_token: settings.metrics_token()?,
         })
     }
 }
@@ -117,6 +134,18 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
                 variable,
                 why: why.into(),
             })
+        }
+    }
+
+    fn metrics_token(&self) -> Result<Option<MetricsToken>, ConfigError> {
+        const VARIABLE: &str = "METRICS_TOKEN";
+        match self.text(VARIABLE) {
+            Ok(text) if text.len() < SHORTEST_TOKEN => Err(ConfigError {
+                variable: VARIABLE,
+                why: format!("must have {SHORTEST_TOKEN} characters at least"),
+            }),
+            Ok(text) => Ok(Some(MetricsToken(Sha256::digest(text).into()))),
+            Err(_) => Ok(None),
         }
     }
 
@@ -203,6 +232,7 @@ mod tests {
         for timeout in ["0", "49", "30001", "1s", "-1", "99999999999"] {
             assert!(error_with("ORIGIN_TIMEOUT_MS", Some(timeout)).contains("milliseconds"));
         }
+        assert!(error_with("METRICS_TOKEN", Some("short")).contains("32 characters"));
         let three = "a.1:x,b.1:x,c.1:x";
         assert!(error_with("PLATFORM_KEYS", Some(three)).starts_with("PLATFORM_KEYS: "));
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use licet_shared::{
-    decision::{LeaseToken, LicenseToken},
+    decision::{LeaseToken, LicenseToken, Verdict},
     id::RequestId,
     time::Timestamp,
 };
@@ -18,11 +18,13 @@ use worker::{Context, Env, wasm_bindgen::JsValue};
 use crate::{
     clock::{self, Clock},
     config::{Config, ConfigError},
-    documents::{GivenBack, Memory, Ration},
+    documents::{GivenBack, Memory, Name, Ration},
     endpoints::validate::unseen::Waiting,
     log::{self, Level},
+    metrics::Metrics,
     origin::{EdgeKey, Health},
     random,
+    timing::Timing,
     verified_tokens::VerifiedTokens,
 };
 
@@ -39,6 +41,7 @@ pub(crate) struct Isolate {
     /// What strangers may have this isolate look for.
     pub(crate) strangers: Ration,
     pub(crate) origin: Health,
+    pub(crate) metrics: Metrics,
     pub(crate) edge_key: EdgeKey,
 }
 
@@ -55,6 +58,7 @@ impl Isolate {
             given_back: RefCell::new(GivenBack::new()),
             strangers: Ration::new(),
             origin: Health::default(),
+            metrics: Metrics::new(),
         }
     }
 
@@ -92,6 +96,10 @@ pub(crate) struct Scope {
     pub(crate) env: Env,
     context: Context,
     clock: Clock,
+    /// Where the time went.
+    pub(crate) timing: Timing,
+    /// Documents that this request asks for in the name of all isolates here.
+    pub(crate) claims: RefCell<Vec<Name>>,
     /// Its name in answers and logs, made here: a client's own is not trusted.
     pub(crate) request_id: RequestId,
 }
@@ -105,6 +113,8 @@ impl Scope {
             env,
             context,
             clock,
+            timing: Timing::begin(),
+            claims: RefCell::default(),
             request_id,
         }
     }
@@ -133,6 +143,14 @@ impl Scope {
         });
         // Fails only outside a request, where nobody waits for anything.
         let _ = self.context.as_ref().wait_until(&promise);
+    }
+
+    /// Counts an answer, and notes what it came from.
+    pub(crate) fn count(&self, verdict: &Verdict<'_>) {
+        self.isolate.metrics.answered(verdict);
+        if let Some(freshness) = &verdict.freshness {
+            self.timing.served_from(freshness.source);
+        }
     }
 
     /// Logs something that this request met.

@@ -10,6 +10,7 @@ mod generations;
 mod http;
 mod isolate;
 mod log;
+mod metrics;
 mod native_ed25519;
 mod origin;
 mod random;
@@ -17,6 +18,7 @@ mod recognise;
 mod routes;
 #[cfg(test)]
 mod testing;
+mod timing;
 mod verified_tokens;
 
 use std::rc::Rc;
@@ -25,7 +27,7 @@ use config::ConfigError;
 use documents::feed;
 use endpoints::{
     activate, activate_offline, checkout, consume, deactivate, deactivate_offline, features,
-    health, leases, openapi, orgs, problems, refresh, validate,
+    health, leases, openapi, orgs, problems, refresh, scrape, validate,
 };
 use http::{Answer, Fault, Incoming, cors};
 use isolate::{Arrival, Isolate, Scope};
@@ -38,7 +40,8 @@ async fn respond(request: Incoming, env: Env, context: Context) -> Result<Respon
     let arrival = Arrival::now();
     let request_id = arrival.request_id;
     let isolate = Isolate::of(&env);
-    let answered = match Route::find(request.path()) {
+    let there = |route: &Route<'_>| *route != Route::Metrics || scrape::is_there(&isolate);
+    let answered = match Route::find(request.path()).filter(there) {
         None => Err(Fault::not_found(
             "There is no such path. /openapi.json lists those there are.",
         )),
@@ -69,6 +72,9 @@ async fn answer(
         _ => {}
     }
     let isolate = isolate.as_ref().map_err(|_| Fault::misconfigured())?;
+    if route == Route::Metrics {
+        return scrape::handle(isolate, request, arrival.clock.now());
+    }
     let scope = Rc::new(Scope::new(Rc::clone(isolate), env, context, arrival));
     let answered = match route {
         Route::Validate => validate::handle(&scope, request).await,
@@ -85,7 +91,7 @@ async fn answer(
         Route::Consume => consume::handle(&scope, request).await,
         Route::Jwks(org) => orgs::jwks(&scope, request, org).await,
         Route::StatusList(org, number) => orgs::status_list(&scope, request, org, number).await,
-        Route::Live | Route::Ready | Route::OpenApi | Route::ProblemPage(_) => {
+        Route::Live | Route::Ready | Route::OpenApi | Route::Metrics | Route::ProblemPage(_) => {
             Err(Fault::internal())
         }
     };
@@ -93,7 +99,7 @@ async fn answer(
     if matches!(route, Route::Validate | Route::Features) {
         feed::follow(&scope);
     }
-    answered
+    answered.map(|answer| answer.header("server-timing", scope.timing.header()))
 }
 
 /// Adds what every answer has.

@@ -2,7 +2,7 @@
 
 use licet_shared::id::RequestId;
 use serde::Serialize;
-use worker::web_sys::console;
+use worker::{wasm_bindgen::JsValue, web_sys::console};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -17,6 +17,8 @@ pub(crate) enum Level {
 #[derive(Serialize)]
 struct Line<'a> {
     level: Level,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'static str>,
     message: &'a str,
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,15 +27,35 @@ struct Line<'a> {
 
 /// Writes a line: `message` says what happened in a constant sentence, `detail` what differs.
 pub(crate) fn write(level: Level, message: &str, detail: &str, request_id: Option<RequestId>) {
-    let line = Line {
+    put(&Line {
         level,
+        event: None,
         message,
         detail,
         request_id,
-    };
-    let text = serde_json::to_string(&line).unwrap_or_default().into();
-    match level {
+    });
+}
+
+/// Writes an error under a name of its own, which stays the same, for alerts to go by.
+pub(crate) fn alert(event: &'static str, message: &str, detail: &str) {
+    put(&Line {
+        level: Level::Error,
+        event: Some(event),
+        message,
+        detail,
+        request_id: None,
+    });
+}
+
+fn put(line: &Line<'_>) {
+    let text = serde_json::to_string(line).unwrap_or_default().into();
+    match line.level {
         Level::Warn => console::warn_1(&text),
         Level::Error => console::error_1(&text),
     }
+}
+
+/// Writes a line that is JSON already, and no complaint.
+pub(crate) fn note(json: &str) {
+    console::log_1(&JsValue::from_str(json));
 }

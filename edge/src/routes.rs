@@ -22,11 +22,13 @@ pub(crate) enum Route<'a> {
     Live,
     Ready,
     OpenApi,
+    /// For the operator alone, where a token for it is set.
+    Metrics,
     ProblemPage(&'a str),
 }
 
 impl<'a> Route<'a> {
-    /// How many there are.
+    /// How many there are for everybody.
     #[cfg(test)]
     pub(crate) const COUNT: usize = 18;
 
@@ -48,6 +50,7 @@ impl<'a> Route<'a> {
             "/health/live" => Some(Self::Live),
             "/health/ready" => Some(Self::Ready),
             "/openapi.json" => Some(Self::OpenApi),
+            "/metrics" => Some(Self::Metrics),
             _ => match path.strip_prefix("/api/v1/orgs/") {
                 Some(rest) => Self::of_org(rest),
                 None => path.strip_prefix("/problems/").map(Self::ProblemPage),
@@ -127,6 +130,7 @@ mod tests {
             ),
             ("/problems/not-found", Route::ProblemPage("not-found")),
             ("/openapi.json", Route::OpenApi),
+            ("/metrics", Route::Metrics),
         ] {
             assert_eq!(Route::find(path), Some(route), "{path}");
         }

@@ -361,7 +361,12 @@ impl World {
 
     /// A new isolate in the same data centre.
     pub(crate) fn restart(&mut self) {
-        self.isolate = Self::isolate(&self.issuer);
+        self.isolate = self.another();
+    }
+
+    /// One more isolate in the same data centre.
+    pub(crate) fn another(&self) -> Rc<Isolate> {
+        Self::isolate(&self.issuer)
     }
 
     /// Puts the organization's documents up at the origin.
@@ -479,6 +484,16 @@ impl World {
         keys.length() as usize
     }
 
+    /// Takes entries out of the cache or the key-value store.
+    pub(crate) fn remove(&self, tier: &str, which: impl Fn(&str) -> bool) {
+        let map = self.map(tier);
+        for key in Array::from(&map.keys()).iter() {
+            if which(&key.as_string().unwrap()) {
+                map.delete(&key);
+            }
+        }
+    }
+
     /// Empties the cache or the key-value store.
     pub(crate) fn clear(&self, tier: &str) {
         self.map(tier).clear();
@@ -496,13 +511,18 @@ impl World {
     }
 
     fn scope_by(&self, clock: Clock) -> Rc<Scope> {
+        self.scope_of(&self.isolate, clock)
+    }
+
+    /// The surroundings of a request to another isolate, by that clock.
+    pub(crate) fn scope_of(&self, isolate: &Rc<Isolate>, clock: Clock) -> Rc<Scope> {
         let arrival = Arrival {
             clock,
             ..Arrival::now()
         };
         let context = worker::Context::new(self.get("context").unchecked_into());
         Rc::new(Scope::new(
-            Rc::clone(&self.isolate),
+            Rc::clone(isolate),
             self.get("env").unchecked_into(),
             context,
             arrival,

@@ -1,6 +1,9 @@
 //! What is counted and timed, for Prometheus. Labels take few values, all known beforehand.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{
+    sync::{Mutex, PoisonError, atomic::AtomicU64},
+    time::{Duration, Instant},
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -12,6 +15,8 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
+
+use licet_shared::time::Timestamp;
 
 use crate::http::ReplayCapacity;
 
@@ -80,6 +85,9 @@ pub struct Metrics {
     documents: Family<DocumentLabels, Counter>,
     feed_epoch: Gauge,
     feed_held_back: Gauge,
+    feed_held_back_seconds: Gauge<f64, AtomicU64>,
+    feed_told_seconds: Gauge,
+    feed_told: Mutex<FeedTold>,
     password_seconds: Histogram,
     job_rows: Family<JobLabels, Counter>,
     job_runs: Family<OutcomeLabels, Counter>,
@@ -112,6 +120,9 @@ impl Metrics {
             documents: Family::default(),
             feed_epoch: Gauge::default(),
             feed_held_back: Gauge::default(),
+            feed_held_back_seconds: Gauge::default(),
+            feed_told_seconds: Gauge::default(),
+            feed_told: Mutex::default(),
             password_seconds: durations(),
             job_rows: Family::default(),
             job_runs: Family::default(),
@@ -176,6 +187,18 @@ impl Metrics {
             "feed_held_back",
             "Transactions by which an older one, still at work, holds the feed behind the newest change",
             metrics.feed_held_back.clone(),
+        );
+        registry.register_with_unit(
+            "feed_held_back_duration",
+            "For how long the feed has been behind the newest change at the same epoch",
+            Unit::Seconds,
+            metrics.feed_held_back_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "feed_told_timestamp",
+            "When an edge was last told: all that was committed before is known to one; 0 where none has asked",
+            Unit::Seconds,
+            metrics.feed_told_seconds.clone(),
         );
         registry.register(
             "job_rows",
@@ -281,8 +304,21 @@ impl Metrics {
             .inc();
     }
 
-    /// Notes what the feed told last: how far it had come, and the newest change.
-    pub(crate) fn feed_told(&self, epoch: u64, newest: u64) {
+    /// Notes what the feed told last, as of `at`: how far it had come, and the newest change.
+    pub(crate) fn feed_told(&self, epoch: u64, newest: u64, at: Timestamp) {
+        self.feed_told_seconds.set(at.unix());
+        let mut told = self
+            .feed_told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if epoch > told.epoch || newest <= epoch {
+            told.held_back_since = None;
+        }
+        told.epoch = epoch;
+        if newest > epoch && told.held_back_since.is_none() {
+            told.held_back_since = Some(Instant::now());
+        }
+        drop(told);
         let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.feed_epoch.set(gauge(epoch));
         self.feed_held_back.set(gauge(newest.saturating_sub(epoch)));
@@ -308,6 +344,14 @@ impl Metrics {
                 .get_or_create(&CallLabels { calls })
                 .set(gauge(count));
         }
+        let told = self
+            .feed_told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let held_back = told.held_back_since.map(|since| since.elapsed());
+        drop(told);
+        self.feed_held_back_seconds
+            .set(held_back.unwrap_or_default().as_secs_f64());
         if let Some(bytes) = resident_bytes() {
             self.resident_bytes.set(bytes);
         }
@@ -315,6 +359,14 @@ impl Metrics {
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+/// How far the feed had come when it was last told.
+#[derive(Debug, Default)]
+struct FeedTold {
+    epoch: u64,
+    /// Since when an older transaction holds it there, behind changes that are committed.
+    held_back_since: Option<Instant>,
 }
 
 /// See [`Metrics::in_flight`].
@@ -332,4 +384,46 @@ fn resident_bytes() -> Option<f64> {
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     let kibibytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kibibytes * 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use licet_shared::time::Timestamp;
+
+    use super::Metrics;
+    use crate::http::ReplayCapacity;
+
+    /// For how long the feed has been held back, and when it was told last.
+    fn feed(metrics: &Metrics) -> (f64, i64) {
+        let text = metrics
+            .render((0, 0), ReplayCapacity::default())
+            .expect("metrics as text");
+        let sample = |name: &str| {
+            let mut lines = text.lines();
+            let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.expect("a sample").to_owned()
+        };
+        let held_back = sample("licet_origin_feed_held_back_duration_seconds");
+        let told = sample("licet_origin_feed_told_timestamp_seconds");
+        (
+            held_back.parse().expect("a number"),
+            told.parse().expect("a number"),
+        )
+    }
+
+    #[test]
+    fn the_feed_is_held_back_from_when_its_epoch_stays_behind_until_it_moves() {
+        let metrics = Metrics::new();
+        assert_eq!(feed(&metrics), (0.0, 0));
+        metrics.feed_told(10, 10, Timestamp::from_unix(1_000));
+        assert_eq!(feed(&metrics), (0.0, 1_000));
+        metrics.feed_told(10, 12, Timestamp::from_unix(1_005));
+        let (first, told) = feed(&metrics);
+        assert!(first > 0.0 && told == 1_005);
+        metrics.feed_told(10, 15, Timestamp::from_unix(1_010));
+        let (second, _) = feed(&metrics);
+        assert!(second > first, "still the same transaction");
+        metrics.feed_told(20, 20, Timestamp::from_unix(1_015));
+        assert_eq!(feed(&metrics), (0.0, 1_015));
+    }
 }

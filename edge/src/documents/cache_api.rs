@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long an entry can be had: as long as documents live.
-const KEEP: &str = "max-age=86400";
+pub(super) const KEEP: &str = "max-age=86400";
 
 const CHECKED_AT: &str = "licet-checked-at";
 const ETAG: &str = "licet-etag";
@@ -47,15 +47,52 @@ pub(super) async fn read(scope: &Scope, name: Name) -> Option<Copy> {
     }
 }
 
-async fn try_read(url: &str, now: Timestamp) -> Result<Option<Copy>, JsValue> {
+/// What an isolate has left here for the others, if anything: no document's copy, and nobody's word.
+pub(super) async fn read_note(scope: &Scope, what: &str) -> Option<String> {
+    match entry(&note_url(scope, what)).await {
+        Ok(entry) => entry.map(|(_, text)| text),
+        Err(error) => {
+            scope.log(Level::Warn, "the cache can't be read", &thrown(&error));
+            None
+        }
+    }
+}
+
+/// Leaves it.
+pub(super) async fn write_note(scope: &Scope, what: &str, text: &str, keep: &'static str) {
+    let note = Answer::new(200, "text/plain", text.as_bytes().to_vec()).cache_control(keep);
+    if let Err(error) = put(&note_url(scope, what), note).await {
+        scope.log(Level::Warn, "the cache can't be written", &thrown(&error));
+    }
+}
+
+/// Takes it away.
+pub(super) async fn delete_note(scope: &Scope, what: &str) {
+    remove(scope, &note_url(scope, what)).await;
+}
+
+fn note_url(scope: &Scope, what: &str) -> String {
+    Name::note_url(&scope.isolate.config.platform.issuer, what)
+}
+
+async fn entry(url: &str) -> Result<Option<(Response, String)>, JsValue> {
     let cache = DEFAULT_CACHE.with(Clone::clone);
     let Ok(entry) = cache.get(url).await?.dyn_into::<Response>() else {
         return Ok(None);
     };
-    let text = JsFuture::from(entry.text()?)
-        .await?
-        .as_string()
-        .unwrap_or_default();
+    let text = JsFuture::from(entry.text()?).await?.as_string();
+    Ok(Some((entry, text.unwrap_or_default())))
+}
+
+async fn put(url: &str, entry: Answer) -> Result<(), JsValue> {
+    let cache = DEFAULT_CACHE.with(Clone::clone);
+    cache.put(url, &entry.into_response()?).await.map(drop)
+}
+
+async fn try_read(url: &str, now: Timestamp) -> Result<Option<Copy>, JsValue> {
+    let Some((entry, text)) = entry(url).await? else {
+        return Ok(None);
+    };
     let headers = entry.headers();
     let checked_at = headers.get(CHECKED_AT)?.and_then(|text| text.parse().ok());
     Ok(Some(Copy {
@@ -85,15 +122,21 @@ async fn try_write<D>(url: &str, held: &Held<D>) -> Result<(), JsValue> {
     if let Some(edition) = held.in_kv {
         entry = entry.header(IN_KV, write_edition(edition));
     }
-    let cache = DEFAULT_CACHE.with(Clone::clone);
-    cache.put(url, &entry.into_response()?).await.map(drop)
+    put(url, entry).await
 }
 
 /// Removes a copy that is known to be out of date.
 pub(super) async fn delete(scope: &Scope, name: Name) {
-    let url = name.cache_url(&scope.isolate.config.platform.issuer);
+    remove(
+        scope,
+        &name.cache_url(&scope.isolate.config.platform.issuer),
+    )
+    .await;
+}
+
+async fn remove(scope: &Scope, url: &str) {
     let cache = DEFAULT_CACHE.with(Clone::clone);
-    if let Err(error) = cache.delete(&url).await {
+    if let Err(error) = cache.delete(url).await {
         scope.log(Level::Warn, "the cache can't be written", &thrown(&error));
     }
 }

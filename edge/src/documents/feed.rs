@@ -3,6 +3,11 @@
 //! An edge that keeps up with it need not ask for anything that it does not name. It is fetched every
 //! few seconds while there are requests, after an answer and never before one; where it fails,
 //! documents are asked for one by one, as their own times demand.
+//!
+//! Of the isolates of a data centre one asks at a time, and the others read in its cache what it was told
+//! ([`shared`]).
+
+mod shared;
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -12,16 +17,39 @@ use licet_shared::{
     time::Timestamp,
 };
 
-use super::Name;
+use self::shared::Shared;
+use super::{Name, claim::claim};
 use crate::{
-    clock,
+    bindings, clock,
     isolate::{Isolate, Scope},
-    log::Level,
+    log::{self, Level},
+    metrics::Looked,
     origin::{self, Call},
+    random,
 };
 
-/// Pause between two looks at the feed.
+/// Longest pause between two looks at the feed.
 pub(crate) const INTERVAL_MS: u64 = 5_000;
+/// How much shorter it may be, at random: who looks first asks, and the others find what that brought.
+const EARLIER_MS: u64 = 512;
+/// Pause while another isolate asks.
+const WHILE_ANOTHER_ASKS_MS: u64 = 250;
+/// Seconds since it was signed for which what another isolate was told spares a call.
+const SPARES_S: i64 = 7;
+/// Seconds since it was signed after which an isolate catches up in the cache before it asks for documents.
+const BEHIND_S: i64 = 10;
+/// After which time without news, while requests come, the feed is said to stand still: as long as it is
+/// evidence of anything.
+const STALLED_MS: u64 = 30_000;
+/// How often that is said.
+const SAY_AGAIN_MS: u64 = 60_000;
+/// Pause between requests after which it is no wonder that nothing has come.
+const ASLEEP_MS: u64 = 60_000;
+/// Pause between two looks in the cache for that.
+const CATCH_UP_MS: u64 = 1_000;
+/// What other requests wait for such a look, and the pause between two of theirs.
+const PATIENCE_MS: u32 = 100;
+const PAUSE_MS: u32 = 4;
 /// Pause where the origin has no feed, or one that can't be used.
 const WITHOUT_MS: u64 = 60_000;
 /// A look that has not ended after this time was cancelled with its request.
@@ -48,6 +76,17 @@ pub(crate) struct Told {
     looking_ms: Option<u64>,
     /// When what is told was asked for.
     asked_ms: u64,
+    /// When the cache was last looked into before a request was answered, and whether that goes on.
+    caught_up_ms: u64,
+    catching_up: bool,
+    /// Whether the cache has ever had what an isolate was told.
+    is_shared: bool,
+    /// When something of a later time was told last, or requests began to come again.
+    advanced_ms: u64,
+    /// When there was last somebody to follow it.
+    followed_ms: u64,
+    /// When it was last said to stand still.
+    complained_ms: u64,
 }
 
 /// What the feed says of one copy of a document.
@@ -94,16 +133,62 @@ impl Told {
         (self.generation, self.epoch)
     }
 
+    /// Likewise, where the cache has nothing: all that there is, when it has had something before, so that
+    /// others find a whole there again.
+    const fn known_unshared(&self) -> (u64, u64) {
+        if self.is_shared { (0, 0) } else { self.known() }
+    }
+
+    /// As of when it is known what has changed.
+    pub(crate) const fn as_of(&self) -> Option<Timestamp> {
+        self.as_of
+    }
+
     /// Has nobody look.
     #[cfg(test)]
     pub(crate) fn rest(&mut self) {
         self.next_ms = u64::MAX;
     }
 
+    /// Takes the cache for one that works.
+    #[cfg(test)]
+    pub(crate) fn be_shared(&mut self) {
+        self.is_shared = true;
+    }
+
     /// Has the next request look.
     #[cfg(test)]
     pub(crate) fn make_due(&mut self) {
         self.next_ms = 0;
+    }
+
+    /// Whether to say now that it stands still: while requests come, nothing of a later time has been told.
+    fn is_stalled(&mut self, now_ms: u64) -> bool {
+        if now_ms >= self.followed_ms + ASLEEP_MS {
+            self.advanced_ms = now_ms;
+        }
+        self.followed_ms = now_ms;
+        let stalled = now_ms >= self.advanced_ms + STALLED_MS;
+        let say = stalled && now_ms >= self.complained_ms + SAY_AGAIN_MS;
+        if say {
+            self.complained_ms = now_ms;
+        }
+        say
+    }
+
+    fn catch_up(&mut self, since: Timestamp) -> CatchUp {
+        let now_ms = clock::now_ms();
+        if self.as_of >= Some(since) {
+            CatchUp::Done
+        } else if now_ms >= self.caught_up_ms + CATCH_UP_MS {
+            self.caught_up_ms = now_ms;
+            self.catching_up = true;
+            CatchUp::Begin
+        } else if self.catching_up {
+            CatchUp::UnderWay
+        } else {
+            CatchUp::InVain
+        }
     }
 
     /// Takes in what comes next.
@@ -130,6 +215,9 @@ impl Told {
             self.newest = HashMap::new();
             self.since = feed.epoch();
         }
+        if self.as_of < Some(feed.as_of()) {
+            self.advanced_ms = self.followed_ms.max(clock::now_ms());
+        }
         self.generation = feed.generation();
         self.epoch = feed.epoch();
         self.as_of = Some(feed.as_of());
@@ -155,24 +243,130 @@ pub(crate) fn is_due(isolate: &Isolate, now_ms: u64) -> bool {
 pub(crate) fn follow(scope: &Rc<Scope>) {
     let now_ms = clock::now_ms();
     let isolate = &scope.isolate;
+    watch(scope, now_ms);
     if !is_due(isolate, now_ms) {
         return;
     }
     isolate.documents.borrow_mut().told.looking_ms = Some(now_ms);
     let later = Rc::clone(scope);
     scope.after_response(async move {
-        let pause_ms = look(&later).await;
+        let next_ms = look(&later).await;
         let told = &mut later.isolate.documents.borrow_mut().told;
         told.looking_ms = None;
-        // From when it was asked for, so that the interval is what it says.
-        told.next_ms = now_ms + pause_ms;
+        told.next_ms = next_ms;
     });
 }
 
-/// Asks for the feed, and tells when to ask again.
+/// Says so where the feed stands still, and tells what was counted, now and then.
+fn watch(scope: &Scope, now_ms: u64) {
+    let isolate = &scope.isolate;
+    let told = &mut isolate.documents.borrow_mut().told;
+    if told.is_stalled(now_ms) {
+        isolate.metrics.stalled();
+        let origin = match isolate.origin.failed_at() {
+            Some(_) => "the origin is out of reach",
+            None => "the origin answers",
+        };
+        let since_s = (now_ms - told.advanced_ms) / 1_000;
+        let detail = format!("no news for {since_s} s; {origin}");
+        log::alert(
+            "feed_stalled",
+            "the revocation feed does not advance, so each document is asked for by itself",
+            &detail,
+        );
+    }
+    if let Some(line) = isolate.metrics.line(now_ms) {
+        log::note(&line);
+    }
+}
+
+/// When to look again after what was asked for at `asked_ms`: from then, so that the interval is what it
+/// says, whoever has asked.
+fn next_after(asked_ms: u64) -> u64 {
+    asked_ms + INTERVAL_MS - u64::from(u16::from_be_bytes(random::bytes())) % EARLIER_MS
+}
+
+/// Whether it is known what has changed as of `since`. If not, what other isolates of the data centre were
+/// told is taken in first: one that begins, or wakes up, then need not ask for what has not changed.
+pub(super) async fn catch_up(scope: &Scope, since: Timestamp) -> bool {
+    let mut waited_ms = 0;
+    loop {
+        match scope.isolate.documents.borrow_mut().told.catch_up(since) {
+            CatchUp::Done => return true,
+            CatchUp::Begin => break,
+            CatchUp::UnderWay if waited_ms < PATIENCE_MS => {}
+            CatchUp::UnderWay | CatchUp::InVain => return false,
+        }
+        bindings::sleep(PAUSE_MS).await;
+        waited_ms += PAUSE_MS;
+    }
+    let shared = Shared::read(scope).await;
+    scope.read_clock();
+    if let Some(shared) = &shared {
+        shared.take_in(scope);
+    }
+    let told = &mut scope.isolate.documents.borrow_mut().told;
+    told.catching_up = false;
+    told.as_of >= Some(since)
+}
+
+/// What is to be done to be up to date.
+enum CatchUp {
+    /// Nothing.
+    Done,
+    /// The cache is to be read, by the caller.
+    Begin,
+    /// Another request reads it.
+    UnderWay,
+    /// It was read a moment ago.
+    InVain,
+}
+
+/// See [`catch_up`]: for documents.
+pub(super) async fn catch_up_if_behind(scope: &Scope) -> bool {
+    !is_current(scope) && catch_up(scope, scope.now().plus(-BEHIND_S)).await
+}
+
+/// Whether this isolate knows what has changed until a moment ago.
+pub(super) fn is_current(scope: &Scope) -> bool {
+    let as_of = scope.isolate.documents.borrow().told.as_of;
+    as_of >= Some(scope.now().plus(-BEHIND_S))
+}
+
+/// Looks at what another isolate was told, or else asks the origin; tells when to look again.
 async fn look(scope: &Rc<Scope>) -> u64 {
-    let (generation, epoch) = scope.isolate.documents.borrow().told.known();
+    let shared = Shared::read(scope).await;
+    scope.read_clock();
+    if let Some(shared) = &shared {
+        shared.take_in(scope);
+        if shared.spares_a_call(scope) {
+            scope.isolate.metrics.looked(Looked::Cache);
+            return next_after(shared.asked_ms());
+        }
+    }
+    if !claim(scope, CLAIM).await {
+        scope.isolate.metrics.looked(Looked::LeftToAnother);
+        return clock::now_ms() + WHILE_ANOTHER_ASKS_MS;
+    }
     let asked_ms = clock::now_ms();
+    let (looked, next_ms) = match ask(scope, shared, asked_ms).await {
+        Ok(()) => (Looked::Origin, next_after(asked_ms)),
+        Err(pause_ms) => (Looked::Failed, asked_ms + pause_ms),
+    };
+    scope.isolate.metrics.looked(looked);
+    next_ms
+}
+
+/// What is claimed by whoever asks for the feed. Not released: nobody need ask before the claim's end.
+const CLAIM: &str = "/feed";
+
+/// Asks the origin; the error is the pause after it.
+async fn ask(scope: &Rc<Scope>, shared: Option<Shared>, asked_ms: u64) -> Result<(), u64> {
+    let (generation, epoch) = match &shared {
+        Some(shared) => shared.next(scope),
+        None => scope.isolate.documents.borrow().told.known_unshared(),
+    };
+    let before = scope.isolate.documents.borrow().told.as_of;
     let path = format!("/edge/v1/revocations/{generation}/{epoch}");
     let call = Call {
         method: "GET",
@@ -181,7 +375,7 @@ async fn look(scope: &Rc<Scope>) -> u64 {
         ..Call::default()
     };
     let Ok(reply) = origin::call(scope, call).await else {
-        return INTERVAL_MS;
+        return Err(INTERVAL_MS);
     };
     scope.read_clock();
     let platform = &scope.isolate.config.platform;
@@ -191,17 +385,25 @@ async fn look(scope: &Rc<Scope>) -> u64 {
             .map_err(|error| error.to_string())
             .and_then(|feed| {
                 let told = &mut scope.isolate.documents.borrow_mut().told;
-                told.take(&feed).map_err(str::to_owned)?;
-                told.asked_ms = asked_ms;
-                Ok(())
+                // Where another isolate has been told meanwhile, and this one has read that, it may
+                // well be the older one.
+                if told.as_of == before || told.as_of <= Some(feed.as_of()) {
+                    told.take(&feed).map_err(str::to_owned)?;
+                    told.asked_ms = asked_ms;
+                }
+                Ok(feed)
             }),
         status => Err(format!("status {status}")),
     };
     match taken {
-        Ok(()) => INTERVAL_MS,
+        Ok(feed) => {
+            let asked_for = (generation, epoch);
+            Shared::pass_on(scope, shared, asked_for, &feed, text, asked_ms).await;
+            Ok(())
+        }
         Err(why) => {
             scope.log(Level::Error, "the revocation feed can't be used", &why);
-            WITHOUT_MS
+            Err(WITHOUT_MS)
         }
     }
 }
@@ -309,6 +511,27 @@ mod tests {
         assert!(told.newest.len() <= MOST);
         assert_eq!(told.of(list(0), 2, 5), Word::None);
         assert_eq!(told.of(list(0), 1, 90), unchanged(1008));
+    }
+
+    #[wasm_bindgen_test]
+    fn a_feed_that_stands_still_is_said_to_once_a_minute_while_requests_come() {
+        let begin_ms = clock::now_ms();
+        let mut told = Told::default();
+        // Seconds since the first request at which it is said, of one request each second.
+        let said = |told: &mut Told, from: u64, to: u64| -> Vec<u64> {
+            let stalled = |second: &u64| told.is_stalled(begin_ms + second * 1_000);
+            (from..to).filter(stalled).collect()
+        };
+        assert_eq!(said(&mut told, 0, 200), [30, 90, 150]);
+        // News, from now on.
+        told.take(&feed(1, 0, 50, 1000, &[])).unwrap();
+        assert_eq!(said(&mut told, 200, 229), [0; 0]);
+        // The same again is none.
+        told.take(&feed(1, 50, 50, 1000, &[])).unwrap();
+        assert_eq!(said(&mut told, 229, 240), [229]);
+        // Nobody was there to ask.
+        assert_eq!(said(&mut told, 400, 429), [0; 0]);
+        assert_eq!(said(&mut told, 429, 440), [430]);
     }
 
     #[wasm_bindgen_test]

@@ -11,7 +11,7 @@ use super::{
     Document, Edition, Freshness, Name,
     feed::{Told, Word},
 };
-use crate::generations::Generations;
+use crate::{generations::Generations, random};
 
 /// Bytes for all organizations' keys: some ten thousand of them.
 const KEYS_BYTES: usize = 4 * 1024 * 1024;
@@ -57,6 +57,9 @@ pub(crate) struct Held<D> {
     pub(crate) searched_at: Timestamp,
     /// Which signers' word was taken for it.
     pub(super) generation: u64,
+    /// How much after half of its life it is renewed, in 2,048ths of that life: drawn at random, so that
+    /// not all edges renew a document of many readers at the same time.
+    pub(super) lateness: u8,
 }
 
 impl<D> Clone for Held<D> {
@@ -85,6 +88,7 @@ impl<D: Document> Held<D> {
             word: Word::None,
             searched_at: Timestamp::default(),
             generation,
+            lateness: u8::from_be_bytes(random::bytes()),
         }
     }
 
@@ -96,8 +100,9 @@ impl<D: Document> Held<D> {
             Word::Outdone => Freshness::Overdue,
             Word::Unchanged(at) if now.since(at) < self.document.span_s() => {
                 // Its own end comes nearer all the same.
-                let half = times.expires_at.since(times.issued_at) / 2;
-                if now < times.issued_at.plus(half) {
+                let life = times.expires_at.since(times.issued_at);
+                let young = life / 2 + life * i64::from(self.lateness) / 2_048;
+                if now < times.issued_at.plus(young) {
                     Freshness::Fresh
                 } else {
                     Freshness::Ageing

@@ -11,6 +11,7 @@
 
 mod at_hand;
 mod cache_api;
+mod claim;
 mod document;
 pub(crate) mod feed;
 mod gather;

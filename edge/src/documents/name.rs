@@ -68,7 +68,12 @@ impl Name {
     /// Key in the Cache API, which wants URLs. Below the edge's own host, where the data centre
     /// keeps what belongs to it; no route leads there.
     pub(super) fn cache_url(self, issuer: &str) -> String {
-        format!("{issuer}/.licet-documents/{LAYOUT}/{}", self.path())
+        Self::note_url(issuer, &self.path())
+    }
+
+    /// Likewise, of what is no document but stands beside them.
+    pub(super) fn note_url(issuer: &str, what: &str) -> String {
+        format!("{issuer}/.licet-documents/{LAYOUT}/{what}")
     }
 
     /// Key in the key-value store. Names the issuer: one store may serve several installations.

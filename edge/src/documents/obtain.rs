@@ -8,9 +8,9 @@ use licet_shared::{
 };
 
 use super::{
-    Document, Freshness, Held, Name, cache_api,
+    Document, Freshness, Held, Name, cache_api, feed,
     memory::Setback,
-    renew::{Renewal, renew, renew_later, unusable, wait_for_another},
+    renew::{Renewal, Turn, await_turn, renew, renew_later, unusable, wait_for_another},
     stored::{from_cache, from_kv},
 };
 use crate::{clock, isolate::Scope};
@@ -69,7 +69,11 @@ pub(crate) async fn obtain<D: Document>(
     named_by: NamedBy,
 ) -> Obtained<D> {
     let mut newest = Newest::default();
-    match from_memory(scope, name, signers, max_age_s) {
+    let mut in_memory = from_memory(scope, name, signers, max_age_s);
+    if matches!(in_memory, FromMemory::Overdue(_)) && feed::catch_up_if_behind(scope).await {
+        in_memory = from_memory(scope, name, signers, max_age_s);
+    }
+    match in_memory {
         FromMemory::Usable(found) => return Obtained::Found(found),
         FromMemory::Unknown => return Obtained::Unknown,
         FromMemory::Overdue(held) => newest.or(held, Source::Memory),
@@ -79,22 +83,38 @@ pub(crate) async fn obtain<D: Document>(
     }
     // Another isolate's copy won't do for who demands one of this moment, or knows of a newer.
     let stored_will_do = max_age_s != Some(0) && !newest.is_superseded();
-    if stored_will_do {
+    let mut turn: Option<Turn> = None;
+    // A second time where others may have been asking meanwhile.
+    for again in [false, true] {
+        if !stored_will_do {
+            break;
+        }
         newest.or(from_cache(scope, name, signers).await, Source::Cache);
         if let Some((copy, source)) = newest.serving(max_age_s, scope.now()) {
             if copy.freshness(scope.now()) == Freshness::Ageing {
                 renew_later::<D>(scope, name, signers);
             }
+            if let Some(turn) = turn {
+                turn.give_up(scope).await;
+            }
             return Obtained::Found(found(copy, source, OriginState::Answering));
         }
+        if !again {
+            turn = await_turn(scope, name).await;
+        }
+        if turn.is_none() {
+            break;
+        }
     }
-    if max_age_s != Some(0) {
-        wait_for_another(scope, name).await;
-    }
-    match from_memory(scope, name, signers, max_age_s) {
-        FromMemory::Usable(found) => return Obtained::Found(found),
-        FromMemory::Unknown => return Obtained::Unknown,
-        FromMemory::Overdue(held) => newest.or(held, Source::Memory),
+    if turn.is_none() {
+        if max_age_s != Some(0) {
+            wait_for_another(scope, name).await;
+        }
+        match from_memory(scope, name, signers, max_age_s) {
+            FromMemory::Usable(found) => return Obtained::Found(found),
+            FromMemory::Unknown => return Obtained::Unknown,
+            FromMemory::Overdue(held) => newest.or(held, Source::Memory),
+        }
     }
     let made_up = named_by == NamedBy::Stranger && newest.0.is_none() && would_ask(scope, name);
     let renewal = if made_up && !scope.isolate.strangers.take(clock::now_ms()) {
@@ -107,6 +127,9 @@ pub(crate) async fn obtain<D: Document>(
             scope.isolate.strangers.give_back();
         }
         return Obtained::Found(found(held, Source::Origin, OriginState::Answering));
+    }
+    if let Some(turn) = turn {
+        turn.give_up(scope).await;
     }
     if !stored_will_do {
         newest.or(from_cache(scope, name, signers).await, Source::Cache);
@@ -138,10 +161,8 @@ impl<D> Default for Newest<D> {
 impl<D: Document> Newest<D> {
     fn or(&mut self, copy: Option<Held<D>>, source: Source) {
         let Some(copy) = copy else { return };
-        let newer = self
-            .0
-            .as_ref()
-            .is_none_or(|(best, _)| copy.document.edition() > best.document.edition());
+        let rank = |copy: &Held<D>| (copy.document.edition(), copy.checked_at);
+        let newer = (self.0.as_ref()).is_none_or(|(best, _)| rank(&copy) > rank(best));
         if newer {
             self.0 = Some((copy, source));
         }

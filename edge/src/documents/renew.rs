@@ -5,7 +5,13 @@ use std::rc::Rc;
 
 use licet_shared::{documents::DocumentError, problem::ProblemCode};
 
-use super::{Document, Held, Name, feed::Word, memory::Setback, stored::pass_down};
+use super::{
+    Document, Freshness, Held, Name,
+    claim::{claim, is_claimed, release},
+    feed::{self, Word},
+    memory::Setback,
+    stored::{from_cache, pass_down},
+};
 use crate::{
     bindings, clock,
     isolate::{Isolate, Scope},
@@ -39,7 +45,7 @@ pub(super) async fn renew<D: Document>(
     signers: &Rc<D::Signers>,
     max_age_s: Option<u32>,
 ) -> Renewal<D> {
-    match begin(&scope.isolate, name) {
+    match begin(scope, name).await {
         Ok(()) => {}
         Err(Setback::Unknown) => return Renewal::Unknown,
         Err(Setback::Unusable) => return Renewal::Failed,
@@ -49,20 +55,87 @@ pub(super) async fn renew<D: Document>(
     renewal
 }
 
+/// What is claimed by whoever tries whether the origin is back. Not released: by the claim's end the
+/// others have the feed.
+const PROBE: &str = "/probe";
+
 /// Notes that the document is being renewed, if the origin may be asked for it.
-fn begin(isolate: &Isolate, name: Name) -> Result<(), Setback> {
-    let now_ms = clock::now_ms();
+async fn begin(scope: &Scope, name: Name) -> Result<(), Setback> {
+    let (isolate, now_ms) = (&scope.isolate, clock::now_ms());
     let attempt_ms = isolate.config.origin_timeout_ms;
-    let mut memory = isolate.documents.borrow_mut();
-    if let Some(setback) = memory.setback(name, now_ms) {
+    let setback = isolate.documents.borrow_mut().setback(name, now_ms);
+    if let Some(setback) = setback {
         return Err(setback);
     }
+    let failed_at = isolate.origin.failed_at();
     if !isolate.origin.may_be_asked(now_ms, attempt_ms) {
         return Err(Setback::Unusable);
     }
+    // One isolate of the data centre tries. To the others the feed that it then gets says that the origin
+    // is back: it is signed, and later than their failure.
+    if let Some(failed_at) = failed_at {
+        if feed::catch_up(scope, failed_at.plus(1)).await {
+            isolate.origin.answered(clock::now_ms());
+        } else if !claim(scope, PROBE).await {
+            return Err(Setback::Unusable);
+        }
+    }
+    let mut memory = isolate.documents.borrow_mut();
     memory.begin_renewal(name, now_ms);
     memory.begin_retry(name, now_ms + u64::from(attempt_ms));
     Ok(())
+}
+
+/// Sees to it that of the isolates of the data centre one asks for a document: by a claim, or by waiting,
+/// for a while, until another that has claimed it is done. None where nothing is to be gained by that: who
+/// asks next need not look into the cache again.
+///
+/// Only while this isolate has no current word of the feed's: then all documents are overdue at once, and
+/// in all isolates. Else a document is asked for because it has changed, and whoever wants it first leaves it
+/// in the cache.
+pub(super) async fn await_turn(scope: &Scope, name: Name) -> Option<Turn> {
+    let (isolate, now_ms) = (&scope.isolate, clock::now_ms());
+    if !is_crowded(scope) || !may_renew(isolate, name, now_ms) {
+        return None;
+    }
+    isolate.documents.borrow_mut().begin_renewal(name, now_ms);
+    let path = name.origin_path();
+    let claimed = claim(scope, &path).await;
+    let (mut pause_ms, longest_ms) = LOOK_AGAIN_MS;
+    let mut waited_ms = 0;
+    while !claimed && waited_ms < PATIENCE_MS && is_claimed(scope, &path).await {
+        bindings::sleep(pause_ms).await;
+        waited_ms += pause_ms;
+        pause_ms = (pause_ms * 2).min(longest_ms);
+    }
+    scope.read_clock();
+    if claimed {
+        scope.claims.borrow_mut().push(name);
+    }
+    Some(Turn { name, claimed })
+}
+
+/// See [`await_turn`]. A renewal ends it, or [`Turn::give_up`] does.
+#[derive(Debug)]
+pub(super) struct Turn {
+    name: Name,
+    /// This isolate asks for all; what it gets is passed on, which ends the claim.
+    claimed: bool,
+}
+
+impl Turn {
+    /// Lets others, here and in other isolates, ask.
+    pub(super) async fn give_up(&self, scope: &Scope) {
+        scope.isolate.documents.borrow_mut().end_renewal(self.name);
+        if self.claimed {
+            release(scope, &self.name.origin_path()).await;
+        }
+    }
+}
+
+/// Whether other isolates may well be about to ask for the same.
+fn is_crowded(scope: &Scope) -> bool {
+    scope.isolate.origin.failed_at().is_none() && !feed::is_current(scope)
 }
 
 /// Whether a renewal of the document would be begun now: nobody is at it, and it is not left alone.
@@ -84,7 +157,17 @@ pub(super) fn renew_later<D: Document>(scope: &Rc<Scope>, name: Name, signers: &
     drop(memory);
     let (later, signers) = (Rc::clone(scope), Rc::clone(signers));
     scope.after_response(async move {
-        renew::<D>(&later, name, &signers, None).await;
+        // Another isolate may be at it, or have been.
+        let crowded = is_crowded(&later);
+        if !crowded || claim(&later, &name.origin_path()).await {
+            let cached = from_cache::<D>(&later, name, &signers).await;
+            if cached.is_none_or(|held| held.freshness(later.now()) != Freshness::Fresh) {
+                if crowded {
+                    later.claims.borrow_mut().push(name);
+                }
+                renew::<D>(&later, name, &signers, None).await;
+            }
+        }
         later.isolate.documents.borrow_mut().end_renewal(name);
     });
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Document, Held, Name, cache_api, kv};
+use super::{Document, Held, Name, cache_api, claim::release, kv};
 use crate::{isolate::Scope, log::Level};
 
 /// The cached copy, kept in memory when it verifies; the newer one where memory had one already.
@@ -48,7 +48,16 @@ pub(super) fn pass_down<D: Document>(
         let outdone = |stored: Option<Held<D>>| {
             stored.is_some_and(|stored| stored.document.edition() > edition)
         };
-        if kv::is_due(held.in_kv, edition)
+        let awaited = later.claims.borrow().contains(&name);
+        if awaited {
+            // Other isolates may be waiting for it.
+            if !outdone(from_cache(&later, name, &signers).await) {
+                cache_api::write(&later, name, &held).await;
+            }
+            release(&later, &name.origin_path()).await;
+        }
+        let for_kv = kv::is_due(held.in_kv, edition);
+        if for_kv
             && !outdone(from_kv(&later, name, &signers).await)
             && kv::write(&later, name, &held).await
         {
@@ -56,7 +65,7 @@ pub(super) fn pass_down<D: Document>(
             let mut memory = later.isolate.documents.borrow_mut();
             memory.note::<D>(name, |held| held.in_kv = held.in_kv.max(Some(edition)));
         }
-        if !outdone(from_cache(&later, name, &signers).await) {
+        if (for_kv || !awaited) && !outdone(from_cache(&later, name, &signers).await) {
             cache_api::write(&later, name, &held).await;
         }
     });
@@ -70,6 +79,13 @@ fn verified<D: Document>(
     text: String,
     tier: &str,
 ) -> Option<Held<D>> {
+    // What memory has by these signers' word has been verified before.
+    let mut memory = scope.isolate.documents.borrow_mut();
+    let known = memory.look::<D>(name, signers, scope.now());
+    drop(memory);
+    if let Some(known) = known.filter(|known| *known.text == *text) {
+        return Some(Held::stored(known.document, text, D::generation(signers)));
+    }
     match D::verify(&text, name, signers, scope.now()) {
         Ok(document) => {
             let generation = D::generation(signers);

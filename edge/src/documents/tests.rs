@@ -18,6 +18,7 @@ use crate::{
     testing::{DEVICE, Org, World, post},
 };
 
+mod crowd;
 mod failures;
 mod feed;
 mod licenses;
@@ -48,6 +49,11 @@ async fn ask_with(scope: &Rc<Scope>, token: &str, extra: Value) -> (String, Valu
 
 async fn ask(scope: &Rc<Scope>, token: &str) -> (String, Value) {
     ask_with(scope, token, json!({})).await
+}
+
+/// Whether a key of the cache is that of a note, and of no document.
+fn is_note(key: &str) -> bool {
+    key.ends_with("/feed") || key.contains("/asking")
 }
 
 async fn code(scope: &Rc<Scope>, token: &str) -> String {

@@ -37,6 +37,7 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
             Gathered::Refused(code) => {
                 let mut verdict = Verdict::refused(code);
                 verdict.request_id = Some(scope.request_id.to_string());
+                scope.count(&verdict);
                 return Ok(Answer::json(&verdict).cache_control("no-store"));
             }
         },
@@ -50,6 +51,7 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
         return conclude(scope, &documents, verdict);
     };
     if known.is_some_and(|known| names(&known, &tag)) {
+        scope.count(&verdict);
         return Ok(for_revalidation(Answer::empty(304), tag));
     }
     // `no-store` of other verdicts would keep a client from sending the tag back.

@@ -13,6 +13,7 @@ pub(crate) mod openapi;
 pub(crate) mod orgs;
 pub(crate) mod problems;
 pub(crate) mod refresh;
+pub(crate) mod scrape;
 #[cfg(test)]
 mod tests;
 pub(crate) mod validate;

@@ -69,6 +69,7 @@ fn decide_at_once(
     if grace_may_apply(isolate, token, &documents, verdict.code, now) {
         return None;
     }
+    isolate.metrics.answered(&verdict);
     Some(answer_text(verdict, request_id))
 }
 
@@ -240,6 +241,7 @@ pub(super) fn conclude(
 }
 
 fn answer(scope: &Scope, verdict: Verdict<'_>) -> Answer {
+    scope.count(&verdict);
     Answer::json(&named(verdict, scope.request_id)).cache_control(CACHE_CONTROL)
 }
 

@@ -46,6 +46,13 @@ impl Fault {
         Self::new(ProblemCode::Unauthorized, detail).with("www-authenticate", "Bearer")
     }
 
+    /// 401 for lack of the operator's token.
+    pub(crate) fn no_metrics_token() -> Self {
+        let detail =
+            "Send the token that is set as METRICS_TOKEN: `Authorization: Bearer <token>`.";
+        Self::new(ProblemCode::Unauthorized, detail).with("www-authenticate", "Bearer")
+    }
+
     /// 404.
     pub(crate) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ProblemCode::NotFound, detail)

@@ -8,9 +8,9 @@
 
 use std::cell::{Cell, RefCell};
 
-use licet_shared::decision::OriginState;
+use licet_shared::{decision::OriginState, time::Timestamp};
 
-use crate::random;
+use crate::{clock, random};
 
 /// Shortest and longest pause after a failure. Drawn at random, so that isolates spread out.
 const PAUSE_MS: std::ops::Range<u64> = 2_000..5_000;
@@ -27,6 +27,7 @@ pub(crate) struct Health {
     paused_until_ms: Cell<u64>,
     /// Whether it is taken to be out of reach.
     failing: Cell<bool>,
+    failed_at_ms: Cell<u64>,
     /// The last call left unanswered, if nothing has been answered since.
     unanswered: RefCell<Option<(Box<str>, u64)>>,
 }
@@ -61,6 +62,7 @@ impl Health {
     /// It can't be reached: no connection, or a gateway that has none.
     pub(crate) fn failed(&self, now_ms: u64) {
         self.failing.set(true);
+        self.failed_at_ms.set(now_ms);
         self.paused_until_ms.set(now_ms + pause_ms());
     }
 
@@ -82,6 +84,12 @@ impl Health {
     /// Whether it has just answered.
     pub(crate) fn answered_recently(&self, now_ms: u64) -> bool {
         !self.failing.get() && now_ms.saturating_sub(self.answered_at_ms.get()) < RECENT_MS
+    }
+
+    /// When it was last seen to be out of reach, if it is taken to be.
+    pub(crate) fn failed_at(&self) -> Option<Timestamp> {
+        let failing = self.failing.get();
+        failing.then(|| clock::timestamp(self.failed_at_ms.get()))
     }
 
     /// How the origin does in the eyes of a request whose document could not be renewed.

@@ -21,6 +21,7 @@ use crate::{
     http::{ReadError, read_at_most},
     isolate::Scope,
     log::Level,
+    metrics::Called,
 };
 
 /// A call.
@@ -74,9 +75,18 @@ type Failure = (CallError, String);
 
 /// Makes one call, and notes in [`Health`] how it went. Takes its time, so the clock is read again.
 pub(crate) async fn call(scope: &Scope, call: Call<'_>) -> Result<Reply, CallError> {
+    let begin_ms = clock::now_ms();
     let result = attempt(scope, call).await;
     scope.read_clock();
     let (health, now_ms) = (&scope.isolate.origin, clock::now_ms());
+    scope.timing.called(now_ms.saturating_sub(begin_ms));
+    scope.isolate.metrics.called(match &result {
+        Ok(_) => Called::Answered,
+        Err((CallError::Unreachable, _)) => Called::Unreachable,
+        Err((CallError::TimedOut, _)) => Called::TimedOut,
+        Err((CallError::Busy { .. } | CallError::BusyGateway { .. }, _)) => Called::Busy,
+        Err((CallError::Unusable, _)) => Called::Unusable,
+    });
     match &result {
         Ok(_) | Err((CallError::Unusable, _)) => health.answered(now_ms),
         // A write may take long for reasons of its own, and must not make others use old documents.

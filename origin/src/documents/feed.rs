@@ -29,7 +29,7 @@ pub(crate) async fn feed(
     if since > 0 && (changes.generation != generation || changes.epoch < since) {
         changes = database.changes(0, MOST).await?;
     }
-    metrics.feed_told(changes.epoch, changes.newest);
+    metrics.feed_told(changes.epoch, changes.newest, now);
     let claims = FeedClaims {
         iss: keyrings.issuer().into(),
         r#gen: changes.generation,

@@ -96,7 +96,11 @@ impl Unseen {
                 drop(tokens);
                 decide_at_once(isolate, &self.asked, &token, now, request_id)
             }
-            Err(code) => Some(answer_text(Verdict::refused(code), request_id)),
+            Err(code) => {
+                let verdict = Verdict::refused(code);
+                isolate.metrics.answered(&verdict);
+                Some(answer_text(verdict, request_id))
+            }
         }
     }
 }
