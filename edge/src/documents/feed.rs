@@ -22,7 +22,8 @@ use crate::{
 
 /// Pause between two looks at the feed.
 pub(crate) const INTERVAL_MS: u64 = 5_000;
-/// Pause where the origin has no feed, or one that can't be used.
+/// Pause where the origin has no feed, or twice in a row none that can be used: the first may be
+/// somebody's in between, and the next is not to come a minute late for it.
 const WITHOUT_MS: u64 = 60_000;
 /// A look that has not ended after this time was cancelled with its request.
 const ABANDONED_MS: u64 = 30_000;
@@ -48,6 +49,8 @@ pub(crate) struct Told {
     looking_ms: Option<u64>,
     /// When what is told was asked for.
     asked_ms: u64,
+    /// The last answer could not be used.
+    refused: bool,
 }
 
 /// What the feed says of one copy of a document.
@@ -197,11 +200,13 @@ async fn look(scope: &Rc<Scope>) -> u64 {
             }),
         status => Err(format!("status {status}")),
     };
+    let told = &mut scope.isolate.documents.borrow_mut().told;
+    let again = std::mem::replace(&mut told.refused, taken.is_err());
     match taken {
         Ok(()) => INTERVAL_MS,
         Err(why) => {
             scope.log(Level::Error, "the revocation feed can't be used", &why);
-            WITHOUT_MS
+            if again { WITHOUT_MS } else { INTERVAL_MS }
         }
     }
 }
