@@ -8,6 +8,7 @@
 
 pub mod cable;
 pub mod device;
+pub mod dice;
 pub mod edge_caller;
 pub mod fake_origin;
 pub mod forge;
@@ -20,6 +21,7 @@ pub mod lone_edge;
 pub mod parts;
 pub mod persisted;
 pub mod relay;
+pub mod resident;
 pub mod schema;
 pub mod scratch;
 pub mod signal;

@@ -30,6 +30,7 @@ mod refusals;
 mod renewal;
 mod revocation;
 mod seats;
+mod soak;
 mod surface;
 mod tampering;
 mod tenants;
