@@ -97,6 +97,16 @@ impl Told {
         (self.generation, self.epoch)
     }
 
+    /// How long to leave the feed alone after an answer that could be used, or could not.
+    fn pause_ms(&mut self, usable: bool) -> u64 {
+        let refused_before = std::mem::replace(&mut self.refused, !usable);
+        if refused_before && !usable {
+            WITHOUT_MS
+        } else {
+            INTERVAL_MS
+        }
+    }
+
     /// Has nobody look.
     #[cfg(test)]
     pub(crate) fn rest(&mut self) {
@@ -200,15 +210,11 @@ async fn look(scope: &Rc<Scope>) -> u64 {
             }),
         status => Err(format!("status {status}")),
     };
-    let told = &mut scope.isolate.documents.borrow_mut().told;
-    let again = std::mem::replace(&mut told.refused, taken.is_err());
-    match taken {
-        Ok(()) => INTERVAL_MS,
-        Err(why) => {
-            scope.log(Level::Error, "the revocation feed can't be used", &why);
-            if again { WITHOUT_MS } else { INTERVAL_MS }
-        }
+    if let Err(why) = &taken {
+        scope.log(Level::Error, "the revocation feed can't be used", why);
     }
+    let told = &mut scope.isolate.documents.borrow_mut().told;
+    told.pause_ms(taken.is_ok())
 }
 
 #[cfg(test)]
@@ -314,6 +320,15 @@ mod tests {
         assert!(told.newest.len() <= MOST);
         assert_eq!(told.of(list(0), 2, 5), Word::None);
         assert_eq!(told.of(list(0), 1, 90), unchanged(1008));
+    }
+
+    #[wasm_bindgen_test]
+    fn one_that_can_t_be_used_is_asked_for_again_soon_and_two_are_left_alone() {
+        let mut told = Told::default();
+        let answers = [true, false, true, false, false, false, true, false];
+        let pauses = answers.map(|usable| told.pause_ms(usable));
+        let (soon, late) = (INTERVAL_MS, WITHOUT_MS);
+        assert_eq!(pauses, [soon, soon, soon, soon, late, late, soon, soon]);
     }
 
     #[wasm_bindgen_test]
