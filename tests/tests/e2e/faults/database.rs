@@ -176,7 +176,7 @@ fn connections_that_postgres_cuts_cost_a_retry_and_no_write() {
             }
         },
     );
-    assert!(cut.load(Ordering::SeqCst) >= 10, "{cut:?}");
+    assert!(cut.load(Ordering::SeqCst) >= 4, "{cut:?}");
     let devices: usize = gathered.iter().map(Vec::len).sum();
     let ids: BTreeSet<_> = gathered.into_iter().flatten().collect();
     assert_eq!(ids.len(), devices);

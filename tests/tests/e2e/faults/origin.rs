@@ -217,7 +217,7 @@ const LOSSES: [(&str, Mishap); 3] = [
 
 #[test]
 fn a_write_whose_answer_was_lost_is_answered_by_the_edges_second_try() {
-    let (stack, license, _) = relayed("lost", 1_000);
+    let (stack, license, _) = relayed("lost", 3_000);
     for (number, (what, mishap)) in LOSSES.into_iter().enumerate() {
         spoil(&stack, 1, mishap);
         let device = stack.device(&license, what);

@@ -35,7 +35,7 @@ pub(super) struct Sight {
     wrong: Mutex<Vec<String>>,
 }
 
-/// An answer that only a fault explains.
+/// An answer that only a mishap explains: none, a 5xx, a degraded verdict.
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
     pub(super) from_ms: u64,
@@ -54,6 +54,11 @@ impl Sight {
             troubles: Mutex::default(),
             wrong: Mutex::default(),
         }
+    }
+
+    /// How many questions and writes were answered.
+    pub(super) fn asked(&self) -> u64 {
+        self.verdicts.load(Ordering::Relaxed) + self.writes.load(Ordering::Relaxed)
     }
 
     fn trouble(&self, from_ms: u64, what: String) {
@@ -324,6 +329,7 @@ impl Market {
         sight.verdicts.fetch_add(1, Ordering::Relaxed);
         if !verdict["freshness"]["degraded"].is_null() {
             sight.degraded.fetch_add(1, Ordering::Relaxed);
+            sight.trouble(at_ms, format!("{what}: {verdict}"));
         }
         // All that is missing is a seat.
         if sold.floating && seat.lease.is_none() && verdict["code"] == "LEASE_REQUIRED" {
