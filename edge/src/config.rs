@@ -2,7 +2,7 @@
 
 use std::{fmt, rc::Rc, str::FromStr};
 
-use licet_shared::{documents::PlatformKeys, jws::LocalSigner};
+use licet_shared::{documents::PlatformKeys, jws::SigningSeed};
 
 use crate::http::cors::AllowedOrigins;
 
@@ -27,7 +27,7 @@ pub(crate) struct Config {
     /// From `ISSUER` and `PLATFORM_KEYS`.
     pub(crate) platform: Rc<Platform>,
     /// From `EDGE_KEY`: signs calls to the origin.
-    pub(crate) edge_key: LocalSigner,
+    pub(crate) edge_key: SigningSeed,
     /// From `ORIGIN_URL`: scheme, host and port.
     pub(crate) origin_url: String,
     /// From `ORIGIN_TIMEOUT_MS`.

@@ -6,7 +6,10 @@ import Worker from "../build/index.js";
 const VALIDATE = "/api/v1/licenses/validate";
 const JSON_TYPE = "application/json";
 const MAX_BODY_BYTES = 64 * 1024;
+// How long a body may take: one watch looks after all those that began within a while, since a
+// timer for each would cost a twentieth of a request. So it is the time and that while at most.
 const BODY_MS = 10_000;
+const WATCH_MS = 1_000;
 
 // The functions that Wasm exports, without the proxies that a `Worker` looks them up through.
 const wasm = Worker.prototype;
@@ -34,40 +37,69 @@ function leadsToValidate(url) {
   return url.endsWith(VALIDATE) && url.indexOf("/", "https://".length) === url.length - VALIDATE.length;
 }
 
-// Reads the body, of the declared length at most and for as long as a body may take.
-function validate(request, env, context) {
+async function validate(request, env, context) {
+  const body = await read(request, context);
+  if (typeof body === "string") return wholeWay(request, body, env, context);
+  return answer(request, new Uint8Array(body), env, context);
+}
+
+// The body, of the declared length at most; or "late", or "broken".
+function read(request, context) {
+  const reading = watched(context);
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(wholeWay(request, "late", env, context)), BODY_MS);
-    request.arrayBuffer().then(
-      (buffer) => {
-        clearTimeout(timer);
-        resolve(answer(request, new Uint8Array(buffer), env, context));
-      },
-      () => {
-        clearTimeout(timer);
-        resolve(wholeWay(request, "broken", env, context));
-      },
-    );
+    const done = (what) => {
+      reading.delete(resolve);
+      resolve(what);
+    };
+    reading.add(resolve);
+    request.arrayBuffer().then(done, () => done("broken"));
   });
 }
+
+// Those that wait for a body and began lately, and until when others join them.
+let latest;
+let open_until = 0;
+
+// Where to wait for a body. The watch outlives the request that set it up; whoever it wakes goes on
+// as the request that it is.
+function watched(context) {
+  const now = Date.now();
+  if (now >= open_until) {
+    const reading = new Set();
+    context.waitUntil(
+      new Promise((resolve) => {
+        setTimeout(() => {
+          for (const late of reading) late("late");
+          resolve();
+        }, BODY_MS + WATCH_MS);
+      }),
+    );
+    latest = reading;
+    open_until = now + WATCH_MS;
+  }
+  return latest;
+}
+
+let ticket = 0;
 
 function answer(request, body, env, context) {
   try {
     if (headersSuit(request)) {
-      const known = wasm.validate_at_once(body);
+      ticket = (ticket + 1) >>> 0;
+      const known = wasm.validate_at_once(body, ticket);
       if (typeof known === "string") return respond(known);
-      if (known !== undefined) return answerUnseen(known, request, body, env, context);
+      if (known !== undefined) return answerUnseen(known, ticket, request, body, env, context);
     }
   } catch (error) {
-    return Promise.reject(noted(error));
+    throw noted(error);
   }
   return wholeWay(request, body, env, context);
 }
 
 // Of a token not seen before: all that is awaited is the check of its signature.
-async function answerUnseen(unseen, request, body, env, context) {
+async function answerUnseen(check, ticket, request, body, env, context) {
   try {
-    const text = unseen.conclude(await unseen.check());
+    const text = wasm.validate_checked(ticket, await check);
     if (text !== undefined) return respond(text);
   } catch (error) {
     throw noted(error);

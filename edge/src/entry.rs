@@ -15,18 +15,33 @@ use crate::{
     isolate::Isolate,
 };
 
-/// The answer as JSON, if it can be given at once, from memory; or an
-/// [`Unseen`](validate::unseen::Unseen), where only its token's signature has to be checked for that;
-/// or `undefined`. See [`validate::at_once`].
+/// The answer as JSON, if it can be given at once, from memory; or a promise, where only the token's
+/// signature has to be checked for that: what it comes to belongs to [`validate_checked`], under
+/// the same ticket; or `undefined`. See [`validate::at_once`].
 #[wasm_bindgen]
 #[must_use]
-pub fn validate_at_once(body: &[u8]) -> JsValue {
-    let isolate = Isolate::running();
-    match isolate.and_then(|isolate| validate::at_once(&isolate, body)) {
+pub fn validate_at_once(body: &[u8], ticket: u32) -> JsValue {
+    let Some(isolate) = Isolate::running() else {
+        return JsValue::UNDEFINED;
+    };
+    match validate::at_once(&isolate, body) {
         Some(AtOnce::Answer(json)) => json.into(),
-        Some(AtOnce::Unseen(unseen)) => (*unseen).into(),
+        Some(AtOnce::Unseen(unseen)) => {
+            let check = unseen.check().clone();
+            isolate.unseen.borrow_mut().keep(ticket, unseen);
+            check.into()
+        }
         None => JsValue::UNDEFINED,
     }
+}
+
+/// The answer as JSON, given whether the signature holds; none where the whole way has to be taken.
+#[wasm_bindgen]
+#[must_use]
+pub fn validate_checked(ticket: u32, holds: bool) -> Option<String> {
+    let isolate = Isolate::running()?;
+    let unseen = isolate.unseen.borrow_mut().take(ticket)?;
+    unseen.conclude(&isolate, holds)
 }
 
 /// The headers of such an answer but for its `x-request-id`, which are the same as long as the

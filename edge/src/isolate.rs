@@ -19,8 +19,9 @@ use crate::{
     clock::{self, Clock},
     config::{Config, ConfigError},
     documents::{GivenBack, Memory, Ration},
+    endpoints::validate::unseen::Waiting,
     log::{self, Level},
-    origin::Health,
+    origin::{EdgeKey, Health},
     random,
     verified_tokens::VerifiedTokens,
 };
@@ -33,20 +34,24 @@ pub(crate) struct Isolate {
     pub(crate) documents: RefCell<Memory>,
     pub(crate) tokens: RefCell<VerifiedTokens<LicenseToken>>,
     pub(crate) leases: RefCell<VerifiedTokens<LeaseToken>>,
+    pub(crate) unseen: RefCell<Waiting>,
     pub(crate) given_back: RefCell<GivenBack>,
     /// What strangers may have this isolate look for.
     pub(crate) strangers: Ration,
     pub(crate) origin: Health,
+    pub(crate) edge_key: EdgeKey,
 }
 
 impl Isolate {
     /// An isolate that has seen nothing yet.
     pub(crate) fn new(config: Config) -> Self {
         Self {
+            edge_key: EdgeKey::new(config.edge_key.clone()),
             config,
             documents: RefCell::new(Memory::new()),
             tokens: RefCell::new(VerifiedTokens::new()),
             leases: RefCell::new(VerifiedTokens::new()),
+            unseen: RefCell::default(),
             given_back: RefCell::new(GivenBack::new()),
             strangers: Ration::new(),
             origin: Health::default(),

@@ -12,11 +12,11 @@
 use std::cell::RefCell;
 
 use js_sys::{Promise, Uint8Array};
-use licet_shared::jws::VerifyingKey;
+use licet_shared::jws::{SignError, SigningSeed, VerifyingKey};
 use wasm_bindgen_futures::JsFuture;
 use worker::wasm_bindgen::{self, prelude::*};
 
-use crate::generations::Generations;
+use crate::{bindings::thrown, generations::Generations};
 
 /// Bytes for imported keys: some hundred organizations' that are busy at a time.
 const BUDGET_BYTES: usize = 256 * 1024;
@@ -27,7 +27,7 @@ const KEY_BYTES: usize = 512;
 extern "C" {
     /// A key the runtime can use.
     #[derive(Clone, Debug)]
-    type CryptoKey;
+    pub(crate) type CryptoKey;
 
     #[wasm_bindgen(catch, js_namespace = ["crypto", "subtle"], js_name = importKey)]
     fn import_key(
@@ -46,6 +46,9 @@ extern "C" {
         signature: &[u8],
         data: &[u8],
     ) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(catch, js_namespace = ["crypto", "subtle"], js_name = sign)]
+    fn make_signature(algorithm: &str, key: &CryptoKey, data: &[u8]) -> Result<Promise, JsValue>;
 }
 
 thread_local! {
@@ -108,16 +111,51 @@ pub(crate) async fn verify(key: &VerifyingKey, signature: &[u8], message: &[u8])
     let key = match known {
         Some(key) => key,
         None => {
-            let usages = js_sys::Array::of1(&"verify".into());
-            let raw = Uint8Array::from(&bytes[..]);
-            let import = import_key("raw", &raw, ALGORITHM, false, &usages).ok()?;
-            let key: CryptoKey = JsFuture::from(import).await.ok()?.unchecked_into();
+            let key = import("raw", &bytes, "verify").await.ok()?;
             KEYS.with_borrow_mut(|keys| keys.insert(bytes, key.clone(), KEY_BYTES));
             key
         }
     };
     let answer = verify_signature(ALGORITHM, &key, signature, message).ok()?;
     JsFuture::from(answer).await.ok()?.as_bool()
+}
+
+async fn import(format: &str, bytes: &[u8], usage: &str) -> Result<CryptoKey, JsValue> {
+    let usages = js_sys::Array::of1(&usage.into());
+    let import = import_key(format, &Uint8Array::from(bytes), ALGORITHM, false, &usages)?;
+    Ok(JsFuture::from(import).await?.unchecked_into())
+}
+
+/// What comes before the seed in a private key's PKCS #8 form (RFC 8410 §7, without its public key).
+const PKCS8: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
+
+/// A private key the runtime can sign with, and nobody can take out of it again.
+///
+/// # Errors
+/// [`SignError`] where the runtime does not take it.
+pub(crate) async fn import_seed(seed: &SigningSeed) -> Result<CryptoKey, SignError> {
+    let bytes = [&PKCS8[..], &seed.bytes()].concat();
+    import("pkcs8", &bytes, "sign")
+        .await
+        .map_err(|error| failed(&error))
+}
+
+/// Ed25519 (RFC 8032 §5.1.6) over `message`.
+///
+/// # Errors
+/// [`SignError`] when the runtime fails.
+pub(crate) async fn sign(key: &CryptoKey, message: &[u8]) -> Result<[u8; 64], SignError> {
+    let made = make_signature(ALGORITHM, key, message).map_err(|error| failed(&error))?;
+    let made = JsFuture::from(made).await.map_err(|error| failed(&error))?;
+    let bytes = Uint8Array::new(&made).to_vec();
+    let wrong = |bytes: Vec<u8>| SignError(format!("a signature of {} bytes", bytes.len()));
+    bytes.try_into().map_err(wrong)
+}
+
+fn failed(error: &JsValue) -> SignError {
+    SignError(thrown(error))
 }
 
 #[cfg(test)]

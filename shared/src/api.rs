@@ -192,7 +192,7 @@ impl LeaseAnswer {
 }
 
 /// An answer that says for which request it is.
-pub trait Answer: Serialize + DeserializeOwned {
+pub trait Answer: Serialize {
     /// Its code.
     fn code(&self) -> Code;
     /// Names the request in logs.

@@ -5,9 +5,9 @@ mod keys;
 mod parse;
 mod sign;
 
-pub use keys::{KeyError, LocalSigner, SignError, Signer, VerifyingKey};
+pub use keys::{KeyError, LocalSigner, SignError, Signer, SigningSeed, VerifyingKey};
 pub use parse::{ParseError, SignatureInvalid, Times, Untrusted, Verified};
-pub use sign::sign;
+pub use sign::{Unsigned, sign};
 
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -247,7 +247,7 @@ fn found<D: Document>(held: Held<D>, source: Source, origin: OriginState) -> Fou
 fn unknown<D: Document>(scope: &Scope, name: Name, newest: Newest<D>) -> Obtained<D> {
     let held = newest.0.as_ref().map(|(held, _)| held);
     if held.is_some_and(|held| held.holds(scope.now())) {
-        let _: Renewal<D> = unusable(scope, name, "not found, though a copy of it still holds");
+        unusable(scope, name, "not found, though a copy of it still holds");
         return last_known_good(scope, name, newest);
     }
     let mut memory = scope.isolate.documents.borrow_mut();

@@ -39,28 +39,30 @@ pub(super) async fn renew<D: Document>(
     signers: &Rc<D::Signers>,
     max_age_s: Option<u32>,
 ) -> Renewal<D> {
-    let isolate = &scope.isolate;
-    let now_ms = clock::now_ms();
-    match isolate.documents.borrow_mut().setback(name, now_ms) {
-        Some(Setback::Unknown) => return Renewal::Unknown,
-        Some(Setback::Unusable) => return Renewal::Failed,
-        None => {}
-    }
-    if !isolate
-        .origin
-        .may_be_asked(now_ms, isolate.config.origin_timeout_ms)
-    {
-        return Renewal::Failed;
-    }
-    {
-        let mut memory = isolate.documents.borrow_mut();
-        memory.begin_renewal(name, now_ms);
-        let attempt_ms = u64::from(isolate.config.origin_timeout_ms);
-        memory.begin_retry(name, now_ms + attempt_ms);
+    match begin(&scope.isolate, name) {
+        Ok(()) => {}
+        Err(Setback::Unknown) => return Renewal::Unknown,
+        Err(Setback::Unusable) => return Renewal::Failed,
     }
     let renewal = ask(scope, name, signers, max_age_s).await;
-    isolate.documents.borrow_mut().end_renewal(name);
+    scope.isolate.documents.borrow_mut().end_renewal(name);
     renewal
+}
+
+/// Notes that the document is being renewed, if the origin may be asked for it.
+fn begin(isolate: &Isolate, name: Name) -> Result<(), Setback> {
+    let now_ms = clock::now_ms();
+    let attempt_ms = isolate.config.origin_timeout_ms;
+    let mut memory = isolate.documents.borrow_mut();
+    if let Some(setback) = memory.setback(name, now_ms) {
+        return Err(setback);
+    }
+    if !isolate.origin.may_be_asked(now_ms, attempt_ms) {
+        return Err(Setback::Unusable);
+    }
+    memory.begin_renewal(name, now_ms);
+    memory.begin_retry(name, now_ms + u64::from(attempt_ms));
+    Ok(())
 }
 
 /// Whether a renewal of the document would be begun now: nobody is at it, and it is not left alone.
@@ -119,30 +121,16 @@ async fn ask<D: Document>(
         .look::<D>(name, signers, scope.now());
     let confirmable = held.filter(|held| may_be_confirmed(scope, held));
     let sent_tag = confirmable.as_ref().and_then(|held| held.etag.clone());
-    let path = name.origin_path();
     let call = Call {
         method: "GET",
-        path: &path,
         if_none_match: sent_tag.as_deref(),
         max_age_s,
         max_answer_bytes: D::MAX_BYTES,
         ..Call::default()
     };
     let asked_ms = clock::now_ms();
-    let mut result = origin::call(scope, call).await;
-    if result.as_ref().is_ok_and(is_refusal) {
-        // Once more with a new proof: this one may have been held up on its way.
-        result = origin::call(scope, call).await;
-    }
-    let reply = match result {
-        Ok(reply) => reply,
-        Err(CallError::Unusable) => return unusable(scope, name, "too large or broken"),
-        // A matter of this document alone, for all that is known; the rest is up to `Health`.
-        Err(CallError::TimedOut | CallError::Busy { .. }) => {
-            set_back(scope, name, origin::pause_ms());
-            return Renewal::Failed;
-        }
-        Err(CallError::Unreachable | CallError::BusyGateway { .. }) => return Renewal::Failed,
+    let Some(reply) = fetch(scope, name, call).await else {
+        return Renewal::Failed;
     };
     match (reply.status, confirmable) {
         (200, _) => accept(scope, name, signers, reply, asked_ms).await,
@@ -150,14 +138,40 @@ async fn ask<D: Document>(
         (404, _) if reply.problem() == Some(ProblemCode::NotFound) => {
             not_found::<D>(scope, name, signers)
         }
-        (401 | 403, _) => {
-            let message = "the origin does not take this edge's calls";
-            scope.log(Level::Error, message, &name.origin_path());
-            set_back(scope, name, REFUSED_MS);
+        (status, _) => {
+            unusable(scope, name, &format!("status {status}"));
             Renewal::Failed
         }
-        (status, _) => unusable(scope, name, &format!("status {status}")),
     }
+}
+
+/// The origin's answer to a call for the document, if it is one that it gives to an edge.
+async fn fetch(scope: &Rc<Scope>, name: Name, call: Call<'_>) -> Option<Reply> {
+    let path = name.origin_path();
+    let call = Call {
+        path: &path,
+        ..call
+    };
+    let mut result = origin::call(scope, call).await;
+    if result.as_ref().is_ok_and(is_refusal) {
+        // Once more with a new proof: this one may have been held up on its way.
+        result = origin::call(scope, call).await;
+    }
+    match result {
+        Ok(reply) if is_refusal(&reply) => {
+            let message = "the origin does not take this edge's calls";
+            scope.log(Level::Error, message, &path);
+            set_back(scope, name, REFUSED_MS);
+        }
+        Ok(reply) => return Some(reply),
+        Err(CallError::Unusable) => unusable(scope, name, "too large or broken"),
+        // A matter of this document alone, for all that is known; the rest is up to `Health`.
+        Err(CallError::TimedOut | CallError::Busy { .. }) => {
+            set_back(scope, name, origin::pause_ms());
+        }
+        Err(CallError::Unreachable | CallError::BusyGateway { .. }) => {}
+    }
+    None
 }
 
 /// Whether the origin did not take the call for an edge's. Nothing in a call for a document is a
@@ -181,8 +195,12 @@ async fn accept<D: Document>(
     reply: Reply,
     asked_ms: u64,
 ) -> Renewal<D> {
+    let failed = |why: &str| {
+        unusable(scope, name, why);
+        Renewal::Failed
+    };
     let Ok(text) = String::from_utf8(reply.body) else {
-        return unusable(scope, name, "not text");
+        return failed("not text");
     };
     let mut signers = Rc::clone(signers);
     let mut verified = D::verify(&text, name, &signers, scope.now());
@@ -194,7 +212,7 @@ async fn accept<D: Document>(
     }
     let document = match verified {
         Ok(document) => Rc::new(document),
-        Err(error) => return unusable(scope, name, &error.to_string()),
+        Err(error) => return failed(&error.to_string()),
     };
     let copy = Held {
         etag: reply.etag.map(Into::into),
@@ -206,11 +224,11 @@ async fn accept<D: Document>(
     let held = kept(scope, name, copy);
     // What was asked for before the feed told of a newer one is honestly older.
     if held.word == Word::Outdone && scope.isolate.documents.borrow().told.asked_ms() < asked_ms {
-        return unusable(scope, name, "a version lower than the feed names");
+        return failed("a version lower than the feed names");
     }
     // A fresh one of a higher version came by a faster answer to another request.
     if held.document.version() > version && !held.serves(None, scope.now()) {
-        return unusable(scope, name, "a version lower than the one held");
+        return failed("a version lower than the one held");
     }
     pass_down(scope, name, &held, &signers);
     Renewal::Current(held)
@@ -245,18 +263,18 @@ fn not_found<D: Document>(scope: &Scope, name: Name, signers: &D::Signers) -> Re
     let held = memory.look::<D>(name, signers, scope.now());
     drop(memory);
     if held.is_some_and(|held| held.holds(scope.now())) {
-        return unusable(scope, name, "not found, though a copy of it still holds");
+        unusable(scope, name, "not found, though a copy of it still holds");
+        return Renewal::Failed;
     }
     Renewal::Unknown
 }
 
 /// The origin answered, but not with the document. Only this document is left alone for a while:
 /// what goes wrong for one organization must not put all of them on stale documents.
-pub(super) fn unusable<D>(scope: &Scope, name: Name, why: &str) -> Renewal<D> {
+pub(super) fn unusable(scope: &Scope, name: Name, why: &str) {
     let detail = format!("{}: {why}", name.origin_path());
     scope.log(Level::Error, "the origin's document can't be used", &detail);
     set_back(scope, name, origin::pause_ms());
-    Renewal::Failed
 }
 
 fn set_back(scope: &Scope, name: Name, pause_ms: u64) {

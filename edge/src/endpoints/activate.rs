@@ -2,11 +2,7 @@
 //!
 //! The key's form is checked here, so that a typo costs no call. The rest is the origin's.
 
-use licet_shared::{
-    api::{ActivateRequest, ActivationAnswer},
-    license_key::LicenseKey,
-    problem::ProblemCode,
-};
+use licet_shared::{api::ActivateRequest, license_key::LicenseKey, problem::ProblemCode};
 
 use crate::{
     http::{Answer, Fault, Incoming},
@@ -31,6 +27,6 @@ pub(crate) async fn handle(scope: &Scope, request: &Incoming) -> Result<Answer, 
     }
     // Written anew from what was understood: the origin sees nothing that was not looked at.
     let body = serde_json::to_string(&asked).map_err(|_| Fault::internal())?;
-    let answer: ActivationAnswer = forward::forward(scope, request, PATH, &body).await?;
+    let answer = forward::forward(scope, request, PATH, &body).await?;
     Ok(forward::answer(scope, answer))
 }

@@ -2,15 +2,12 @@
 
 use std::rc::Rc;
 
-use licet_shared::{
-    api::{ActivationAnswer, CheckoutRequest},
-    decision::LicenseToken,
-};
+use licet_shared::{api::CheckoutRequest, decision::LicenseToken};
 
 use crate::{
     http::{Answer, Fault, Incoming},
     isolate::Scope,
-    origin::forward,
+    origin::{Answered, forward},
     recognise::{Recognised, recognise},
 };
 
@@ -28,7 +25,7 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
             let body = serde_json::to_string(&asked).map_err(|_| Fault::internal())?;
             forward::forward(scope, request, PATH, &body).await?
         }
-        Recognised::Refused(code) => ActivationAnswer::plain(code),
+        Recognised::Refused(code) => Answered::plain(code),
     };
     Ok(forward::answer(scope, answer))
 }

@@ -6,14 +6,14 @@
 use std::rc::Rc;
 
 use licet_shared::{
-    api::{ConsumeAnswer, ConsumeRequest, UsageRequest},
+    api::{ConsumeRequest, UsageRequest},
     decision::LicenseToken,
 };
 
 use crate::{
     http::{Answer, Fault, Incoming},
     isolate::Scope,
-    origin::forward,
+    origin::{Answered, forward},
     recognise::{Recognised, recognise},
 };
 
@@ -28,13 +28,13 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
     let token = request.bearer()?;
     let ConsumeRequest { uses } = request.json().await?;
     scope.read_clock();
-    let answer: ConsumeAnswer = match recognise::<LicenseToken>(scope, &token).await? {
+    let answer = match recognise::<LicenseToken>(scope, &token).await? {
         Recognised::Token(..) => {
             let body = UsageRequest { token, uses };
             let body = serde_json::to_string(&body).map_err(|_| Fault::internal())?;
             forward::forward(scope, request, PATH, &body).await?
         }
-        Recognised::Refused(code) => ConsumeAnswer::plain(code),
+        Recognised::Refused(code) => Answered::plain(code),
     };
     Ok(forward::answer(scope, answer))
 }

@@ -6,14 +6,14 @@
 use std::rc::Rc;
 
 use licet_shared::{
-    api::{AcquireCall, AcquireRequest, LeaseAnswer, TokenRequest},
+    api::{AcquireCall, AcquireRequest, TokenRequest},
     decision::{Code, LeaseToken, LicenseToken},
 };
 
 use crate::{
     http::{Answer, Fault, Incoming},
     isolate::Scope,
-    origin::forward,
+    origin::{Answered, forward},
     recognise::{Recognised, recognise},
 };
 
@@ -32,12 +32,12 @@ pub(crate) async fn acquire(scope: &Rc<Scope>, request: &Incoming) -> Result<Ans
     // The sender may have taken its time.
     scope.read_clock();
     if let Recognised::Refused(code) = recognise::<LicenseToken>(scope, &token).await? {
-        return Ok(forward::answer(scope, LeaseAnswer::plain(code)));
+        return Ok(forward::answer(scope, Answered::plain(code)));
     }
     // Written anew from what was understood: the origin sees nothing that was not looked at.
     let body =
         serde_json::to_string(&AcquireCall { token, seat }).map_err(|_| Fault::internal())?;
-    let answer: LeaseAnswer = forward::forward(scope, request, ACQUIRE, &body).await?;
+    let answer = forward::forward(scope, request, ACQUIRE, &body).await?;
     Ok(forward::answer(scope, answer))
 }
 
@@ -61,10 +61,10 @@ pub(crate) async fn release(scope: &Rc<Scope>, request: &Incoming) -> Result<Ans
 async fn with_lease(scope: &Rc<Scope>, request: &Incoming, path: &str) -> Result<Answer, Fault> {
     let token = request.bearer()?;
     if let Recognised::Refused(_) = recognise::<LeaseToken>(scope, &token).await? {
-        let answer = LeaseAnswer::plain(Code::LeaseInvalid);
+        let answer = Answered::plain(Code::LeaseInvalid);
         return Ok(forward::answer(scope, answer));
     }
     let body = serde_json::to_string(&TokenRequest { token }).map_err(|_| Fault::internal())?;
-    let answer: LeaseAnswer = forward::forward(scope, request, path, &body).await?;
+    let answer = forward::forward(scope, request, path, &body).await?;
     Ok(forward::answer(scope, answer))
 }

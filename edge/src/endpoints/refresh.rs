@@ -2,15 +2,12 @@
 
 use std::rc::Rc;
 
-use licet_shared::{
-    api::{ActivationAnswer, TokenRequest},
-    decision::LicenseToken,
-};
+use licet_shared::{api::TokenRequest, decision::LicenseToken};
 
 use crate::{
     http::{Answer, Fault, Incoming},
     isolate::Scope,
-    origin::forward,
+    origin::{Answered, forward},
     recognise::{Recognised, recognise},
 };
 
@@ -30,7 +27,7 @@ pub(super) async fn with_bearer(
     scope: &Rc<Scope>,
     request: &Incoming,
     path: &str,
-) -> Result<(ActivationAnswer, Option<Rc<LicenseToken>>), Fault> {
+) -> Result<(Answered, Option<Rc<LicenseToken>>), Fault> {
     let text = request.bearer()?;
     match recognise(scope, &text).await? {
         Recognised::Token(token, _) => {
@@ -39,6 +36,6 @@ pub(super) async fn with_bearer(
             let answer = forward::forward(scope, request, path, &body).await?;
             Ok((answer, Some(token)))
         }
-        Recognised::Refused(code) => Ok((ActivationAnswer::plain(code), None)),
+        Recognised::Refused(code) => Ok((Answered::plain(code), None)),
     }
 }

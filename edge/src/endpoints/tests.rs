@@ -785,8 +785,8 @@ async fn unseen(world: &World, body: &Value) -> Option<Value> {
     let AtOnce::Unseen(unseen) = validate::at_once(isolate, body.to_string().as_bytes())? else {
         return None;
     };
-    let holds = JsFuture::from(unseen.check()).await.unwrap();
-    read_text(&unseen.conclude_in(isolate, holds.is_truthy())?)
+    let holds = JsFuture::from(unseen.check().clone()).await.unwrap();
+    read_text(&unseen.conclude(isolate, holds.is_truthy())?)
 }
 
 fn read_text(answer: &str) -> Option<Value> {
@@ -923,7 +923,7 @@ async fn a_token_not_seen_before_waits_for_its_signature_alone() {
         .documents
         .borrow_mut()
         .forget::<OrgKeys>(Name::keys(Org::tag()));
-    assert_eq!(begun.conclude_in(isolate, true), None);
+    assert_eq!(begun.conclude(isolate, true), None);
 }
 
 #[wasm_bindgen_test]

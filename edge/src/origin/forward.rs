@@ -2,12 +2,11 @@
 //! back when it is one that a client may see.
 
 use licet_shared::{
-    api,
     id::EventId,
     problem::{self, Problem, ProblemCode},
 };
 
-use super::{Call, CallError, Reply, call};
+use super::{Answered, Call, CallError, Reply, call};
 use crate::{
     clock,
     http::{Answer, Fault, Incoming, answer::JSON},
@@ -24,12 +23,12 @@ const MAX_IDEMPOTENCY_KEY_CHARS: usize = 255;
 /// # Errors
 /// 400 for an idempotency key that is none; the origin's problem when it is the caller's to
 /// mend; else 502, or 503 with `Retry-After`.
-pub(crate) async fn forward<A: api::Answer>(
+pub(crate) async fn forward(
     scope: &Scope,
     request: &Incoming,
     path: &str,
     body: &str,
-) -> Result<A, Fault> {
+) -> Result<Answered, Fault> {
     let idempotency_key = idempotency_key(request.header("idempotency-key"))?;
     let client_ip = request.header("cf-connecting-ip");
     let write = Call {
@@ -60,9 +59,9 @@ pub(crate) async fn forward<A: api::Answer>(
 }
 
 /// An answer as the client gets it, under this request's name.
-pub(crate) fn answer(scope: &Scope, mut answer: impl api::Answer) -> Answer {
-    answer.set_request_id(scope.request_id.to_string());
-    Answer::json(&answer).cache_control("no-store")
+pub(crate) fn answer(scope: &Scope, answered: Answered) -> Answer {
+    let answered = answered.under(&scope.request_id.to_string());
+    Answer::json(&answered).cache_control("no-store")
 }
 
 fn unreachable() -> Fault {
@@ -87,7 +86,7 @@ fn is_idempotency_key(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn understand<A: api::Answer>(scope: &Scope, reply: &Reply, retried: bool) -> Result<A, Fault> {
+fn understand(scope: &Scope, reply: &Reply, retried: bool) -> Result<Answered, Fault> {
     if reply.status == 200 && reply.media_type == JSON {
         if let Ok(answer) = serde_json::from_slice(&reply.body) {
             return Ok(answer);

@@ -1,10 +1,13 @@
 //! Calls to the origin: signed, bounded in time and size, with headers made here and no others.
 
+mod answered;
 pub(crate) mod forward;
 mod health;
 mod signing;
 
+pub(crate) use answered::Answered;
 pub(crate) use health::{Health, pause_ms};
+pub(crate) use signing::EdgeKey;
 
 use licet_shared::problem::{MEDIA_TYPE, Problem, ProblemCode};
 use worker::{
@@ -96,7 +99,10 @@ async fn attempt(scope: &Scope, call: Call<'_>) -> Result<Reply, Failure> {
     // Covers the body too.
     let limit = AbortSignal::timeout_with_u32(config.origin_timeout_ms);
     let unusable = |why: &str| (CallError::Unusable, why.to_owned());
-    let init = request_init(scope, call, &limit).map_err(|error| unusable(&thrown(&error)))?;
+    let token = signing::edge_token(&scope.isolate.edge_key, call).await;
+    let token = token.map_err(|error| unusable(&error.to_string()))?;
+    let init = request_init(scope, call, &token, &limit);
+    let init = init.map_err(|error| unusable(&thrown(&error)))?;
     let answer = bindings::fetch(&url, &init).await.map_err(|error| {
         let in_vain = if limit.aborted() {
             CallError::TimedOut
@@ -162,12 +168,9 @@ impl Reply {
 fn request_init(
     scope: &Scope,
     call: Call<'_>,
+    token: &str,
     limit: &AbortSignal,
 ) -> Result<RequestInit, JsValue> {
-    let config = &scope.isolate.config;
-    let token = signing::edge_token(&config.edge_key, call)
-        .map_err(|error| JsValue::from_str(&error.to_string()))?;
-
     let headers = Headers::new()?;
     headers.set("authorization", &format!("Bearer {token}"))?;
     headers.set("x-request-id", &scope.request_id.to_string())?;

@@ -1,20 +1,53 @@
 //! The `edge+jwt` by which the origin knows that a call is an edge's, and exactly this call.
 
+use std::cell::OnceCell;
+
 use licet_shared::{
     documents::EdgeClaims,
     id::EventId,
-    jws::{self, SignError, Signer, Times},
+    jws::{SignError, SigningSeed, Times, Unsigned},
 };
 
 use super::Call;
-use crate::{clock, random};
+use crate::{
+    clock,
+    native_ed25519::{self, CryptoKey},
+    random,
+};
+
+/// The key that this edge signs with: in the runtime's hands once it has been needed.
+#[derive(Debug)]
+pub(crate) struct EdgeKey {
+    seed: SigningSeed,
+    key: OnceCell<CryptoKey>,
+}
+
+impl EdgeKey {
+    /// From its seed.
+    pub(crate) fn new(seed: SigningSeed) -> Self {
+        let key = OnceCell::new();
+        Self { seed, key }
+    }
+
+    async fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
+        let key = match self.key.get() {
+            Some(key) => key,
+            None => {
+                let imported = native_ed25519::import_seed(&self.seed).await?;
+                // Another request may have been faster.
+                self.key.get_or_init(|| imported)
+            }
+        };
+        native_ed25519::sign(key, message).await
+    }
+}
 
 /// A token for one attempt at a call: the origin takes each only once, and only for a minute. So it
 /// is made of the time it is sent at, however long the request has been waiting.
-pub(super) fn edge_token(key: &impl Signer, call: Call<'_>) -> Result<String, SignError> {
+pub(super) async fn edge_token(key: &EdgeKey, call: Call<'_>) -> Result<String, SignError> {
     let now_ms = clock::now_ms();
     let claims = EdgeClaims {
-        iss: key.kid().into(),
+        iss: key.seed.kid().into(),
         aud: EdgeClaims::AUDIENCE.into(),
         htm: call.method.into(),
         htu: call.path.into(),
@@ -23,7 +56,9 @@ pub(super) fn edge_token(key: &impl Signer, call: Call<'_>) -> Result<String, Si
         jti: EventId::new(now_ms, random::bytes()).to_string(),
     };
     let times = Times::starting(clock::timestamp(now_ms), EdgeClaims::LIFE_S);
-    jws::sign(&claims, times, key)
+    let unsigned = Unsigned::new(&claims, times, key.seed.kid())?;
+    let signature = key.sign(unsigned.signed_bytes()).await?;
+    Ok(unsigned.complete(&signature))
 }
 
 #[cfg(test)]
@@ -34,11 +69,12 @@ mod tests {
     };
     use wasm_bindgen_test::wasm_bindgen_test;
 
-    use super::{Call, edge_token};
+    use super::{Call, EdgeKey, edge_token};
     use crate::{clock, testing::edge_key};
 
-    fn token(call: Call<'_>) -> Verified<EdgeClaims> {
-        let text = edge_token(&edge_key(), call).unwrap();
+    async fn token(call: Call<'_>) -> Verified<EdgeClaims> {
+        let key = EdgeKey::new(edge_key().reveal().parse().unwrap());
+        let text = edge_token(&key, call).await.unwrap();
         Untrusted::parse(&text, clock::timestamp(clock::now_ms()))
             .unwrap()
             .verify(&edge_key().verifying_key())
@@ -46,7 +82,7 @@ mod tests {
     }
 
     #[wasm_bindgen_test]
-    fn says_which_call_it_is_for() {
+    async fn says_which_call_it_is_for() {
         let call = Call {
             method: "POST",
             path: "/edge/v1/x?y=1",
@@ -54,7 +90,7 @@ mod tests {
             idempotency_key: Some("k"),
             ..Call::default()
         };
-        let token = token(call);
+        let token = token(call).await;
         let EdgeClaims {
             iss,
             aud,
@@ -77,13 +113,13 @@ mod tests {
     }
 
     #[wasm_bindgen_test]
-    fn is_never_the_same_twice() {
+    async fn is_never_the_same_twice() {
         let call = Call {
             method: "GET",
             path: "/edge/v1/x",
             ..Call::default()
         };
-        let (one, two) = (token(call), token(call));
+        let (one, two) = (token(call).await, token(call).await);
         assert_ne!(one.claims().jti, two.claims().jti);
         assert_eq!(
             one.claims().bh,

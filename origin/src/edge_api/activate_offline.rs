@@ -39,10 +39,14 @@ pub(super) async fn handle(
 
 impl From<MachineRequestError> for HandlerError {
     fn from(error: MachineRequestError) -> Self {
-        let code = match error {
-            MachineRequestError::LicenseKey(_) => ProblemCode::LicenseKeyMalformed,
-            MachineRequestError::Body(_) => ProblemCode::BadRequest,
-        };
-        Self::problem(code, error.to_string())
+        match error {
+            MachineRequestError::LicenseKey(error) => Self::problem(
+                ProblemCode::LicenseKeyMalformed,
+                format!("license_key: {error}"),
+            ),
+            MachineRequestError::Body(error) => {
+                Self::problem(ProblemCode::BadRequest, error.to_string())
+            }
+        }
     }
 }

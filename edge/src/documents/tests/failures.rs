@@ -102,6 +102,7 @@ async fn one_document_that_does_not_come_is_not_an_outage_but_two_are() {
     // The list is left alone, other documents are not.
     world.calls();
     assert_eq!(code(&world.scope_in(61), &token).await, "VALID");
+    world.settle().await;
     assert_eq!(world.calls().len(), 2, "keys and features");
     assert_eq!(code(&world.scope_in(61), &ending).await, "TOKEN_EXPIRED");
 

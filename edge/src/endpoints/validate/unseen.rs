@@ -1,7 +1,7 @@
 //! `validate` with a token that was not seen before, of an organization whose keys are in memory:
 //! only the signature's check is awaited, and that by the entry (`entry.js`).
 
-use std::rc::Rc;
+use std::{collections::HashMap, fmt, rc::Rc};
 
 use js_sys::Promise;
 use licet_shared::{
@@ -10,7 +10,6 @@ use licet_shared::{
     id::OrgTag,
     time::Timestamp,
 };
-use worker::wasm_bindgen::{self, prelude::wasm_bindgen};
 
 use super::{answer_text, decide_at_once};
 use crate::{
@@ -19,26 +18,42 @@ use crate::{
     native_ed25519,
 };
 
+/// Checks that may be under way at a time; what is more takes the whole way. Each has a request, of
+/// 64 KiB at most.
+const PLACES: u32 = 64;
+
 /// A request whose token's signature is being checked.
-#[wasm_bindgen]
-pub struct Unseen {
+pub(crate) struct Unseen {
     asked: ValidateRequest,
     token: Awaiting<LicenseToken>,
     org: OrgTag,
     check: Promise,
 }
 
-#[wasm_bindgen]
-impl Unseen {
-    /// Whether the signature holds: a promise of a boolean.
-    pub fn check(&self) -> Promise {
-        self.check.clone()
+impl fmt::Debug for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Unseen({})", self.org)
+    }
+}
+
+/// The requests whose check is under way, by the tickets that the entry gave them. Those that nobody
+/// comes back for, as their clients are gone, make room for others.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting(HashMap<u32, (u32, Box<Unseen>)>);
+
+impl Waiting {
+    /// Keeps a request until its ticket is shown.
+    pub(crate) fn keep(&mut self, ticket: u32, unseen: Box<Unseen>) {
+        self.0.insert(ticket % PLACES, (ticket, unseen));
     }
 
-    /// The verdict as JSON, given what the check came to; none where the whole way has to be taken.
-    #[must_use]
-    pub fn conclude(self, holds: bool) -> Option<String> {
-        self.conclude_in(&*Isolate::running()?, holds)
+    /// The request of a ticket, once.
+    pub(crate) fn take(&mut self, ticket: u32) -> Option<Box<Unseen>> {
+        let place = ticket % PLACES;
+        match self.0.get(&place) {
+            Some((kept, _)) if *kept == ticket => self.0.remove(&place).map(|(_, unseen)| unseen),
+            _ => None,
+        }
     }
 }
 
@@ -59,7 +74,13 @@ impl Unseen {
         })
     }
 
-    pub(crate) fn conclude_in(self, isolate: &Isolate, holds: bool) -> Option<String> {
+    /// Whether the signature holds: a promise of a boolean.
+    pub(crate) fn check(&self) -> &Promise {
+        &self.check
+    }
+
+    /// The verdict as JSON, given what the check came to; none where the whole way has to be taken.
+    pub(crate) fn conclude(self, isolate: &Isolate, holds: bool) -> Option<String> {
         // Somebody else may have been waited for: the time is another, and so may the keys be.
         let Arrival { clock, request_id } = Arrival::now();
         let now = clock.now();
@@ -77,5 +98,42 @@ impl Unseen {
             }
             Err(code) => Some(answer_text(Verdict::refused(code), request_id)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use licet_shared::api;
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    use super::{PLACES, Unseen, Waiting};
+    use crate::{
+        documents::Documents,
+        testing::{Org, World},
+    };
+
+    #[wasm_bindgen_test]
+    async fn a_ticket_is_good_once_and_old_ones_make_room() {
+        let org = Org::default();
+        let world = World::new(&org);
+        let text = org.token(86_400);
+        let scope = world.scope();
+        crate::recognise::recognise::<licet_shared::decision::LicenseToken>(&scope, &text)
+            .await
+            .unwrap();
+        assert!(Documents::keys_at_hand(&scope.isolate, Org::tag(), scope.now()).is_some());
+        let begin = || {
+            let body = serde_json::json!({"token": text, "product": "local_cli"}).to_string();
+            let asked = api::parse(body.as_bytes()).unwrap();
+            Box::new(Unseen::begin(&scope.isolate, asked, scope.now()).unwrap())
+        };
+        let mut waiting = Waiting::default();
+        waiting.keep(1, begin());
+        waiting.keep(2, begin());
+        waiting.keep(2 + PLACES, begin());
+        assert!(waiting.take(1).is_some());
+        assert!(waiting.take(1).is_none(), "once");
+        assert!(waiting.take(2).is_none(), "another has its place");
+        assert!(waiting.take(2 + PLACES).is_some());
     }
 }
