@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use licet_shared::problem::{MEDIA_TYPE, Problem, ProblemCode};
+
+use crate::listener::Listener;
 
 /// What to answer.
 #[derive(Clone, Debug)]
@@ -36,6 +37,20 @@ impl Reply {
         let problem = Problem::new(code, "Said by a test.", "req_fake");
         let body = serde_json::to_vec(&problem).unwrap();
         Self::new(problem.status, MEDIA_TYPE, body)
+    }
+
+    /// As it goes over the wire, on a connection that ends with it.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut head = format!(
+            "HTTP/1.1 {} x\r\nContent-Length: {}\r\nConnection: close\r\n",
+            self.status,
+            self.body.len()
+        );
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        [head.as_bytes(), &self.body].concat()
     }
 
     /// With a further header.
@@ -83,46 +98,31 @@ struct State {
     shelf: Mutex<BTreeMap<String, Reply>>,
     mood: Mutex<Mood>,
     received: Mutex<Vec<Received>>,
-    ended: AtomicBool,
 }
 
 /// A running fake. Ends when dropped.
 #[derive(Debug)]
 pub struct FakeOrigin {
-    port: u16,
+    listener: Listener,
     state: Arc<State>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl FakeOrigin {
     /// Starts one with an empty shelf.
     pub fn start() -> Self {
-        let port = xtask::net::free_port().unwrap();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
         let state = Arc::<State>::default();
         let shared = Arc::clone(&state);
-        let thread = std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if shared.ended.load(Ordering::SeqCst) {
-                    return;
-                }
-                let state = Arc::clone(&shared);
-                std::thread::spawn(move || serve(&stream, &state));
-            }
-        });
-        Self {
-            port,
-            state,
-            thread: Some(thread),
-        }
+        let listener = Listener::start(move |stream, ended| serve(&stream, &shared, ended));
+        Self { listener, state }
     }
 
     /// Its base URL.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.listener.url()
     }
 
-    /// Answers `target` with this from now on.
+    /// Answers `target` with this from now on; one that ends in `*`, all that begin so and have no
+    /// answer of their own.
     pub fn put(&self, target: &str, reply: Reply) {
         lock(&self.state.shelf).insert(target.to_owned(), reply);
     }
@@ -148,18 +148,19 @@ impl FakeOrigin {
     }
 }
 
-impl Drop for FakeOrigin {
-    fn drop(&mut self) {
-        self.state.ended.store(true, Ordering::SeqCst);
-        // Wakes it up.
-        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok();
-        if let Some(thread) = self.thread.take() {
-            thread.join().ok();
-        }
+impl State {
+    fn on_the_shelf(&self, target: &str) -> Option<Reply> {
+        let shelf = lock(&self.shelf);
+        let begins = |(pattern, reply): (&String, &Reply)| {
+            let stem = pattern.strip_suffix('*')?;
+            target.starts_with(stem).then(|| reply.clone())
+        };
+        let own = shelf.get(target).cloned();
+        own.or_else(|| shelf.iter().find_map(begins))
     }
 }
 
-fn serve(mut stream: &TcpStream, state: &State) {
+fn serve(mut stream: &TcpStream, state: &State, ended: &AtomicBool) {
     stream.set_read_timeout(Some(Duration::from_secs(30))).ok();
     let Some(received) = read(stream) else {
         return;
@@ -169,7 +170,7 @@ fn serve(mut stream: &TcpStream, state: &State) {
     let mood = lock(&state.mood).clone();
     let reply = match mood {
         Mood::Always(reply) => reply,
-        Mood::Shelf => lock(&state.shelf).get(&target).cloned().unwrap_or_else(|| {
+        Mood::Shelf => state.on_the_shelf(&target).unwrap_or_else(|| {
             Reply::new(404, "application/problem+json", r#"{"code":"NOT_FOUND"}"#)
         }),
         Mood::Silent => {
@@ -178,16 +179,18 @@ fn serve(mut stream: &TcpStream, state: &State) {
                 .set_read_timeout(Some(Duration::from_millis(100)))
                 .ok();
             let mut waits = || stream.read(&mut [0]).is_err();
-            while waits() && !state.ended.load(Ordering::SeqCst) {
+            while waits() && !ended.load(Ordering::SeqCst) {
                 std::thread::yield_now();
             }
             return;
         }
     };
-    write(stream, &reply).ok();
+    let bytes = reply.bytes();
+    stream.write_all(&bytes).ok();
 }
 
-fn read(stream: &TcpStream) -> Option<Received> {
+/// Reads one request.
+pub(crate) fn read(stream: &TcpStream) -> Option<Received> {
     let mut reader = BufReader::new(stream);
     let mut lines = Vec::new();
     loop {
@@ -217,20 +220,6 @@ fn read(stream: &TcpStream) -> Option<Received> {
         headers,
         body,
     })
-}
-
-fn write(mut stream: &TcpStream, reply: &Reply) -> std::io::Result<()> {
-    let mut head = format!(
-        "HTTP/1.1 {} x\r\nContent-Length: {}\r\nConnection: close\r\n",
-        reply.status,
-        reply.body.len()
-    );
-    for (name, value) in &reply.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str("\r\n");
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(&reply.body)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

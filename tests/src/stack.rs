@@ -8,10 +8,12 @@ use xtask::origin::{Keys, Origin, OriginConfig};
 use xtask::postgres::{Cluster, Options};
 use xtask::wrangler::{Worker, WorkerConfig};
 
+use crate::cable::Cable;
 use crate::device::Device;
 use crate::edge_caller::EdgeCaller;
 use crate::license::License;
 use crate::parts;
+use crate::relay::Relay;
 use crate::scratch::Scratch;
 use crate::sql::Sql;
 
@@ -36,6 +38,10 @@ pub struct StackOptions {
     pub worker: bool,
     /// Where the Worker looks for the origin; the stack's own when `None`.
     pub origin_url: Option<String>,
+    /// Whether a [`Relay`] stands between Worker and origin.
+    pub relay: bool,
+    /// Whether a [`Cable`] leads from the origin to Postgres.
+    pub cable: bool,
     /// Further environment of the origin.
     pub origin_env: Vec<(String, String)>,
     /// Further variables of the Worker.
@@ -49,6 +55,8 @@ impl Default for StackOptions {
             status_ttl_s: 30,
             worker: true,
             origin_url: None,
+            relay: false,
+            cable: false,
             origin_env: Vec::new(),
             worker_vars: Vec::new(),
         }
@@ -60,6 +68,8 @@ impl Default for StackOptions {
 pub struct Stack {
     // In the order in which they are dropped.
     worker: Option<Worker>,
+    relay: Option<Relay>,
+    cable: Option<Cable>,
     /// The origin, to be stopped, killed and restarted.
     pub origin: Origin,
     own_cluster: Option<Cluster>,
@@ -108,13 +118,23 @@ impl Stack {
         };
         let keys = Keys::generate().expect("licet-origin keygen");
         let port = xtask::net::free_port().unwrap();
-        let origin = start_origin(options, &keys, &app_url, port, scratch.path());
+        let cable = options.cable.then(|| Cable::to(server_port(&app_url)));
+        let origin_url = match &cable {
+            Some(cable) => with_port(&app_url, cable.port()),
+            None => app_url.clone(),
+        };
+        let origin = start_origin(options, &keys, &origin_url, port, scratch.path());
+        let relay = options.relay.then(|| Relay::to(&origin.url()));
         let worker = options.worker.then(|| {
-            let url = options.origin_url.clone().unwrap_or_else(|| origin.url());
+            let relayed = relay.as_ref().map(Relay::url);
+            let url = relayed.or_else(|| options.origin_url.clone());
+            let url = url.unwrap_or_else(|| origin.url());
             start_worker(&options.worker_vars, &keys, url, port, scratch.path())
         });
         Self {
             worker,
+            relay,
+            cable,
             origin,
             own_cluster,
             keys,
@@ -144,6 +164,18 @@ impl Stack {
         self.own_cluster
             .as_mut()
             .expect("a stack with its own Postgres")
+    }
+
+    /// What stands between Worker and origin: only where there is one.
+    #[track_caller]
+    pub fn relay(&self) -> &Relay {
+        self.relay.as_ref().expect("a stack with a relay")
+    }
+
+    /// What leads from the origin to Postgres: only where there is one.
+    #[track_caller]
+    pub fn cable(&self) -> &Cable {
+        self.cable.as_ref().expect("a stack with a cable")
     }
 
     /// The secrets of this stack.
@@ -297,6 +329,20 @@ pub fn start_worker(
         config = config.var(name, value);
     }
     Worker::start(config).expect("start the Worker")
+}
+
+/// The port in a `postgres://…@127.0.0.1:port/…` URL.
+fn server_port(url: &str) -> u16 {
+    let (_, rest) = url.rsplit_once(':').expect("a port");
+    let (port, _) = rest.split_once('/').expect("a database");
+    port.parse().expect("a port")
+}
+
+/// The same URL with another port.
+fn with_port(url: &str, port: u16) -> String {
+    let (start, rest) = url.rsplit_once(':').expect("a port");
+    let (_, database) = rest.split_once('/').expect("a database");
+    format!("{start}:{port}/{database}")
 }
 
 /// Roles are the server's, not the database's: one password each for the whole program.

@@ -50,7 +50,8 @@ const CATCH_UP_MS: u64 = 1_000;
 /// What other requests wait for such a look, and the pause between two of theirs.
 const PATIENCE_MS: u32 = 100;
 const PAUSE_MS: u32 = 4;
-/// Pause where the origin has no feed, or one that can't be used.
+/// Pause where the origin has no feed, or twice in a row none that can be used: the first may be
+/// somebody's in between, and the next is not to come a minute late for it.
 const WITHOUT_MS: u64 = 60_000;
 /// A look that has not ended after this time was cancelled with its request.
 const ABANDONED_MS: u64 = 30_000;
@@ -87,6 +88,8 @@ pub(crate) struct Told {
     followed_ms: u64,
     /// When it was last said to stand still.
     complained_ms: u64,
+    /// The last answer could not be used.
+    refused: bool,
 }
 
 /// What the feed says of one copy of a document.
@@ -142,6 +145,15 @@ impl Told {
     /// As of when it is known what has changed.
     pub(crate) const fn as_of(&self) -> Option<Timestamp> {
         self.as_of
+    }
+
+    /// How long to leave the feed alone after an answer that could not be used.
+    fn refuse(&mut self) -> u64 {
+        if std::mem::replace(&mut self.refused, true) {
+            WITHOUT_MS
+        } else {
+            INTERVAL_MS
+        }
     }
 
     /// Has nobody look.
@@ -203,6 +215,7 @@ impl Told {
         if same && feed.epoch() < self.epoch {
             return Err("goes back behind an epoch that was reached");
         }
+        self.refused = false;
         if !same || feed.since() > self.epoch {
             self.newest.clear();
             self.since = feed.since();
@@ -403,7 +416,7 @@ async fn ask(scope: &Rc<Scope>, shared: Option<Shared>, asked_ms: u64) -> Result
         }
         Err(why) => {
             scope.log(Level::Error, "the revocation feed can't be used", &why);
-            Err(WITHOUT_MS)
+            Err(scope.isolate.documents.borrow_mut().told.refuse())
         }
     }
 }
@@ -532,6 +545,15 @@ mod tests {
         // Nobody was there to ask.
         assert_eq!(said(&mut told, 400, 429), [0; 0]);
         assert_eq!(said(&mut told, 429, 440), [430]);
+    }
+
+    #[wasm_bindgen_test]
+    fn one_that_can_t_be_used_is_asked_for_again_soon_and_two_are_left_alone() {
+        let mut told = Told::default();
+        assert_eq!(told.refuse(), INTERVAL_MS);
+        assert_eq!([told.refuse(), told.refuse()], [WITHOUT_MS; 2]);
+        told.take(&feed(1, 0, 50, 1000, &[])).unwrap();
+        assert_eq!(told.refuse(), INTERVAL_MS);
     }
 
     #[wasm_bindgen_test]

@@ -123,6 +123,11 @@ fn is_shutdown(state: &SqlState) -> bool {
     .contains(state)
 }
 
+/// Class 53: no room on the disk, no memory, no connection left.
+fn is_of_resources(state: &SqlState) -> bool {
+    state.code().starts_with("53")
+}
+
 /// Class 08 of the SQL standard. A pooler says so when it has lost the server.
 pub(super) fn is_of_connection(state: &SqlState) -> bool {
     state.code().starts_with("08")
@@ -130,10 +135,12 @@ pub(super) fn is_of_connection(state: &SqlState) -> bool {
 
 fn may_pass(state: &SqlState) -> bool {
     is_shutdown(state)
+        || is_of_resources(state)
         || [
             SqlState::QUERY_CANCELED,
             SqlState::LOCK_NOT_AVAILABLE,
-            SqlState::TOO_MANY_CONNECTIONS,
+            // A standby before it takes over, or a guard against the disk's end.
+            SqlState::READ_ONLY_SQL_TRANSACTION,
         ]
         .contains(state)
 }

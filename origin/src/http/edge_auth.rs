@@ -6,19 +6,17 @@ use axum::http::{HeaderMap, Method, Uri, header};
 use licet_shared::{
     documents::EdgeClaims,
     jws::{Untrusted, Verified, VerifyingKey},
-    time::Timestamp,
+    time::{CLOCK_SKEW_S, Timestamp},
 };
 
 use super::{Replay, ReplayCapacity, ReplayMemory, WhenFull};
 use crate::keys::ed25519;
 
-/// How far an edge's clock and ours may lie apart, in seconds. Both are kept.
-const SKEW_S: i64 = 10;
 /// Longest id that a call may have.
 const MAX_JTI_BYTES: usize = 128;
 
 /// For how long after it was first shown a token could be shown again.
-pub(crate) const REPLAY_WINDOW_S: i64 = EdgeClaims::LIFE_S + 2 * SKEW_S;
+pub(crate) const REPLAY_WINDOW_S: i64 = EdgeClaims::LIFE_S + 2 * CLOCK_SKEW_S;
 
 /// Why a call is not an edge's. For the log; the caller learns only that it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,11 +171,11 @@ impl Signed {
 fn check_times(token: &Verified<EdgeClaims>, now: Timestamp) -> Result<(), Unauthorized> {
     let times = token.times();
     let sound = times.expires_at.since(times.issued_at) <= EdgeClaims::LIFE_S
-        && times.issued_at <= now.plus(SKEW_S)
-        && times.expires_at.plus(SKEW_S) > now
+        && times.issued_at <= now.plus(CLOCK_SKEW_S)
+        && times.expires_at.plus(CLOCK_SKEW_S) > now
         && times
             .not_before
-            .is_none_or(|start| start <= now.plus(SKEW_S));
+            .is_none_or(|start| start <= now.plus(CLOCK_SKEW_S));
     if sound {
         Ok(())
     } else {

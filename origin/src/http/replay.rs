@@ -40,11 +40,11 @@ pub struct ReplayCapacity {
 }
 
 impl Default for ReplayCapacity {
-    /// For 80 seconds of 5,000 reads and 20,000 writes a second.
+    /// For 180 seconds of 5,000 reads and 20,000 writes a second.
     fn default() -> Self {
         Self {
-            reads: 400_000,
-            writes: 1_600_000,
+            reads: 900_000,
+            writes: 3_600_000,
         }
     }
 }

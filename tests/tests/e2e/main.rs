@@ -31,6 +31,7 @@ mod refusals;
 mod renewal;
 mod revocation;
 mod seats;
+mod soak;
 mod surface;
 mod tampering;
 mod tenants;

@@ -1,10 +1,10 @@
 //! The origin can't be reached: what goes on, what does not, and that answers say so.
 
-use std::process::Command;
 use std::time::Duration;
 
 use licet_tests::device::code;
 use licet_tests::persisted::{Tier, wipe};
+use licet_tests::signal::Stopped;
 use licet_tests::wait::SOON;
 use licet_tests::{Activation, Stack, StackOptions, eventually};
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ fn degraded(activation: &Activation) -> Value {
 
 /// Waits until verdicts are as they should be again.
 #[track_caller]
-fn recovered(activation: &Activation) {
+pub(crate) fn recovered(activation: &Activation) {
     eventually("no longer degraded", SOON, || {
         let verdict = activation.validate();
         assert_eq!(verdict["code"], "VALID", "{verdict}");
@@ -168,7 +168,7 @@ fn an_edge_that_knows_nothing_refuses_while_the_origin_is_away() {
 }
 
 #[track_caller]
-fn recovered_from_nothing(activation: &Activation) {
+pub(crate) fn recovered_from_nothing(activation: &Activation) {
     eventually("the edge learns", SOON, || {
         let answer = activation.ask(&json!({}));
         if answer.status == 200 && answer.json()["code"] == "VALID" {
@@ -266,28 +266,4 @@ fn sleep_until(time: licet_shared::time::Timestamp) {
     while licet_tests::now() < time {
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-/// A process that takes connections and does nothing. Goes on when dropped.
-struct Stopped(u32);
-
-impl Stopped {
-    fn process(id: u32) -> Self {
-        signal(id, "-STOP");
-        Self(id)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        signal(self.0, "-CONT");
-    }
-}
-
-fn signal(id: u32, name: &str) {
-    let status = Command::new("kill")
-        .args([name, &id.to_string()])
-        .status()
-        .unwrap();
-    assert!(status.success(), "kill {name} {id}");
 }
