@@ -166,10 +166,16 @@ impl Metrics {
             text,
             "licet_edge_verdict_age_seconds_count{{isolate=\"{isolate:08x}\"}} {count}"
         );
-        if let Some(age_s) = feed_age_s {
+        // Of 64 KiB each.
+        let pages = i64::try_from(core::arch::wasm32::memory_size::<0>()).unwrap_or(i64::MAX);
+        for (family, value) in [
+            ("feed_age_seconds", feed_age_s),
+            ("wasm_memory_bytes", Some(pages << 16)),
+        ] {
+            let Some(value) = value else { continue };
             let _ = writeln!(
                 text,
-                "# TYPE licet_edge_feed_age_seconds gauge\nlicet_edge_feed_age_seconds{{isolate=\"{isolate:08x}\"}} {age_s}"
+                "# TYPE licet_edge_{family} gauge\nlicet_edge_{family}{{isolate=\"{isolate:08x}\"}} {value}"
             );
         }
         text
@@ -273,7 +279,7 @@ mod tests {
             assert!(text.lines().any(|there| there == line), "{line} in {text}");
         }
         let types = text.lines().filter(|line| line.starts_with("# TYPE"));
-        assert_eq!(types.count(), 8, "one for each family: {text}");
+        assert_eq!(types.count(), 9, "one for each family: {text}");
 
         assert_eq!(metrics.line(940_000), None, "time begins");
         let line: serde_json::Value =

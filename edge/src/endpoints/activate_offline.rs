@@ -4,10 +4,8 @@
 //! What request or code hold is the origin's to read: these are few, and reading them takes more of
 //! the Worker's size than a call that is in vain costs.
 
-use licet_shared::api::OfflineActivateRequest;
-
 use crate::{
-    http::{Answer, Fault, Incoming},
+    http::{Answer, Fault, Incoming, Object},
     isolate::Scope,
     origin::forward,
 };
@@ -19,7 +17,7 @@ const PATH: &str = "/edge/v1/activations/offline";
 /// # Errors
 /// 400, 408, 413, 415 for a body that can't be taken; else as [`forward`](forward::forward).
 pub(crate) async fn handle(scope: &Scope, request: &Incoming) -> Result<Answer, Fault> {
-    let asked: OfflineActivateRequest = request.json().await?;
+    let asked: Object = request.json().await?;
     let body = serde_json::to_string(&asked).map_err(|_| Fault::internal())?;
     let answer = forward::forward(scope, request, PATH, &body).await?;
     Ok(forward::answer(scope, answer))

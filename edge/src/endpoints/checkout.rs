@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use licet_shared::{api::CheckoutRequest, decision::LicenseToken};
+use licet_shared::decision::LicenseToken;
 
 use crate::{
-    http::{Answer, Fault, Incoming},
+    http::{Answer, Fault, Incoming, Object},
     isolate::Scope,
     origin::{Answered, forward},
     recognise::{Recognised, recognise},
@@ -19,8 +19,10 @@ const PATH: &str = "/edge/v1/activations/license-file";
 /// 400, 408, 413, 415 for a body that can't be taken; 403 where the license's terms leave files to
 /// its vendor; else as [`forward`](forward::forward).
 pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answer, Fault> {
-    let asked: CheckoutRequest = request.json().await?;
-    let answer = match recognise::<LicenseToken>(scope, &asked.token).await? {
+    let asked: Object = request.json().await?;
+    let token = asked.text("token");
+    let token = token.ok_or_else(|| Fault::bad_request("token: must be the license token"))?;
+    let answer = match recognise::<LicenseToken>(scope, &token).await? {
         Recognised::Token(..) => {
             let body = serde_json::to_string(&asked).map_err(|_| Fault::internal())?;
             forward::forward(scope, request, PATH, &body).await?

@@ -5,13 +5,10 @@
 
 use std::rc::Rc;
 
-use licet_shared::{
-    api::{ConsumeRequest, UsageRequest},
-    decision::LicenseToken,
-};
+use licet_shared::decision::LicenseToken;
 
 use crate::{
-    http::{Answer, Fault, Incoming},
+    http::{Answer, Fault, Incoming, Object},
     isolate::Scope,
     origin::{Answered, forward},
     recognise::{Recognised, recognise},
@@ -26,12 +23,17 @@ const PATH: &str = "/edge/v1/usage";
 /// [`forward`](forward::forward).
 pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answer, Fault> {
     let token = request.bearer()?;
-    let ConsumeRequest { uses } = request.json().await?;
+    let mut asked: Object = request.json().await?;
+    if asked.member("token").is_some() {
+        return Err(Fault::bad_request(
+            "token: unknown field; the license token is sent as bearer",
+        ));
+    }
     scope.read_clock();
     let answer = match recognise::<LicenseToken>(scope, &token).await? {
         Recognised::Token(..) => {
-            let body = UsageRequest { token, uses };
-            let body = serde_json::to_string(&body).map_err(|_| Fault::internal())?;
+            asked.set("token", &token);
+            let body = serde_json::to_string(&asked).map_err(|_| Fault::internal())?;
             forward::forward(scope, request, PATH, &body).await?
         }
         Recognised::Refused(code) => Answered::plain(code),

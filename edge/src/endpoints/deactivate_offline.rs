@@ -1,10 +1,8 @@
 //! `POST /api/v1/licenses/deactivate-offline`: a machine that never connects gives its activation
 //! back, by a receipt that somebody carries.
 
-use licet_shared::api::ReceiptRequest;
-
 use crate::{
-    http::{Answer, Fault, Incoming},
+    http::{Answer, Fault, Incoming, Object},
     isolate::Scope,
     origin::forward,
 };
@@ -16,7 +14,7 @@ const PATH: &str = "/edge/v1/activations/receipt";
 /// # Errors
 /// 400, 408, 413, 415 for a body that can't be taken; else as [`forward`](forward::forward).
 pub(crate) async fn handle(scope: &Scope, request: &Incoming) -> Result<Answer, Fault> {
-    let asked: ReceiptRequest = request.json().await?;
+    let asked: Object = request.json().await?;
     let body = serde_json::to_string(&asked).map_err(|_| Fault::internal())?;
     let answer = forward::forward(scope, request, PATH, &body).await?;
     Ok(forward::answer(scope, answer))

@@ -4,9 +4,11 @@ pub(crate) mod answer;
 mod body;
 pub(crate) mod cors;
 pub(crate) mod fault;
-pub(crate) mod request;
+mod object;
+mod request;
 
 pub(crate) use answer::{Answer, JSON};
 pub(crate) use body::{ReadError, read_at_most};
 pub(crate) use fault::Fault;
+pub(crate) use object::Object;
 pub(crate) use request::Incoming;

@@ -1,96 +1,51 @@
 //! The origin's answer to a write, as the edge passes it on.
 
-use std::fmt;
-
 use licet_shared::decision::Code;
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error as _, MapAccess, Visitor},
-};
-use serde_json::value::{RawValue, to_raw_value};
+use serde::Serialize;
+
+use crate::http::Object;
 
 const VALID: &str = "valid";
 const CODE: &str = "code";
-const REQUEST_ID: &str = "request_id";
 
-/// An answer with a code. Its members stay as they came, in their order: a newer origin may say
-/// more than this edge knows of.
-#[derive(Debug)]
+/// An answer with a code. Its members stay as they came: a newer origin may say more than this edge
+/// knows of.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
 pub(crate) struct Answered {
+    object: Object,
     /// Whether it was done.
+    #[serde(skip)]
     pub(crate) valid: bool,
-    members: Vec<(String, Box<RawValue>)>,
 }
 
 impl Answered {
+    /// The answer in a body, if it is one.
+    pub(crate) fn read(body: &[u8]) -> Option<Self> {
+        let object: Object = serde_json::from_slice(body).ok()?;
+        let valid = match object.member(VALID)? {
+            "true" => true,
+            "false" => false,
+            _ => return None,
+        };
+        object.text(CODE)?;
+        Some(Self { object, valid })
+    }
+
     /// An answer that is its code alone.
     pub(crate) fn plain(code: Code) -> Self {
         let valid = code == Code::Valid;
-        let members = [
-            (VALID, to_raw_value(&valid)),
-            (CODE, to_raw_value(&code)),
-            ("detail", to_raw_value(code.detail())),
-        ];
-        // None of them fails: a flag and two texts.
-        let members = members
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value.ok()?)))
-            .collect();
-        Self { valid, members }
+        let mut object = Object::default();
+        object.set(VALID, &valid);
+        object.set(CODE, &code);
+        object.set("detail", &code.detail());
+        Self { object, valid }
     }
 
     /// The answer to a request of this name.
     pub(crate) fn under(mut self, request_id: &str) -> Self {
-        self.members.retain(|(name, _)| name != REQUEST_ID);
-        if let Ok(value) = to_raw_value(request_id) {
-            self.members.push((REQUEST_ID.to_owned(), value));
-        }
+        self.object.set("request_id", &request_id);
         self
-    }
-}
-
-impl Serialize for Answered {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.members.iter().map(|(name, value)| (name, value)))
-    }
-}
-
-impl<'de> Deserialize<'de> for Answered {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Members)
-    }
-}
-
-struct Members;
-
-impl<'de> Visitor<'de> for Members {
-    type Value = Answered;
-
-    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str("an answer with `valid` and `code`")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Answered, A::Error> {
-        let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
-        while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-            if members.iter().any(|(known, _)| *known == name) {
-                return Err(A::Error::custom("a member twice"));
-            }
-            members.push((name, value));
-        }
-        let member = |name: &str| {
-            let found = members.iter().find(|(known, _)| known == name);
-            found.map(|(_, value)| value.get())
-        };
-        let valid = match member(VALID) {
-            Some("true") => true,
-            Some("false") => false,
-            _ => return Err(A::Error::custom("without `valid`")),
-        };
-        if !member(CODE).is_some_and(|code| code.starts_with('"')) {
-            return Err(A::Error::custom("without `code`"));
-        }
-        Ok(Answered { valid, members })
     }
 }
 
@@ -105,7 +60,7 @@ mod tests {
     use super::Answered;
 
     fn passed_on(json: &str) -> Option<String> {
-        let answered: Answered = serde_json::from_str(json).ok()?;
+        let answered = Answered::read(json.as_bytes())?;
         serde_json::to_string(&answered.under("req_1")).ok()
     }
 

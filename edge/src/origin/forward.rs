@@ -88,8 +88,8 @@ fn is_idempotency_key(text: &str) -> bool {
 
 fn understand(scope: &Scope, reply: &Reply, retried: bool) -> Result<Answered, Fault> {
     if reply.status == 200 && reply.media_type == JSON {
-        if let Ok(answer) = serde_json::from_slice(&reply.body) {
-            return Ok(answer);
+        if let Some(answered) = Answered::read(&reply.body) {
+            return Ok(answered);
         }
     } else if reply.media_type == problem::MEDIA_TYPE
         && let Ok(problem) = serde_json::from_slice::<Problem>(&reply.body)
