@@ -131,7 +131,7 @@ const PKCS8: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
 ];
 
-/// A private key the runtime can sign with, and nobody can take out of it again.
+/// A private key the runtime can sign with.
 ///
 /// # Errors
 /// [`SignError`] where the runtime does not take it.

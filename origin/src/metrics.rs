@@ -318,7 +318,11 @@ impl Metrics {
         if newest > epoch && told.held_back_since.is_none() {
             told.held_back_since = Some(Instant::now());
         }
+        // As of now: with nobody to tell, nobody is kept waiting.
+        let held_back = told.held_back_since.map(|since| since.elapsed());
         drop(told);
+        self.feed_held_back_seconds
+            .set(held_back.unwrap_or_default().as_secs_f64());
         let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.feed_epoch.set(gauge(epoch));
         self.feed_held_back.set(gauge(newest.saturating_sub(epoch)));
@@ -344,14 +348,6 @@ impl Metrics {
                 .get_or_create(&CallLabels { calls })
                 .set(gauge(count));
         }
-        let told = self
-            .feed_told
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let held_back = told.held_back_since.map(|since| since.elapsed());
-        drop(told);
-        self.feed_held_back_seconds
-            .set(held_back.unwrap_or_default().as_secs_f64());
         if let Some(bytes) = resident_bytes() {
             self.resident_bytes.set(bytes);
         }

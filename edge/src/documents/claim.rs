@@ -24,7 +24,7 @@ pub(super) async fn claim(scope: &Scope, what: &str) -> bool {
     // Of those who have found none, the one whose note stays.
     let there = read_note(scope, &what).await;
     scope.read_clock();
-    there.is_none_or(|note| note == mine)
+    there.is_none_or(|note| note == mine || !is_held(&note, clock::now_ms()))
 }
 
 /// Whether somebody is asking for it.

@@ -44,7 +44,7 @@ const STALLED_MS: u64 = 30_000;
 /// How often that is said.
 const SAY_AGAIN_MS: u64 = 60_000;
 /// Pause between requests after which it is no wonder that nothing has come.
-const ASLEEP_MS: u64 = 60_000;
+const ASLEEP_MS: u64 = 2 * WITHOUT_MS;
 /// Pause between two looks in the cache for that.
 const CATCH_UP_MS: u64 = 1_000;
 /// What other requests wait for such a look, and the pause between two of theirs.

@@ -45,22 +45,30 @@ pub(super) async fn renew<D: Document>(
     signers: &Rc<D::Signers>,
     max_age_s: Option<u32>,
 ) -> Renewal<D> {
-    match begin(scope, name).await {
-        Ok(()) => {}
+    let probes = match begin(scope, name).await {
+        Ok(probes) => probes,
         Err(Setback::Unknown) => return Renewal::Unknown,
         Err(Setback::Unusable) => return Renewal::Failed,
-    }
+    };
     let renewal = ask(scope, name, signers, max_age_s).await;
     scope.isolate.documents.borrow_mut().end_renewal(name);
+    if probes && scope.isolate.origin.failed_at().is_none() {
+        // It is back: the next isolate may see so at once.
+        let later = Rc::clone(scope);
+        scope.after_response(async move { release(&later, PROBE).await });
+    }
     renewal
 }
 
-/// What is claimed by whoever tries whether the origin is back. Not released: by the claim's end the
-/// others have the feed.
+/// What is claimed by whoever tries whether the origin is back.
 const PROBE: &str = "/probe";
+/// Seconds after its own last attempt in which an isolate tries, whoever else says that he does: what stands
+/// in the cache is nobody's word, and must not hold an isolate in grace.
+const ALONE_S: i64 = 30;
 
-/// Notes that the document is being renewed, if the origin may be asked for it.
-async fn begin(scope: &Scope, name: Name) -> Result<(), Setback> {
+/// Notes that the document is being renewed, if the origin may be asked for it; tells whether that is by
+/// the claim of who tries.
+async fn begin(scope: &Scope, name: Name) -> Result<bool, Setback> {
     let (isolate, now_ms) = (&scope.isolate, clock::now_ms());
     let attempt_ms = isolate.config.origin_timeout_ms;
     let setback = isolate.documents.borrow_mut().setback(name, now_ms);
@@ -71,19 +79,22 @@ async fn begin(scope: &Scope, name: Name) -> Result<(), Setback> {
     if !isolate.origin.may_be_asked(now_ms, attempt_ms) {
         return Err(Setback::Unusable);
     }
-    // One isolate of the data centre tries. To the others the feed that it then gets says that the origin
-    // is back: it is signed, and later than their failure.
-    if let Some(failed_at) = failed_at {
-        if feed::catch_up(scope, failed_at.plus(1)).await {
-            isolate.origin.answered(clock::now_ms());
-        } else if !claim(scope, PROBE).await {
+    // One isolate of the data centre tries. The others may once the feed that it then gets is there, which
+    // is signed, and later than their failure; how the origin does each sees for itself.
+    let mut probes = false;
+    if let Some(failed_at) = failed_at
+        && clock::timestamp(now_ms).since(failed_at) < ALONE_S
+        && !feed::catch_up(scope, failed_at.plus(1)).await
+    {
+        probes = claim(scope, PROBE).await;
+        if !probes {
             return Err(Setback::Unusable);
         }
     }
     let mut memory = isolate.documents.borrow_mut();
     memory.begin_renewal(name, now_ms);
     memory.begin_retry(name, now_ms + u64::from(attempt_ms));
-    Ok(())
+    Ok(probes)
 }
 
 /// Sees to it that of the isolates of the data centre one asks for a document: by a claim, or by waiting,
@@ -95,7 +106,7 @@ async fn begin(scope: &Scope, name: Name) -> Result<(), Setback> {
 /// in the cache.
 pub(super) async fn await_turn(scope: &Scope, name: Name) -> Option<Turn> {
     let (isolate, now_ms) = (&scope.isolate, clock::now_ms());
-    if !is_crowded(scope) || !may_renew(isolate, name, now_ms) {
+    if !is_crowded(scope) || !may_renew(isolate, name, now_ms) || asks_for(scope, name) {
         return None;
     }
     isolate.documents.borrow_mut().begin_renewal(name, now_ms);
@@ -131,6 +142,13 @@ impl Turn {
             release(scope, &self.name.origin_path()).await;
         }
     }
+}
+
+/// Whether this request has claimed another document of the organization: where that was missing, so may
+/// the rest be, and the first verdict need not wait for more claims.
+fn asks_for(scope: &Scope, name: Name) -> bool {
+    let claims = scope.claims.borrow();
+    claims.iter().any(|claimed| claimed.org == name.org)
 }
 
 /// Whether other isolates may well be about to ask for the same.

@@ -19,6 +19,9 @@ const PATH: &str = "/edge/v1/activations";
 /// [`forward`](forward::forward).
 pub(crate) async fn handle(scope: &Scope, request: &Incoming) -> Result<Answer, Fault> {
     let asked: Object = request.json().await?;
+    if asked.member("license_key").is_none() {
+        return Err(Fault::bad_request("missing field `license_key`"));
+    }
     let key = asked
         .text("license_key")
         .map(|key| key.parse::<LicenseKey>());

@@ -9,6 +9,9 @@ use serde::{
 };
 use serde_json::value::{RawValue, to_raw_value};
 
+/// Most members: none of ours has a third as many. Each name is compared with those before it.
+const MOST_MEMBERS: usize = 64;
+
 /// An object whose members stay as they came, in their order: whoever they are for reads them. No
 /// two have the same name.
 #[derive(Debug, Default)]
@@ -69,6 +72,9 @@ impl<'de> Visitor<'de> for Members {
             if object.member(&name).is_some() {
                 return Err(A::Error::custom(format_args!("duplicate field `{name}`")));
             }
+            if object.0.len() == MOST_MEMBERS {
+                return Err(A::Error::custom("more than 64 fields"));
+            }
             object.0.push((name, value));
         }
         Ok(object)
@@ -102,5 +108,10 @@ mod tests {
         ] {
             assert!(serde_json::from_str::<Object>(bad).is_err(), "{bad}");
         }
+        let many = |count: usize| {
+            let members: Vec<String> = (0..count).map(|n| format!("\"{n}\":0")).collect();
+            serde_json::from_str::<Object>(&format!("{{{}}}", members.join(",")))
+        };
+        assert!(many(64).is_ok() && many(65).is_err());
     }
 }
