@@ -21,3 +21,12 @@ def whole(value):
 @schemathesis.hook
 def map_body(context, body):
     return whole(body)
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """A second owner could be the one by whom the first, whose session all of this is done in, is
+    removed. The last one can't be."""
+    body = case.body
+    if case.path == "/api/v1/users/{id}" and isinstance(body, dict) and body.get("role") == "OWNER":
+        case.body = {**body, "role": "ADMIN"}
