@@ -1,5 +1,6 @@
 //! Bodies that can't be taken, at the edge and at the origin.
 
+use licet_shared::license_key::LicenseKey;
 use licet_tests::edge_caller::Call;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,11 @@ const WRITES: [&str; 2] = ["activate", "validate"];
 /// A body that each of the two JSON endpoints of the edge understands.
 fn good_body(what: &str) -> Value {
     match what {
-        "activate" => json!({"license_key": "x", "product": "local_cli", "fingerprint": "f"}),
+        // Well-formed: a typo in the key is said first.
+        "activate" => {
+            let key = LicenseKey::new("ABCDEFGH".parse().unwrap(), *b"0123456789abcdef").reveal();
+            json!({"license_key": key, "product": "local_cli", "fingerprint": "f"})
+        }
         _ => json!({"token": "x", "product": "local_cli"}),
     }
 }
@@ -22,7 +27,17 @@ fn good_body(what: &str) -> Value {
 #[test]
 fn a_body_that_does_not_come_is_given_up_after_ten_seconds() {
     let stack = Stack::shared();
-    for length in ["Content-Length: 50", "Transfer-Encoding: chunked"] {
+    for (length, follows) in [
+        ("Content-Length: 50", false),
+        // The watch over it is the other request's, which is long over by then.
+        ("Content-Length: 50", true),
+        ("Transfer-Encoding: chunked", false),
+    ] {
+        if follows {
+            std::thread::sleep(Duration::from_secs(2));
+            let quick = Request::post(&license_url(stack, "validate"));
+            quick.json(&good_body("validate")).send().expect(200);
+        }
         let bytes = format!(
             "POST /api/v1/licenses/validate HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
              Content-Type: application/json\r\n{length}\r\n\r\n5\r\n{{\"tok\r\n"
