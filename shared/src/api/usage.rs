@@ -104,37 +104,28 @@ impl Answer for ConsumeAnswer {
     }
 }
 
-fn check_uses(uses: &[Use]) -> Result<(), BodyError> {
-    if !(1..=MAX_USES).contains(&uses.len()) {
-        let what = format!("must be 1 to {MAX_USES}");
-        return Err(BodyError::field("uses", &what));
-    }
-    for (position, one) in uses.iter().enumerate() {
-        let field = |name: &str| format!("uses[{position}].{name}");
-        check_text(&field("feature"), &one.feature)?;
-        if !(1..=Quota::MAX).contains(&one.amount) {
-            let what = format!("must be 1 to {}", Quota::MAX);
-            return Err(BodyError::field(&field("amount"), &what));
-        }
-        let sound = |id: &String| {
-            (1..=MAX_USE_ID_CHARS).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
-        };
-        if !one.id.as_ref().is_none_or(sound) {
-            let what = format!("must have 1 to {MAX_USE_ID_CHARS} visible ASCII characters");
-            return Err(BodyError::field(&field("id"), &what));
-        }
-    }
-    Ok(())
-}
-
-impl Body for ConsumeRequest {
-    fn check(&self) -> Result<(), BodyError> {
-        check_uses(&self.uses)
-    }
-}
-
 impl Body for UsageRequest {
     fn check(&self) -> Result<(), BodyError> {
-        check_uses(&self.uses)
+        if !(1..=MAX_USES).contains(&self.uses.len()) {
+            let what = format!("must be 1 to {MAX_USES}");
+            return Err(BodyError::field("uses", &what));
+        }
+        for (position, one) in self.uses.iter().enumerate() {
+            let field = |name: &str| format!("uses[{position}].{name}");
+            check_text(&field("feature"), &one.feature)?;
+            if !(1..=Quota::MAX).contains(&one.amount) {
+                let what = format!("must be 1 to {}", Quota::MAX);
+                return Err(BodyError::field(&field("amount"), &what));
+            }
+            let sound = |id: &String| {
+                (1..=MAX_USE_ID_CHARS).contains(&id.len())
+                    && id.bytes().all(|b| b.is_ascii_graphic())
+            };
+            if !one.id.as_ref().is_none_or(sound) {
+                let what = format!("must have 1 to {MAX_USE_ID_CHARS} visible ASCII characters");
+                return Err(BodyError::field(&field("id"), &what));
+            }
+        }
+        Ok(())
     }
 }
