@@ -16,6 +16,7 @@ use wasm_bindgen_futures::future_to_promise;
 use worker::{Context, Env, wasm_bindgen::JsValue};
 
 use crate::{
+    bindings,
     clock::{self, Clock},
     config::{Config, ConfigError},
     documents::{GivenBack, Memory, Name, Ration},
@@ -89,8 +90,10 @@ thread_local! {
     static ISOLATE: OnceCell<Result<Rc<Isolate>, ConfigError>> = const { OnceCell::new() };
 }
 
+/// Boxed: one copy of what puts it off will do for all kinds of work.
+type Work = Pin<Box<dyn Future<Output = ()>>>;
+
 /// One request's surroundings.
-#[derive(Debug)]
 pub(crate) struct Scope {
     pub(crate) isolate: Rc<Isolate>,
     pub(crate) env: Env,
@@ -98,6 +101,8 @@ pub(crate) struct Scope {
     clock: Clock,
     /// Where the time went.
     pub(crate) timing: Timing,
+    /// What is to be done once the answer is there; none from then on.
+    put_off: RefCell<Option<Vec<Work>>>,
     /// Documents that this request asks for in the name of all isolates here.
     pub(crate) claims: RefCell<Vec<Name>>,
     /// Its name in answers and logs, made here: a client's own is not trusted.
@@ -114,6 +119,7 @@ impl Scope {
             context,
             clock,
             timing: Timing::begin(),
+            put_off: RefCell::new(Some(Vec::new())),
             claims: RefCell::default(),
             request_id,
         }
@@ -130,13 +136,32 @@ impl Scope {
         self.clock.read();
     }
 
-    /// Lets `work` go on after the answer has been sent.
+    /// Puts `work` off until the answer is there: before that it would only hold it up.
     pub(crate) fn after_response(&self, work: impl Future<Output = ()> + 'static) {
+        let work: Work = Box::pin(work);
+        match &mut *self.put_off.borrow_mut() {
+            Some(put_off) => put_off.push(work),
+            None => self.wait_until(work),
+        }
+    }
+
+    /// Begins `work`, which the answer does not wait for, as others do.
+    pub(crate) fn meanwhile(&self, work: impl Future<Output = ()> + 'static) {
         self.wait_until(Box::pin(work));
     }
 
-    /// Boxed: one copy of what follows will do for all kinds of work.
-    fn wait_until(&self, work: Pin<Box<dyn Future<Output = ()>>>) {
+    /// Has what was put off begin as soon as the runtime has taken the answer, which is there.
+    pub(crate) fn answered(&self) {
+        let put_off = self.put_off.borrow_mut().take();
+        for work in put_off.into_iter().flatten() {
+            self.meanwhile(async {
+                bindings::sleep(0).await;
+                work.await;
+            });
+        }
+    }
+
+    fn wait_until(&self, work: Work) {
         let promise = future_to_promise(async {
             work.await;
             Ok(JsValue::UNDEFINED)

@@ -99,6 +99,7 @@ async fn answer(
     if matches!(route, Route::Validate | Route::Features) {
         feed::follow(&scope);
     }
+    scope.answered();
     answered.map(|answer| answer.header("server-timing", scope.timing.header()))
 }
 

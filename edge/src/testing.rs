@@ -1,7 +1,11 @@
 //! A small world for tests under node: an organization that signs documents, and in place of the
 //! runtime's origin, cache and key-value store plain maps that a test can read and tamper with.
 
-use std::{cell::Cell, collections::BTreeMap, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
 
 use js_sys::{Array, Function, Object, Reflect};
 use licet_shared::{
@@ -333,6 +337,8 @@ pub(crate) struct World {
     issuer: String,
     js: JsValue,
     isolate: Rc<Isolate>,
+    /// Requests that were made and may have put something off.
+    scopes: RefCell<Vec<Rc<Scope>>>,
 }
 
 impl World {
@@ -347,6 +353,7 @@ impl World {
             isolate: Self::isolate(&issuer),
             issuer,
             js,
+            scopes: RefCell::default(),
         };
         world.publish(org);
         world
@@ -521,12 +528,14 @@ impl World {
             ..Arrival::now()
         };
         let context = worker::Context::new(self.get("context").unchecked_into());
-        Rc::new(Scope::new(
+        let scope = Rc::new(Scope::new(
             Rc::clone(isolate),
             self.get("env").unchecked_into(),
             context,
             arrival,
-        ))
+        ));
+        self.scopes.borrow_mut().push(Rc::clone(&scope));
+        scope
     }
 
     /// The surroundings of a request that comes in now.
@@ -536,6 +545,9 @@ impl World {
 
     /// Lets everything that was put off till after the response come to its end.
     pub(crate) async fn settle(&self) {
+        for scope in self.scopes.take() {
+            scope.answered();
+        }
         loop {
             let later: Array = self.get("later").unchecked_into();
             let work = later.to_vec();

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Document, Held, Name, cache_api, claim::release, kv};
+use super::{Document, Edition, Held, Name, cache_api, claim::release, kv};
 use crate::{isolate::Scope, log::Level};
 
 /// The cached copy, kept in memory when it verifies; the newer one where memory had one already.
@@ -31,7 +31,7 @@ pub(super) async fn from_kv<D: Document>(
     Some(scope.isolate.documents.borrow_mut().keep_stored(name, held))
 }
 
-/// Hands a copy to the lower tiers, after the response.
+/// Hands a copy to the lower tiers after the response; to the cache at once, where other isolates wait for it.
 ///
 /// Another isolate's newer copy is left where it is. Neither tier can compare and write in one
 /// step, so two isolates may still overwrite each other: an older copy then stays there until
@@ -42,33 +42,46 @@ pub(super) fn pass_down<D: Document>(
     held: &Held<D>,
     signers: &Rc<D::Signers>,
 ) {
+    let awaited = scope.claims.borrow().contains(&name);
+    if awaited {
+        let (meanwhile, signers, held) = (Rc::clone(scope), Rc::clone(signers), held.clone());
+        scope.meanwhile(async move {
+            put_into_cache(&meanwhile, name, &held, &signers).await;
+            release(&meanwhile, &name.origin_path()).await;
+        });
+    }
     let (later, signers, mut held) = (Rc::clone(scope), Rc::clone(signers), held.clone());
     scope.after_response(async move {
         let edition = held.document.edition();
-        let outdone = |stored: Option<Held<D>>| {
-            stored.is_some_and(|stored| stored.document.edition() > edition)
-        };
-        let awaited = later.claims.borrow().contains(&name);
-        if awaited {
-            // Other isolates may be waiting for it.
-            if !outdone(from_cache(&later, name, &signers).await) {
-                cache_api::write(&later, name, &held).await;
-            }
-            release(&later, &name.origin_path()).await;
-        }
         let for_kv = kv::is_due(held.in_kv, edition);
         if for_kv
-            && !outdone(from_kv(&later, name, &signers).await)
+            && !is_outdone(from_kv::<D>(&later, name, &signers).await.as_ref(), edition)
             && kv::write(&later, name, &held).await
         {
             held.in_kv = Some(edition);
             let mut memory = later.isolate.documents.borrow_mut();
             memory.note::<D>(name, |held| held.in_kv = held.in_kv.max(Some(edition)));
         }
-        if (for_kv || !awaited) && !outdone(from_cache(&later, name, &signers).await) {
-            cache_api::write(&later, name, &held).await;
+        if for_kv || !awaited {
+            put_into_cache(&later, name, &held, &signers).await;
         }
     });
+}
+
+async fn put_into_cache<D: Document>(
+    scope: &Scope,
+    name: Name,
+    held: &Held<D>,
+    signers: &Rc<D::Signers>,
+) {
+    let stored = from_cache::<D>(scope, name, signers).await;
+    if !is_outdone(stored.as_ref(), held.document.edition()) {
+        cache_api::write(scope, name, held).await;
+    }
+}
+
+fn is_outdone<D: Document>(stored: Option<&Held<D>>, edition: Edition) -> bool {
+    stored.is_some_and(|stored| stored.document.edition() > edition)
 }
 
 /// A copy that its signers vouch for. Others are as good as none, but worth a look by somebody.

@@ -57,7 +57,10 @@ async fn ask_all(world: &World, crowd: &[Rc<Isolate>], token: &str, later_s: i64
     for wave in crowd.chunks(WAVE) {
         let scopes: Vec<_> = wave.iter().map(|one| scope(world, one, later_s)).collect();
         verdicts.extend(join_all(scopes.iter().map(|scope| ask(scope, token))).await);
-        scopes.iter().for_each(follow);
+        for scope in &scopes {
+            follow(scope);
+            scope.answered();
+        }
     }
     world.settle().await;
     let told = |(code, freshness): &(String, serde_json::Value)| {
