@@ -84,11 +84,12 @@ let ticket = 0;
 
 function answer(request, body, env, context) {
   try {
-    if (headersSuit(request)) {
+    const headers = headersFor(request);
+    if (headers !== undefined) {
       ticket = (ticket + 1) >>> 0;
       const known = wasm.validate_at_once(body, ticket);
-      if (typeof known === "string") return respond(known);
-      if (known !== undefined) return answerUnseen(known, ticket, request, body, env, context);
+      if (typeof known === "string") return respond(known, headers);
+      if (known !== undefined) return answerUnseen(known, ticket, headers, request, body, env, context);
     }
   } catch (error) {
     throw noted(error);
@@ -97,12 +98,17 @@ function answer(request, body, env, context) {
 }
 
 // Of a token not seen before: all that is awaited is the check of its signature.
-async function answerUnseen(check, ticket, request, body, env, context) {
-  const holds = await check.catch(() => undefined);
+async function answerUnseen(check, ticket, headers, request, body, env, context) {
+  let holds;
   try {
+    holds = await check;
+  } catch {
     // Where the runtime can't say, the whole way has another means.
-    const text = holds === undefined ? undefined : wasm.validate_checked(ticket, holds);
-    if (text !== undefined) return respond(text);
+    return wholeWay(request, body, env, context);
+  }
+  try {
+    const text = wasm.validate_checked(ticket, holds);
+    if (text !== undefined) return respond(text, headers);
   } catch (error) {
     throw noted(error);
   }
@@ -123,22 +129,25 @@ function noted(error) {
   return error;
 }
 
-// What the headers of all answers that an isolate gives at once have in common: asked for once.
-let common;
+// What the headers of all answers that an isolate gives at once have in common, asked for once: for pages,
+// which say where they come from, and for everybody else.
+let forPages;
+let forOthers;
 
-function headersSuit(request) {
-  if (common === undefined) {
-    const headers = wasm.headers_at_once();
-    // The isolate has not begun yet.
-    if (headers === undefined) return false;
-    common = Object.fromEntries(headers);
-  }
-  return common.vary === undefined || !request.headers.has("origin");
+// None where the isolate has not begun yet, or where it depends on the page.
+function headersFor(request) {
+  if (request.headers.has("origin")) return (forPages ??= commonHeaders(true));
+  return (forOthers ??= commonHeaders(false));
 }
 
-function respond(answer) {
+function commonHeaders(forPages) {
+  const headers = wasm.headers_at_once(forPages);
+  return headers === undefined ? undefined : Object.fromEntries(headers);
+}
+
+function respond(answer, headers) {
   // The last of the answer's members: `…,"request_id":"req_…"}`.
   const id = answer.slice(answer.lastIndexOf(":") + 2, -2);
   // A plain object: the runtime takes it in faster than it copies or changes `Headers`.
-  return new Response(answer, { headers: { ...common, "x-request-id": id } });
+  return new Response(answer, { headers: { ...headers, "x-request-id": id } });
 }

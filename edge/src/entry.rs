@@ -45,25 +45,29 @@ pub fn validate_checked(ticket: u32, holds: bool) -> Option<String> {
 }
 
 /// The headers of such an answer but for its `x-request-id`, which are the same as long as the
-/// isolate lives; none before that has read its settings. With `vary` among them, they are not for
-/// requests that have an `Origin`.
+/// isolate lives; none before that has read its settings. Those that only a page is concerned with
+/// are left out for who sends no `Origin`; none for pages, where it depends on which may call.
 ///
 /// # Errors
 /// What the runtime throws at a header it does not like; our own are all plain.
 #[wasm_bindgen]
-pub fn headers_at_once() -> Result<Option<Headers>, JsValue> {
+pub fn headers_at_once(for_pages: bool) -> Result<Option<Headers>, JsValue> {
     let Some(isolate) = Isolate::running() else {
         return Ok(None);
     };
+    let cors = &isolate.config.cors;
+    if for_pages && cors.depends_on_origin() {
+        return Ok(None);
+    }
     let answer = Answer::new(200, JSON, &[][..])
         .cache_control(validate::CACHE_CONTROL)
         .nosniff();
-    isolate
-        .config
-        .cors
-        .allow(answer, None)
-        .js_headers()
-        .map(Some)
+    let answer = if for_pages || cors.depends_on_origin() {
+        cors.allow(answer, None)
+    } else {
+        answer
+    };
+    answer.js_headers().map(Some)
 }
 
 /// Answers a request the whole way.

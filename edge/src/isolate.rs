@@ -21,6 +21,7 @@ use crate::{
     config::{Config, ConfigError},
     documents::{GivenBack, Memory, Name, Ration},
     endpoints::validate::unseen::Waiting,
+    flood::Flood,
     log::{self, Level},
     metrics::Metrics,
     origin::{EdgeKey, Health},
@@ -38,6 +39,7 @@ pub(crate) struct Isolate {
     pub(crate) tokens: RefCell<VerifiedTokens<LicenseToken>>,
     pub(crate) leases: RefCell<VerifiedTokens<LeaseToken>>,
     pub(crate) unseen: RefCell<Waiting>,
+    pub(crate) flood: Flood,
     pub(crate) given_back: RefCell<GivenBack>,
     /// What strangers may have this isolate look for.
     pub(crate) strangers: Ration,
@@ -56,6 +58,7 @@ impl Isolate {
             tokens: RefCell::new(VerifiedTokens::new()),
             leases: RefCell::new(VerifiedTokens::new()),
             unseen: RefCell::default(),
+            flood: Flood::default(),
             given_back: RefCell::new(GivenBack::new()),
             strangers: Ration::new(),
             origin: Health::default(),

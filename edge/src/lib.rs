@@ -6,6 +6,7 @@ mod config;
 mod documents;
 mod endpoints;
 pub mod entry;
+mod flood;
 mod generations;
 mod http;
 mod isolate;

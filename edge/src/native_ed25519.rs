@@ -41,7 +41,7 @@ extern "C" {
     // The runtime copies the bytes before it returns.
     #[wasm_bindgen(catch, js_namespace = ["crypto", "subtle"], js_name = verify)]
     fn verify_signature(
-        algorithm: &str,
+        algorithm: &JsValue,
         key: &CryptoKey,
         signature: &[u8],
         data: &[u8],
@@ -57,6 +57,11 @@ thread_local! {
 }
 
 const ALGORITHM: &str = "Ed25519";
+
+thread_local! {
+    /// Made once: each text that is handed over is read anew.
+    static VERIFIED_BY: JsValue = ALGORITHM.into();
+}
 
 /// The eight points of small order, but for the sign of `x`, the highest bit.
 const SMALL_ORDER: [[u8; 32]; 5] = [
@@ -98,7 +103,7 @@ pub(crate) fn begin(key: &VerifyingKey, signature: &[u8], message: &[u8]) -> Opt
         return None;
     }
     let key = KEYS.with_borrow_mut(|keys| keys.get(&key.bytes()))?;
-    verify_signature(ALGORITHM, &key, signature, message).ok()
+    VERIFIED_BY.with(|algorithm| verify_signature(algorithm, &key, signature, message).ok())
 }
 
 /// Whether `signature` is the key's over `message`; none where the runtime can't say.
@@ -116,8 +121,9 @@ pub(crate) async fn verify(key: &VerifyingKey, signature: &[u8], message: &[u8])
             key
         }
     };
-    let answer = verify_signature(ALGORITHM, &key, signature, message).ok()?;
-    JsFuture::from(answer).await.ok()?.as_bool()
+    let answer =
+        VERIFIED_BY.with(|algorithm| verify_signature(algorithm, &key, signature, message));
+    JsFuture::from(answer.ok()?).await.ok()?.as_bool()
 }
 
 async fn import(format: &str, bytes: &[u8], usage: &str) -> Result<CryptoKey, JsValue> {

@@ -8,10 +8,12 @@ use licet_shared::{
 };
 
 use crate::{
+    bindings,
     documents::{
         Found, Obtained,
         keys::{Newer, look_for_newer, obtain_keys},
     },
+    flood,
     http::Fault,
     isolate::{Isolate, Scope},
     native_ed25519,
@@ -109,13 +111,21 @@ async fn check<T: Recognisable>(
     keys: &OrgKeys,
 ) -> Result<T, Code> {
     let key = presented.key(keys)?;
+    let isolate = &scope.isolate;
+    if isolate.flood.is_on(scope.now()) {
+        bindings::sleep(flood::WAIT_MS).await;
+    }
     let holds = native_ed25519::verify(key, presented.signature(), presented.signed_bytes()).await;
     // Somebody else may have been waited for.
     scope.read_clock();
-    match holds {
+    let token = match holds {
         Some(holds) => presented.accept(keys, holds),
         None => presented.verify(keys),
+    };
+    if token.is_err() {
+        isolate.flood.refused(scope.now());
     }
+    token
 }
 
 fn no_keys() -> Fault {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod api;
+mod base64url;
 pub mod components;
 mod crockford;
 pub mod decision;

@@ -1,6 +1,6 @@
 //! Problem details (RFC 9457) for requests that could not be answered.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -8,7 +8,7 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 macro_rules! problems {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $title:literal, $advice:literal;)*) => {
         /// Every kind of problem, with its HTTP status.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
         #[non_exhaustive]
         pub enum ProblemCode {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*
@@ -19,6 +19,8 @@ macro_rules! problems {
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
             /// The code as it stands in answers.
+            // Not inlined: its texts would be in a program twice.
+            #[inline(never)]
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text),* }
@@ -31,6 +33,8 @@ macro_rules! problems {
             }
 
             /// The same sentence for every occurrence.
+            // Not inlined: its texts would be in a program twice.
+            #[inline(never)]
             #[must_use]
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$name => $title),* }
@@ -64,6 +68,13 @@ impl ProblemCode {
     #[must_use]
     pub fn of_page(page: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.page() == page)
+    }
+}
+
+// By hand: a derived one would have the texts a second time.
+impl Serialize for ProblemCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -8,6 +8,8 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use miniz_oxide::{deflate::compress_to_vec_zlib, inflate::decompress_to_vec_zlib_with_limit};
 use serde::{Deserialize, Serialize};
 
+use crate::base64url;
+
 /// Largest list that is decompressed, in bytes: 2^20 entries of 8 bits. Stops zip bombs.
 pub const MAX_LIST_BYTES: usize = 1 << 20;
 
@@ -122,8 +124,7 @@ impl Encoded {
     /// # Errors
     /// [`StatusListError`] when it is broken or too long.
     pub fn decode(&self) -> Result<StatusList, StatusListError> {
-        let compressed =
-            Base64UrlUnpadded::decode_vec(&self.lst).map_err(|_| StatusListError::Encoding)?;
+        let compressed = base64url::decode(self.lst.as_bytes()).ok_or(StatusListError::Encoding)?;
         let bytes =
             decompress_to_vec_zlib_with_limit(&compressed, MAX_LIST_BYTES).map_err(|error| {
                 match error.status {

@@ -3,7 +3,7 @@
 //! An entry lives for a day, as last known good. How fresh it is shows in the signed text, or in
 //! a note of when the origin was last asked, which can delay a renewal but proves nothing.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, rc::Rc};
 
 use licet_shared::time::Timestamp;
 use wasm_bindgen_futures::JsFuture;
@@ -12,7 +12,7 @@ use worker::{
     web_sys::Response,
 };
 
-use super::{Document, Edition, Held, Name};
+use super::{Edition, Name};
 use crate::{
     bindings::{DEFAULT_CACHE, thrown},
     http::Answer,
@@ -27,10 +27,10 @@ const CHECKED_AT: &str = "licet-checked-at";
 const ETAG: &str = "licet-etag";
 const IN_KV: &str = "licet-in-kv";
 
-/// A copy nobody has vouched for yet.
+/// A copy; of one that was read, nobody has vouched for its text yet.
 pub(super) struct Copy {
-    pub(super) text: String,
-    pub(super) etag: Option<String>,
+    pub(super) text: Rc<str>,
+    pub(super) etag: Option<Rc<str>>,
     pub(super) checked_at: Timestamp,
     pub(super) in_kv: Option<Edition>,
 }
@@ -96,8 +96,8 @@ async fn try_read(url: &str, now: Timestamp) -> Result<Option<Copy>, JsValue> {
     let headers = entry.headers();
     let checked_at = headers.get(CHECKED_AT)?.and_then(|text| text.parse().ok());
     Ok(Some(Copy {
-        text,
-        etag: headers.get(ETAG)?,
+        text: text.into(),
+        etag: headers.get(ETAG)?.map(Into::into),
         // Never later than now: a note can't put off a renewal for longer than a check does.
         checked_at: Timestamp::from_unix(checked_at.unwrap_or(0)).min(now),
         in_kv: headers.get(IN_KV)?.and_then(|text| read_edition(&text)),
@@ -105,21 +105,21 @@ async fn try_read(url: &str, now: Timestamp) -> Result<Option<Copy>, JsValue> {
 }
 
 /// Stores a copy.
-pub(super) async fn write<D: Document>(scope: &Scope, name: Name, held: &Held<D>) {
+pub(super) async fn write(scope: &Scope, name: Name, copy: &Copy) {
     let url = name.cache_url(&scope.isolate.config.platform.issuer);
-    if let Err(error) = try_write(&url, held).await {
+    if let Err(error) = try_write(&url, copy).await {
         scope.log(Level::Warn, "the cache can't be written", &thrown(&error));
     }
 }
 
-async fn try_write<D>(url: &str, held: &Held<D>) -> Result<(), JsValue> {
-    let mut entry = Answer::new(200, "text/plain", held.text.as_bytes().to_vec())
+async fn try_write(url: &str, copy: &Copy) -> Result<(), JsValue> {
+    let mut entry = Answer::new(200, "text/plain", copy.text.as_bytes().to_vec())
         .cache_control(KEEP)
-        .header(CHECKED_AT, held.checked_at.unix().to_string());
-    if let Some(etag) = &held.etag {
+        .header(CHECKED_AT, copy.checked_at.unix().to_string());
+    if let Some(etag) = &copy.etag {
         entry = entry.header(ETAG, Cow::Owned(etag.to_string()));
     }
-    if let Some(edition) = held.in_kv {
+    if let Some(edition) = copy.in_kv {
         entry = entry.header(IN_KV, write_edition(edition));
     }
     put(url, entry).await

@@ -5,9 +5,10 @@
 //! minutes besides, and only after the answer. Read only once the origin has failed.
 
 use js_sys::{Object, Reflect};
+use licet_shared::time::Timestamp;
 use worker::wasm_bindgen::{JsCast, JsValue};
 
-use super::{Document, Edition, Held, Name};
+use super::{Edition, Name};
 use crate::{
     bindings::{KvNamespace, thrown},
     isolate::Scope,
@@ -45,13 +46,13 @@ pub(super) fn is_due(stored: Option<Edition>, current: Edition) -> bool {
     })
 }
 
-/// Stores a copy; says whether that worked.
-pub(super) async fn write<D: Document>(scope: &Scope, name: Name, held: &Held<D>) -> bool {
+/// Stores a copy that holds until `expires_at`; says whether that worked.
+pub(super) async fn write(scope: &Scope, name: Name, text: &str, expires_at: Timestamp) -> bool {
     let Some(namespace) = namespace(scope) else {
         return false;
     };
     let key = name.kv_key(&scope.isolate.config.platform.issuer);
-    let end = held.document.times().expires_at.plus(KEEP_AFTER_END_S);
+    let end = expires_at.plus(KEEP_AFTER_END_S);
     let life = end.since(scope.now()).max(SHORTEST_LIFE_S);
     let options = Object::new();
     // A plain object takes any property.
@@ -60,7 +61,7 @@ pub(super) async fn write<D: Document>(scope: &Scope, name: Name, held: &Held<D>
         &"expirationTtl".into(),
         &JsValue::from_f64(life as f64),
     );
-    let written = namespace.write(&key, &held.text, &options).await;
+    let written = namespace.write(&key, text, &options).await;
     if let Err(error) = &written {
         // Another isolate may have been faster within the same second.
         scope.log(

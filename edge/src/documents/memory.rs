@@ -76,10 +76,10 @@ impl<D> Clone for Held<D> {
 impl<D: Document> Held<D> {
     /// A verified copy of which nothing else is known: when it was checked is for its tier to
     /// say, if that can.
-    pub(super) fn stored(document: Rc<D>, text: String, generation: u64) -> Self {
+    pub(super) fn stored(document: Rc<D>, text: Rc<str>, generation: u64) -> Self {
         Self {
             document,
-            text: text.into(),
+            text,
             etag: None,
             checked_at: Timestamp::default(),
             asked_ms: 0,

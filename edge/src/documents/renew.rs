@@ -319,7 +319,7 @@ async fn accept<D: Document>(
         etag: reply.etag.map(Into::into),
         checked_at: scope.now(),
         asked_ms,
-        ..Held::stored(document, text, D::generation(&signers))
+        ..Held::stored(document, text.into(), D::generation(&signers))
     };
     let version = copy.document.version();
     let held = kept(scope, name, copy);

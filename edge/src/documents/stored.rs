@@ -2,7 +2,12 @@
 
 use std::rc::Rc;
 
-use super::{Document, Edition, Held, Name, cache_api, claim::release, kv};
+use super::{
+    Document, Held, Name,
+    cache_api::{self, Copy},
+    claim::release,
+    kv,
+};
 use crate::{isolate::Scope, log::Level};
 
 /// The cached copy, kept in memory when it verifies; the newer one where memory had one already.
@@ -13,7 +18,7 @@ pub(super) async fn from_cache<D: Document>(
 ) -> Option<Held<D>> {
     let copy = cache_api::read(scope, name).await?;
     let mut held = verified::<D>(scope, name, signers, copy.text, "cache")?;
-    held.etag = copy.etag.map(Into::into);
+    held.etag = copy.etag;
     held.checked_at = copy.checked_at;
     held.in_kv = copy.in_kv;
     Some(scope.isolate.documents.borrow_mut().keep_stored(name, held))
@@ -26,12 +31,13 @@ pub(super) async fn from_kv<D: Document>(
     signers: &Rc<D::Signers>,
 ) -> Option<Held<D>> {
     let text = kv::read(scope, name).await?;
-    let mut held = verified::<D>(scope, name, signers, text, "key-value store")?;
+    let mut held = verified::<D>(scope, name, signers, text.into(), "key-value store")?;
     held.in_kv = Some(held.document.edition());
     Some(scope.isolate.documents.borrow_mut().keep_stored(name, held))
 }
 
-/// Hands a copy to the lower tiers after the response; to the cache at once, where other isolates wait for it.
+/// Hands a copy to the lower tiers after the response; to the cache at once, where other isolates wait
+/// for it.
 ///
 /// Another isolate's newer copy is left where it is. Neither tier can compare and write in one
 /// step, so two isolates may still overwrite each other: an older copy then stays there until
@@ -44,44 +50,42 @@ pub(super) fn pass_down<D: Document>(
 ) {
     let awaited = scope.claims.borrow().contains(&name);
     if awaited {
-        let (meanwhile, signers, held) = (Rc::clone(scope), Rc::clone(signers), held.clone());
-        scope.meanwhile(async move {
-            put_into_cache(&meanwhile, name, &held, &signers).await;
-            release(&meanwhile, &name.origin_path()).await;
-        });
+        scope.meanwhile(hand_over(Rc::clone(scope), name, copy_of(held)));
     }
     let (later, signers, mut held) = (Rc::clone(scope), Rc::clone(signers), held.clone());
     scope.after_response(async move {
         let edition = held.document.edition();
+        let outdone = |stored: Option<Held<D>>| {
+            stored.is_some_and(|stored| stored.document.edition() > edition)
+        };
         let for_kv = kv::is_due(held.in_kv, edition);
         if for_kv
-            && !is_outdone(from_kv::<D>(&later, name, &signers).await.as_ref(), edition)
-            && kv::write(&later, name, &held).await
+            && !outdone(from_kv(&later, name, &signers).await)
+            && kv::write(&later, name, &held.text, held.document.times().expires_at).await
         {
             held.in_kv = Some(edition);
             let mut memory = later.isolate.documents.borrow_mut();
             memory.note::<D>(name, |held| held.in_kv = held.in_kv.max(Some(edition)));
         }
-        if for_kv || !awaited {
-            put_into_cache(&later, name, &held, &signers).await;
+        if (for_kv || !awaited) && !outdone(from_cache(&later, name, &signers).await) {
+            cache_api::write(&later, name, &copy_of(&held)).await;
         }
     });
 }
 
-async fn put_into_cache<D: Document>(
-    scope: &Scope,
-    name: Name,
-    held: &Held<D>,
-    signers: &Rc<D::Signers>,
-) {
-    let stored = from_cache::<D>(scope, name, signers).await;
-    if !is_outdone(stored.as_ref(), held.document.edition()) {
-        cache_api::write(scope, name, held).await;
-    }
+/// Puts a copy that this isolate has claimed, and found missing, where others look for it.
+async fn hand_over(scope: Rc<Scope>, name: Name, copy: Copy) {
+    cache_api::write(&scope, name, &copy).await;
+    release(&scope, &name.origin_path()).await;
 }
 
-fn is_outdone<D: Document>(stored: Option<&Held<D>>, edition: Edition) -> bool {
-    stored.is_some_and(|stored| stored.document.edition() > edition)
+fn copy_of<D>(held: &Held<D>) -> Copy {
+    Copy {
+        text: Rc::clone(&held.text),
+        etag: held.etag.clone(),
+        checked_at: held.checked_at,
+        in_kv: held.in_kv,
+    }
 }
 
 /// A copy that its signers vouch for. Others are as good as none, but worth a look by somebody.
@@ -89,7 +93,7 @@ fn verified<D: Document>(
     scope: &Scope,
     name: Name,
     signers: &D::Signers,
-    text: String,
+    text: Rc<str>,
     tier: &str,
 ) -> Option<Held<D>> {
     // What memory has by these signers' word has been verified before.

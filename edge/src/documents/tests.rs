@@ -376,7 +376,7 @@ async fn a_request_with_older_keys_takes_nothing_from_those_with_newer() {
     let verify = <StatusDocument as Document>::verify;
     let list = Rc::new(verify(&rotated.list(), name, &newer, scope.now()).unwrap());
     let mut memory = Memory::new();
-    memory.keep(name, Held::stored(list, rotated.list(), 2));
+    memory.keep(name, Held::stored(list, rotated.list().into(), 2));
     let seen = memory.look::<StatusDocument>(name, &older, scope.now());
     assert!(seen.is_none(), "they do not vouch for it");
     assert!(
@@ -387,7 +387,7 @@ async fn a_request_with_older_keys_takes_nothing_from_those_with_newer() {
 
     let list = Rc::new(verify(&org.list(), name, &older, scope.now()).unwrap());
     let mut memory = Memory::new();
-    memory.keep(name, Held::stored(list, org.list(), 1));
+    memory.keep(name, Held::stored(list, org.list().into(), 1));
     assert!(
         memory
             .look::<StatusDocument>(name, &newer, scope.now())
@@ -495,7 +495,10 @@ async fn memory_stays_within_its_bounds() {
     );
     let set = Rc::new(set.unwrap());
     for n in 0..20_000 {
-        memory.keep(name(n), Held::stored(Rc::clone(&set), text.clone(), 1));
+        memory.keep(
+            name(n),
+            Held::stored(Rc::clone(&set), text.clone().into(), 1),
+        );
         assert!(memory.bytes() <= Memory::BUDGET_BYTES, "{n}");
     }
     let kept = (0..20_000)

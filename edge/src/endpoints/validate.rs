@@ -43,7 +43,11 @@ pub(crate) fn at_once(isolate: &Isolate, body: &[u8]) -> Option<AtOnce> {
     let now = clock.now();
     let known = isolate.tokens.borrow_mut().recall(&asked.token);
     match known {
-        Some(token) => decide_at_once(isolate, &asked, &token, now, request_id).map(AtOnce::Answer),
+        Some(token) => {
+            isolate.flood.recalled(now);
+            decide_at_once(isolate, &asked, &token, now, request_id).map(AtOnce::Answer)
+        }
+        None if isolate.flood.is_on(now) => None,
         None => Unseen::begin(isolate, asked, now).map(|unseen| AtOnce::Unseen(Box::new(unseen))),
     }
 }

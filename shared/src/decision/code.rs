@@ -1,11 +1,11 @@
 //! Decision codes.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $detail:literal;)*) => {
         /// The answer in one word. Of several that apply, the one that stands first here is given.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
         #[non_exhaustive]
         pub enum Code {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*
@@ -16,6 +16,8 @@ macro_rules! codes {
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
             /// The code as it stands in answers.
+            // Not inlined: its texts would be in a program twice.
+            #[inline(never)]
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text),* }
@@ -28,6 +30,13 @@ macro_rules! codes {
             }
         }
     };
+}
+
+// By hand: a derived one would have the texts a second time.
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 // By hand: a derived one does not see the codes' texts behind the macro.

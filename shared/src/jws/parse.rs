@@ -2,11 +2,10 @@
 
 use std::{borrow::Cow, fmt};
 
-use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{Kind, MAX_LIFE_S, VerifyingKey};
-use crate::time::Timestamp;
+use crate::{base64url, time::Timestamp};
 
 /// A header has three short fields; anything longer is not ours.
 const MAX_HEADER_CHARS: usize = 512;
@@ -112,18 +111,14 @@ impl<'a, K: Kind> Untrusted<'a, K> {
         let (signed, signature) = text.rsplit_once('.').ok_or(ParseError::Form)?;
         let (header, claims) = signed.split_once('.').ok_or(ParseError::Form)?;
         let kid = check_header(header, K::TYP)?;
-        let mut bytes = [0; SIGNATURE_BYTES];
-        match Base64UrlUnpadded::decode(signature, &mut bytes) {
-            Ok(signature) if signature.len() == SIGNATURE_BYTES => {}
-            _ => return Err(ParseError::Form),
-        }
+        let signature = read_signature(signature)?;
         // Base64url has no dot, so a fourth segment shows here.
-        let json = Base64UrlUnpadded::decode_vec(claims).map_err(|_| ParseError::Form)?;
+        let json = segment(claims)?;
         let claims = object(&json).ok_or(ParseError::Claims)?;
         let times = check_times(&json, now)?;
         Ok(Self {
             signed,
-            signature: bytes,
+            signature,
             kid,
             claims,
             times,
@@ -245,11 +240,20 @@ fn is_object(json: &[u8]) -> bool {
     json.trim_ascii_start().starts_with(b"{")
 }
 
-fn check_header(segment: &str, typ: &str) -> Result<String, ParseError> {
-    if segment.len() > MAX_HEADER_CHARS {
+fn segment(text: &str) -> Result<Vec<u8>, ParseError> {
+    base64url::decode(text.as_bytes()).ok_or(ParseError::Form)
+}
+
+fn read_signature(text: &str) -> Result<[u8; SIGNATURE_BYTES], ParseError> {
+    let bytes = segment(text)?;
+    bytes.try_into().map_err(|_| ParseError::Form)
+}
+
+fn check_header(text: &str, typ: &str) -> Result<String, ParseError> {
+    if text.len() > MAX_HEADER_CHARS {
         return Err(ParseError::Header);
     }
-    let json = Base64UrlUnpadded::decode_vec(segment).map_err(|_| ParseError::Form)?;
+    let json = segment(text)?;
     if !is_object(&json) {
         return Err(ParseError::Header);
     }

@@ -97,6 +97,7 @@ impl Unseen {
                 decide_at_once(isolate, &self.asked, &token, now, request_id)
             }
             Err(code) => {
+                isolate.flood.refused(now);
                 let verdict = Verdict::refused(code);
                 isolate.metrics.answered(&verdict);
                 Some(answer_text(verdict, request_id))

@@ -1,0 +1,93 @@
+//! Forged tokens that pour in beside good ones: checks of tokens not seen before then let those go
+//! first that were, whose answers cost a fraction.
+//!
+//! A wait costs whoever sends nothing else little, and a new customer a few milliseconds; without it, each
+//! sender would get as many answers as the next, and the forgers most of the processor.
+
+use std::cell::Cell;
+
+use licet_shared::time::Timestamp;
+
+/// Refused signatures within [`WINDOW_S`] that make a flood.
+const REFUSED: u32 = 32;
+const WINDOW_S: i64 = 2;
+/// How long a check waits in one, in milliseconds.
+pub(crate) const WAIT_MS: u32 = 4;
+
+/// What tells whether there is one.
+#[derive(Debug)]
+pub(crate) struct Flood {
+    /// When the counting began, and how many signatures were refused since.
+    began_at: Cell<Timestamp>,
+    refused: Cell<u32>,
+    /// When a token was last known.
+    recalled_at: Cell<Timestamp>,
+}
+
+impl Default for Flood {
+    fn default() -> Self {
+        let never = Timestamp::from_unix(0);
+        Self {
+            began_at: Cell::new(never),
+            refused: Cell::new(0),
+            recalled_at: Cell::new(never),
+        }
+    }
+}
+
+impl Flood {
+    /// Notes that a token was one seen before.
+    pub(crate) fn recalled(&self, now: Timestamp) {
+        self.recalled_at.set(now);
+    }
+
+    /// Notes that a signature did not hold.
+    pub(crate) fn refused(&self, now: Timestamp) {
+        if !is_lately(self.began_at.get(), now) {
+            self.began_at.set(now);
+            self.refused.set(0);
+        }
+        self.refused.set(self.refused.get().saturating_add(1));
+    }
+
+    /// Whether a check has to wait.
+    pub(crate) fn is_on(&self, now: Timestamp) -> bool {
+        self.refused.get() >= REFUSED
+            && is_lately(self.began_at.get(), now)
+            && is_lately(self.recalled_at.get(), now)
+    }
+}
+
+fn is_lately(then: Timestamp, now: Timestamp) -> bool {
+    (0..WINDOW_S).contains(&now.since(then))
+}
+
+#[cfg(test)]
+mod tests {
+    use licet_shared::time::Timestamp;
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    use super::{Flood, REFUSED};
+
+    #[wasm_bindgen_test]
+    fn it_takes_many_refusals_at_a_time_beside_known_tokens() {
+        let flood = Flood::default();
+        let at = |second: i64| Timestamp::from_unix(1_800_000_000 + second);
+        let refuse = |times, second| (0..times).for_each(|_| flood.refused(at(second)));
+        refuse(REFUSED - 1, 0);
+        flood.recalled(at(0));
+        assert!(!flood.is_on(at(0)));
+        refuse(1, 1);
+        assert!(flood.is_on(at(1)));
+        assert!(!flood.is_on(at(2)), "over");
+        refuse(REFUSED, 3);
+        assert!(!flood.is_on(at(3)), "nobody else is there");
+        flood.recalled(at(3));
+        assert!(flood.is_on(at(4)));
+        for second in 10..100 {
+            refuse(REFUSED / 4, second);
+            flood.recalled(at(second));
+            assert!(!flood.is_on(at(second)), "a trickle");
+        }
+    }
+}
