@@ -22,6 +22,8 @@ cargo xtask lint                 formatting, clippy on both targets, dependencie
 cargo xtask build [edge|origin]  what is deployed
 cargo xtask bench edge           measure the Worker beside others
     --verdicts N                 while memory is watched (300000)
+cargo xtask bench memory         measure the Worker's memory, over a million licenses
+    --verdicts N                 so many (10000000, which takes an hour)
 cargo xtask bench origin         measure the origin beside others, over a million licenses
     --orgs N --licenses N        over so many instead (10000, 1000000)
     --seconds N                  of each burst of load (4)
@@ -132,6 +134,16 @@ fn bench(args: &mut lexopt::Parser) -> Result<()> {
             }
             bench::edge::run(verdicts)
         }
+        Some(Value(what)) if what == "memory" => {
+            let mut verdicts = bench::memory::VERDICTS;
+            while let Some(arg) = args.next()? {
+                match arg {
+                    Long("verdicts") => verdicts = args.value()?.parse()?,
+                    other => return Err(other.unexpected().into()),
+                }
+            }
+            bench::memory::run(verdicts)
+        }
         Some(Value(what)) if what == "origin" => {
             let (mut size, mut only) = (bench::origin::Size::default(), None);
             while let Some(arg) = args.next()? {
@@ -159,7 +171,7 @@ fn bench(args: &mut lexopt::Parser) -> Result<()> {
             }
             bench::freshness::run(options)
         }
-        _ => bail!("say what to measure: cargo xtask bench edge, origin, or freshness"),
+        _ => bail!("say what to measure: cargo xtask bench edge, memory, origin, or freshness"),
     }
 }
 

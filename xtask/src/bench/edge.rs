@@ -9,7 +9,7 @@ use super::load::{Burst, CONNECTIONS, Load, burst};
 use super::memory::{self, Memory};
 use super::report::{Spread, write_section};
 use super::stack::Stack;
-use crate::step::{long_step, run_quiet, step};
+use crate::step::{long_step, step};
 use crate::{commands, edge, net, paths, tools};
 
 mod report;
@@ -21,8 +21,10 @@ const REPEATED: usize = 1_000;
 const UNIQUE: usize = 15_000;
 const WORKERS: [&str; 4] = ["edge", "jose", "hello", "hono"];
 /// Times each Worker is measured under each load, in turn with the others.
-const ROUNDS: usize = 5;
-const SECONDS: u32 = 3;
+const ROUNDS: usize = 7;
+/// Of each burst: V8 collects everything about once a second, for a tenth of one, and a burst must not have
+/// one collection more than the next.
+const SECONDS: u32 = 5;
 /// Times each Worker is started anew.
 const STARTS: usize = 7;
 /// Part of its own greatest load under which a Worker's tail is measured, and for how long at a time:
@@ -68,11 +70,7 @@ pub fn run(verdicts: u64) -> Result<()> {
     if std::env::var_os("LICET_ORIGIN_BIN").is_none() {
         commands::build::origin(false)?;
     }
-    long_step("compile the load generator (release)", "a minute", || {
-        let mut command = paths::cargo();
-        command.args(["build", "--package", "licet-bench", "--release"]);
-        run_quiet("compile the load generator", &mut command)
-    })?;
+    commands::build::load_generator()?;
     let dir = paths::make_dir(paths::scratch()?.join(format!("bench-{}", std::process::id())))?;
     let result = measure(&dir, verdicts);
     std::fs::remove_dir_all(&dir).ok();

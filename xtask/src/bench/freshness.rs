@@ -13,7 +13,7 @@ use self::stage::Stage;
 use self::watch::{Load, Watched};
 use super::origin::Size;
 use super::origin::data::Data;
-use crate::step::{long_step, run_quiet, step};
+use crate::step::{long_step, step};
 use crate::{commands, edge, paths};
 
 /// Verdicts a second, over all instances.
@@ -95,11 +95,7 @@ pub fn run(options: Options) -> Result<()> {
     if std::env::var_os("LICET_ORIGIN_BIN").is_none() {
         paths::use_origin(commands::build::origin(true)?);
     }
-    long_step("compile the load generator (release)", "a minute", || {
-        let mut command = paths::cargo();
-        command.args(["build", "--package", "licet-bench", "--release"]);
-        run_quiet("compile the load generator", &mut command)
-    })?;
+    commands::build::load_generator()?;
     let data = Data::prepare(options.size)?;
     let dir = paths::make_dir(paths::scratch()?.join(format!("bench-{}", std::process::id())))?;
     let result = measure(&data, &dir, options);

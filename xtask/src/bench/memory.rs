@@ -1,6 +1,7 @@
 //! What workerd's memory does while an edge meets licenses of many organizations, and while somebody
 //! sends what nobody signed.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,9 +13,11 @@ use serde_json::{Value, json};
 
 use super::edge::{forged, write_lines};
 use super::load::{Load, burst};
+use super::report::{GOALS_HEAD, line, machine, write_section};
 use super::stack::Alone;
 use crate::process::Service;
-use crate::{net, paths};
+use crate::step::long_step;
+use crate::{commands, edge, net, paths, tools};
 
 /// Organizations and licenses that the load is about.
 const ORGS: u32 = 10_000;
@@ -22,6 +25,14 @@ const LICENSES: u32 = 1_000_000;
 /// Shows what the edge counts.
 const METRICS_TOKEN: &str = "of-a-bench-on-loopback-and-nobody-else";
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Most MiB that an isolate's memory may come to.
+const MEMORY_GOAL: f64 = 64.0;
+/// By how much memory may differ where it is called flat: V8 collects when it likes.
+const FLAT: f64 = 1.15;
+
+/// Verdicts given by `cargo xtask bench memory`, unless it says another number: ten for each license.
+pub const VERDICTS: u64 = 10 * LICENSES as u64;
 
 /// Bytes of a MiB.
 const MIB: f64 = 1_048_576.0;
@@ -48,6 +59,114 @@ pub(super) struct Memory {
     pub(super) flood_wasm: f64,
     /// Forged tokens refused.
     pub(super) forged: u64,
+}
+
+impl Memory {
+    /// Its lines in the table of goals.
+    pub(super) fn goals(&self) -> String {
+        let mut text = String::new();
+        let flat = format!("≤ {FLAT} (flat)");
+        let load = format!("{} verdicts, {} licenses", self.verdicts, self.licenses);
+        let [_, (second, _), _, (last, _)] = self.isolate;
+        let ratio = last / second;
+        let what = [
+            &*load,
+            "itself in the second quarter",
+            "the isolate's memory",
+        ];
+        line(
+            &mut text,
+            what,
+            &flat,
+            &format!("{ratio:.2}"),
+            ratio <= FLAT,
+        );
+        let what = [
+            &*load,
+            "—",
+            "MiB of the isolate's memory, V8's garbage aside",
+        ];
+        let goal = format!("≤ {MEMORY_GOAL}");
+        line(
+            &mut text,
+            what,
+            &goal,
+            &format!("{last:.1}"),
+            last <= MEMORY_GOAL,
+        );
+        let ratio = self.flood_wasm / self.wasm;
+        let load = format!("{} forged", self.forged);
+        let what = [&*load, "itself before", "Wasm's memory"];
+        line(
+            &mut text,
+            what,
+            "≤ 1.0",
+            &format!("{ratio:.2}"),
+            ratio <= 1.0,
+        );
+        let [half, end] = self.flood;
+        let ratio = end as f64 / half.max(1) as f64;
+        let what = [&*load, "itself at half", "resident memory"];
+        line(
+            &mut text,
+            what,
+            &flat,
+            &format!("{ratio:.2}"),
+            ratio <= FLAT,
+        );
+        text
+    }
+
+    /// Its figures, in sentences.
+    pub(super) fn figures(&self) -> String {
+        let mut text = String::new();
+        let quarters = self
+            .isolate
+            .map(|(low, high)| format!("{low:.1} to {high:.1}"));
+        writeln!(
+        text,
+        "The isolate's memory in each quarter of the verdicts, from V8's collections to its most garbage: {} MiB; \
+         {:.1} of it Wasm's.",
+        quarters.join(", "),
+        self.wasm,
+    )
+    .ok();
+        let [a, b, c, d] = self.quarters;
+        let (verdicts, seconds) = (self.verdicts, self.seconds);
+        writeln!(
+        text,
+        "Resident memory of workerd with the edge alone, simulated cache and KV included: {} MiB idle; {a}, {b}, {c} and {d} MiB after each quarter of \
+         {verdicts} verdicts ({seconds:.0} s).",
+        self.idle,
+    )
+    .ok();
+        text
+    }
+}
+
+/// Measures by itself, prints it and writes it to `docs/BENCHMARKS.md`.
+///
+/// # Errors
+/// When a part can't be started, or a verdict is not `VALID`.
+pub fn run(verdicts: u64) -> Result<()> {
+    tools::wrk()?;
+    edge::build()?;
+    commands::build::load_generator()?;
+    let dir = paths::make_dir(paths::scratch()?.join(format!("bench-{}", std::process::id())))?;
+    let result = long_step(
+        &format!("{verdicts} verdicts on licenses of many organizations"),
+        "about an hour for ten million",
+        || measure(&dir, verdicts),
+    );
+    std::fs::remove_dir_all(&dir).ok();
+    let memory = result?;
+    let text = format!(
+        "{}: the edge alone on one workerd.\n\n{GOALS_HEAD}{}\n{}",
+        machine()?,
+        memory.goals(),
+        memory.figures(),
+    );
+    write_section("memory", &text)
 }
 
 /// Sends `verdicts` requests, ten for each license in turn, and then forged ones for some seconds.

@@ -3,7 +3,7 @@
 pub mod edge;
 pub mod freshness;
 mod load;
-mod memory;
+pub mod memory;
 pub mod origin;
 mod report;
 mod stack;

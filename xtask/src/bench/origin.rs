@@ -18,7 +18,7 @@ use anyhow::{Result, bail};
 
 use self::data::Data;
 use crate::paths;
-use crate::step::{long_step, run_quiet, step};
+use crate::step::{long_step, step};
 use crate::{bench::origin::service::Service, commands};
 
 /// Connections that are busy at the same time, of every client of the database alike.
@@ -57,11 +57,7 @@ pub fn run(size: Size, only: Option<&str>) -> Result<()> {
     if std::env::var_os("LICET_ORIGIN_BIN").is_none() {
         paths::use_origin(commands::build::origin(true)?);
     }
-    long_step("compile the load generator (release)", "a minute", || {
-        let mut command = paths::cargo();
-        command.args(["build", "--package", "licet-bench", "--release"]);
-        run_quiet("compile the load generator", &mut command)
-    })?;
+    commands::build::load_generator()?;
     let fastapi = fastapi::install()?;
     let data = Data::prepare(size)?;
     let dir = paths::make_dir(paths::scratch()?.join(format!("bench-{}", std::process::id())))?;

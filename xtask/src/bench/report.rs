@@ -1,5 +1,6 @@
 //! Figures for people: on the terminal and in `docs/BENCHMARKS.md`.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
 
@@ -59,6 +60,21 @@ fn replace_section(old: &str, section: &str, text: &str) -> Result<String> {
         .split_once(&end)
         .with_context(|| format!("no line {end}"))?;
     Ok(format!("{head}{begin}\n{}\n{end}{tail}", text.trim()))
+}
+
+/// Head of the table of goals.
+pub(super) const GOALS_HEAD: &str =
+    "| load | compared with | in | goal | measured | met |\n|---|---|---|---|---|---|\n";
+
+/// One line of the table of goals.
+pub(super) fn line(text: &mut String, what: [&str; 3], goal: &str, measured: &str, met: bool) {
+    let [load, peer, figure] = what;
+    let met = if met { "yes" } else { "**no**" };
+    writeln!(
+        text,
+        "| {load} | {peer} | {figure} | {goal} | {measured} | {met} |"
+    )
+    .ok();
 }
 
 /// When, of what and on what it was measured.

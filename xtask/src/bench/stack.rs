@@ -116,7 +116,14 @@ impl Stack {
         });
         let workers = [
             edge_config(&self.host)?,
-            json!({ "name": "jose", "bindings": bindings, "modules": [module(&bundle(&self.dir, "jose")?)] }),
+            // With a namespace as the edge has one: what simulates it here begins with its workerd, and is
+            // no part of either's start where it is deployed.
+            json!({
+                "name": "jose",
+                "kv": ["LAST_KNOWN_GOOD"],
+                "bindings": bindings,
+                "modules": [module(&bundle(&self.dir, "jose")?)],
+            }),
             json!({ "name": "hono", "bindings": bindings, "modules": [module(&bundle(&self.dir, "hono")?)] }),
             json!({
                 "name": "hello",

@@ -31,3 +31,15 @@ pub fn origin(release: bool) -> Result<PathBuf> {
     )?;
     Ok(paths::target().join(profile).join("licet-origin"))
 }
+
+/// Compiles what sends loads and serves documents.
+///
+/// # Errors
+/// When it can't be compiled.
+pub fn load_generator() -> Result<()> {
+    long_step("compile the load generator (release)", "a minute", || {
+        let mut command = paths::cargo();
+        command.args(["build", "--package", "licet-bench", "--release"]);
+        run_quiet("compile the load generator", &mut command)
+    })
+}

@@ -9,16 +9,11 @@ use anyhow::{Context, Result};
 
 use super::{Findings, Measured, ROUNDS, TAIL_LOAD};
 use crate::bench::load::{Burst, CONNECTIONS};
-use crate::bench::report::{Spread, machine};
+use crate::bench::report::{GOALS_HEAD, Spread, line, machine};
 use crate::paths;
 
 /// Most bytes of the Worker, gzipped.
 const SIZE_GOAL: usize = 250 * 1024;
-/// Most MiB that an isolate's memory may come to.
-const MEMORY_GOAL: f64 = 64.0;
-/// By how much memory may differ where it is called flat: V8 collects when it likes.
-const FLAT: f64 = 1.15;
-
 /// What is wanted of the edge: under which load, compared with whom, in what, how much.
 const GOALS: [(&str, &str, Figure, f64); 6] = [
     ("repeated", "jose", Figure::Rate, 1.8),
@@ -45,7 +40,7 @@ pub(super) fn text(findings: &Findings, build: &Path) -> Result<String> {
         conditions()?,
         goals(findings, gzipped),
         rates(&findings.loads),
-        memory(findings),
+        figures(findings),
     ))
 }
 
@@ -58,21 +53,8 @@ fn conditions() -> Result<String> {
     ))
 }
 
-/// One line of the table of goals.
-fn line(text: &mut String, what: [&str; 3], goal: &str, measured: &str, met: bool) {
-    let [load, peer, figure] = what;
-    let met = if met { "yes" } else { "**no**" };
-    writeln!(
-        text,
-        "| {load} | {peer} | {figure} | {goal} | {measured} | {met} |"
-    )
-    .ok();
-}
-
 fn goals(findings: &Findings, gzipped: usize) -> String {
-    let mut text = String::from(
-        "| load | compared with | in | goal | measured | met |\n|---|---|---|---|---|---|\n",
-    );
+    let mut text = String::from(GOALS_HEAD);
     let ratio = |all: &[Measured], load, peer, figure: fn(&Burst) -> f64| {
         let (ours, theirs) = (
             Findings::of(all, load, "edge"),
@@ -140,43 +122,8 @@ fn goals(findings: &Findings, gzipped: usize) -> String {
         &start.show(2),
         start.median <= 1.5,
     );
-    memory_goals(&mut text, findings);
+    text.push_str(&findings.memory.goals());
     text
-}
-
-fn memory_goals(text: &mut String, findings: &Findings) {
-    let memory = &findings.memory;
-    let flat = format!("≤ {FLAT} (flat)");
-    let load = format!("{} verdicts, {} licenses", memory.verdicts, memory.licenses);
-    let [_, (second, _), _, (last, _)] = memory.isolate;
-    let ratio = last / second;
-    let what = [
-        &*load,
-        "itself in the second quarter",
-        "the isolate's memory",
-    ];
-    line(text, what, &flat, &format!("{ratio:.2}"), ratio <= FLAT);
-    let what = [
-        &*load,
-        "—",
-        "MiB of the isolate's memory, V8's garbage aside",
-    ];
-    let goal = format!("≤ {MEMORY_GOAL}");
-    line(
-        text,
-        what,
-        &goal,
-        &format!("{last:.1}"),
-        last <= MEMORY_GOAL,
-    );
-    let ratio = memory.flood_wasm / memory.wasm;
-    let load = format!("{} forged", memory.forged);
-    let what = [&*load, "itself before", "Wasm's memory"];
-    line(text, what, "≤ 1.0", &format!("{ratio:.2}"), ratio <= 1.0);
-    let [half, end] = memory.flood;
-    let ratio = end as f64 / half.max(1) as f64;
-    let what = [&*load, "itself at half", "resident memory"];
-    line(text, what, &flat, &format!("{ratio:.2}"), ratio <= FLAT);
 }
 
 fn rates(measured: &[Measured]) -> String {
@@ -212,7 +159,7 @@ fn rates(measured: &[Measured]) -> String {
     text
 }
 
-fn memory(findings: &Findings) -> String {
+fn figures(findings: &Findings) -> String {
     let mut text = String::new();
     for row in &findings.tails {
         let p99 = Spread::of(row.bursts.iter().map(|burst| burst.p99_ms));
@@ -224,27 +171,7 @@ fn memory(findings: &Findings) -> String {
         )
         .ok();
     }
-    let memory = &findings.memory;
-    let quarters = memory
-        .isolate
-        .map(|(low, high)| format!("{low:.1} to {high:.1}"));
-    writeln!(
-        text,
-        "The isolate's memory in each quarter of the verdicts, from V8's collections to its most garbage: {} MiB; \
-         {:.1} of it Wasm's.",
-        quarters.join(", "),
-        memory.wasm,
-    )
-    .ok();
-    let [a, b, c, d] = memory.quarters;
-    let (verdicts, seconds) = (memory.verdicts, memory.seconds);
-    writeln!(
-        text,
-        "Resident memory of workerd with the edge alone, simulated cache and KV included: {} MiB idle; {a}, {b}, {c} and {d} MiB after each quarter of \
-         {verdicts} verdicts ({seconds:.0} s).",
-        memory.idle,
-    )
-    .ok();
+    text.push_str(&findings.memory.figures());
     let [ours, theirs] = findings
         .starts
         .each_ref()
