@@ -65,9 +65,16 @@ fn is_lately(then: Timestamp, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use licet_shared::time::Timestamp;
+    use serde_json::{Value, json};
+
     use wasm_bindgen_test::wasm_bindgen_test;
 
     use super::{Flood, REFUSED};
+    use crate::{
+        endpoints::validate,
+        http::Answer,
+        testing::{DEVICE, Org, World, post},
+    };
 
     #[wasm_bindgen_test]
     fn it_takes_many_refusals_at_a_time_beside_known_tokens() {
@@ -88,6 +95,46 @@ mod tests {
             refuse(REFUSED / 4, second);
             flood.recalled(at(second));
             assert!(!flood.is_on(at(second)), "a trickle");
+        }
+    }
+
+    #[wasm_bindgen_test]
+    async fn in_a_flood_all_get_the_answers_they_would_get() {
+        let org = Org::default();
+        let world = World::new(&org);
+        let isolate = &world.scope().isolate;
+        let ask = async |token: &str| -> Value {
+            let body = json!({"token": token, "product": "local_cli", "fingerprint": DEVICE});
+            let json = ("content-type", "application/json");
+            let request = post("/x", &[json], &body.to_string());
+            let answer: Answer = validate::handle(&world.scope(), &request).await.unwrap();
+            serde_json::from_slice(&answer.body).unwrap()
+        };
+        let known = org.token(3_600);
+        assert_eq!(ask(&known).await["code"], "VALID");
+        let mut forged = known.clone();
+        forged.replace_range(forged.len() - 10..forged.len() - 9, "_");
+        assert_eq!(isolate.flood.refused.get(), 0);
+        assert_eq!(ask(&forged).await["code"], "SIGNATURE_INVALID");
+        assert_eq!(isolate.flood.refused.get(), 1, "it is counted");
+        let flood = || {
+            let now = world.scope().now();
+            (0..REFUSED).for_each(|_| isolate.flood.refused(now));
+            isolate.flood.recalled(now);
+        };
+        let unseen = org.token(3_599);
+        let body = json!({"token": unseen, "product": "local_cli", "fingerprint": DEVICE});
+        isolate.documents.borrow_mut().told.rest();
+        flood();
+        let short = validate::at_once(isolate, body.to_string().as_bytes());
+        assert!(short.is_none(), "it has to wait");
+        for (token, code) in [
+            (&unseen, "VALID"),
+            (&forged, "SIGNATURE_INVALID"),
+            (&known, "VALID"),
+        ] {
+            flood();
+            assert_eq!(ask(token).await["code"], code);
         }
     }
 }

@@ -204,3 +204,38 @@ impl Arrival {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, rc::Rc};
+
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    use crate::{
+        bindings,
+        testing::{Org, World},
+    };
+
+    #[wasm_bindgen_test]
+    async fn what_is_put_off_begins_once_the_answer_is_there() {
+        let world = World::new(&Org::default());
+        let scope = world.scope();
+        let done = Rc::new(Cell::new(0));
+        let count = || {
+            let done = Rc::clone(&done);
+            async move { done.set(done.get() + 1) }
+        };
+        scope.after_response(count());
+        scope.after_response(count());
+        bindings::sleep(1).await;
+        assert_eq!(done.get(), 0);
+        scope.answered();
+        assert_eq!(done.get(), 0, "the runtime has to take the answer first");
+        world.settle().await;
+        assert_eq!(done.get(), 2);
+        // What puts off more from then on need not wait.
+        scope.after_response(count());
+        world.settle().await;
+        assert_eq!(done.get(), 3);
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use licet_shared::documents::{OrgKeys, StatusDocument, StatusReference};
-use licet_tests::device::code;
+use licet_tests::device::{Activation, code};
 use licet_tests::{Answer, Request, Stack, now};
 use serde_json::json;
 
@@ -179,6 +179,7 @@ fn a_browser_may_ask_and_read_what_the_answer_says() {
         );
     }
     let answers = [
+        from_memory(&activation, Some("https://app.example")),
         activation
             .features()
             .header("Origin", "https://app.example")
@@ -202,6 +203,29 @@ fn a_browser_may_ask_and_read_what_the_answer_says() {
             assert!(exposed.contains(name), "{name}: {answer:?}");
         }
     }
+    // Who is no page gets no words for pages.
+    let answer = from_memory(&activation, None);
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+}
+
+/// A verdict that was given at once.
+#[track_caller]
+fn from_memory(activation: &Activation, origin: Option<&str>) -> Answer {
+    let request = || {
+        let url = format!("{}/api/v1/licenses/validate", activation.edge);
+        let request = Request::post(&url).json(&activation.question(&json!({})));
+        match origin {
+            Some(origin) => request.header("Origin", origin),
+            None => request,
+        }
+    };
+    // Now and then one has to look at the feed.
+    let mut answers = (0..50).map(|_| request().send());
+    let answer = answers.find(|answer| answer.header("server-timing").is_none());
+    let answer = answer.expect("an answer that left memory alone");
+    assert_eq!(code(&answer.verdict()), "VALID");
+    answer
 }
 
 #[test]
@@ -283,4 +307,14 @@ fn only_configured_browsers_may_ask_where_a_list_is_configured() {
             "{answer:?}"
         );
     }
+    let activation = stack
+        .device(&stack.license("surface", 2), "laptop")
+        .activated();
+    assert!(words(&from_memory(&activation, None), "vary").contains("origin"));
+    let url = format!("{}/api/v1/licenses/validate", stack.edge());
+    let request = Request::post(&url).json(&activation.question(&json!({})));
+    let answer = request.header("Origin", "https://app.example").send();
+    let allowed = answer.header("access-control-allow-origin");
+    assert_eq!(allowed, Some("https://app.example"), "{answer:?}");
+    assert!(words(&answer, "vary").contains("origin"), "{answer:?}");
 }
