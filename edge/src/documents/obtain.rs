@@ -95,7 +95,7 @@ pub(crate) async fn obtain<D: Document>(
                 renew_later::<D>(scope, name, signers);
             }
             if let Some(turn) = turn {
-                turn.give_up(scope).await;
+                turn.give_up(scope);
             }
             return Obtained::Found(found(copy, source, OriginState::Answering));
         }
@@ -129,7 +129,7 @@ pub(crate) async fn obtain<D: Document>(
         return Obtained::Found(found(held, Source::Origin, OriginState::Answering));
     }
     if let Some(turn) = turn {
-        turn.give_up(scope).await;
+        turn.give_up(scope);
     }
     if !stored_will_do {
         newest.or(from_cache(scope, name, signers).await, Source::Cache);

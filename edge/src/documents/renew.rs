@@ -136,10 +136,11 @@ pub(super) struct Turn {
 
 impl Turn {
     /// Lets others, here and in other isolates, ask.
-    pub(super) async fn give_up(&self, scope: &Scope) {
+    pub(super) fn give_up(&self, scope: &Rc<Scope>) {
         scope.isolate.documents.borrow_mut().end_renewal(self.name);
         if self.claimed {
-            release(scope, &self.name.origin_path()).await;
+            let (meanwhile, path) = (Rc::clone(scope), self.name.origin_path());
+            scope.meanwhile(async move { release(&meanwhile, &path).await });
         }
     }
 }

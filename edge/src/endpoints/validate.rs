@@ -5,6 +5,8 @@
 //! (`entry.js`) has read. Where the token is new, its signature's check is awaited too
 //! ([`unseen`]). Whatever is not as it should be takes the whole way, [`handle`].
 
+#[cfg(test)]
+mod tests;
 pub(crate) mod unseen;
 
 use std::rc::Rc;
