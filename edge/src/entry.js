@@ -130,14 +130,15 @@ function noted(error) {
 }
 
 // What the headers of all answers that an isolate gives at once have in common, asked for once: for pages,
-// which say where they come from, and for everybody else.
-let forPages;
-let forOthers;
+// which say where they come from, and for all others.
+let pageHeaders;
+let otherHeaders;
 
-// None where the isolate has not begun yet, or where it depends on the page.
+// None where the isolate has not begun yet, or where it depends on the page, as `vary` says.
 function headersFor(request) {
-  if (request.headers.has("origin")) return (forPages ??= commonHeaders(true));
-  return (forOthers ??= commonHeaders(false));
+  otherHeaders ??= commonHeaders(false);
+  if (otherHeaders === undefined || !request.headers.has("origin")) return otherHeaders;
+  return otherHeaders.vary === undefined ? (pageHeaders ??= commonHeaders(true)) : undefined;
 }
 
 function commonHeaders(forPages) {

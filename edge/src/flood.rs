@@ -1,15 +1,17 @@
 //! Forged tokens that pour in beside good ones: checks of tokens not seen before then let those go
 //! first that were, whose answers cost a fraction.
 //!
-//! A wait costs whoever sends nothing else little, and a new customer a few milliseconds; without it, each
-//! sender would get as many answers as the next, and the forgers most of the processor.
+//! Without it, each sender who waits for its answers would get as many as the next, and the forgers most of
+//! the processor. No check is left out: against senders who don't wait it only has known tokens go first. A new
+//! customer loses the milliseconds.
 
 use std::cell::Cell;
 
 use licet_shared::time::Timestamp;
 
-/// Refused signatures within [`WINDOW_S`] that make a flood.
+/// Refused signatures in a window that make a flood, where they are more than those that held.
 const REFUSED: u32 = 32;
+/// Of the clock's seconds; the next window begins with the next refusal.
 const WINDOW_S: i64 = 2;
 /// How long a check waits in one, in milliseconds.
 pub(crate) const WAIT_MS: u32 = 4;
@@ -17,9 +19,10 @@ pub(crate) const WAIT_MS: u32 = 4;
 /// What tells whether there is one.
 #[derive(Debug)]
 pub(crate) struct Flood {
-    /// When the counting began, and how many signatures were refused since.
+    /// When the window began, how many signatures were refused in it, and how many held.
     began_at: Cell<Timestamp>,
     refused: Cell<u32>,
+    held: Cell<u32>,
     /// When a token was last known.
     recalled_at: Cell<Timestamp>,
 }
@@ -30,6 +33,7 @@ impl Default for Flood {
         Self {
             began_at: Cell::new(never),
             refused: Cell::new(0),
+            held: Cell::new(0),
             recalled_at: Cell::new(never),
         }
     }
@@ -41,25 +45,29 @@ impl Flood {
         self.recalled_at.set(now);
     }
 
-    /// Notes that a signature did not hold.
-    pub(crate) fn refused(&self, now: Timestamp) {
+    /// Notes what a check came to.
+    pub(crate) fn checked(&self, holds: bool, now: Timestamp) {
         if !is_lately(self.began_at.get(), now) {
             self.began_at.set(now);
             self.refused.set(0);
+            self.held.set(0);
         }
-        self.refused.set(self.refused.get().saturating_add(1));
+        let count = if holds { &self.held } else { &self.refused };
+        count.set(count.get().saturating_add(1));
     }
 
     /// Whether a check has to wait.
     pub(crate) fn is_on(&self, now: Timestamp) -> bool {
-        self.refused.get() >= REFUSED
+        let refused = self.refused.get();
+        refused >= REFUSED
+            && refused > self.held.get()
             && is_lately(self.began_at.get(), now)
             && is_lately(self.recalled_at.get(), now)
     }
 }
 
 fn is_lately(then: Timestamp, now: Timestamp) -> bool {
-    (0..WINDOW_S).contains(&now.since(then))
+    now.since(then) < WINDOW_S
 }
 
 #[cfg(test)]
@@ -80,7 +88,7 @@ mod tests {
     fn it_takes_many_refusals_at_a_time_beside_known_tokens() {
         let flood = Flood::default();
         let at = |second: i64| Timestamp::from_unix(1_800_000_000 + second);
-        let refuse = |times, second| (0..times).for_each(|_| flood.refused(at(second)));
+        let refuse = |times, second| (0..times).for_each(|_| flood.checked(false, at(second)));
         refuse(REFUSED - 1, 0);
         flood.recalled(at(0));
         assert!(!flood.is_on(at(0)));
@@ -96,6 +104,12 @@ mod tests {
             flood.recalled(at(second));
             assert!(!flood.is_on(at(second)), "a trickle");
         }
+        flood.recalled(at(200));
+        (0..2 * REFUSED).for_each(|_| flood.checked(true, at(200)));
+        refuse(2 * REFUSED, 200);
+        assert!(!flood.is_on(at(200)), "as many are good");
+        refuse(1, 200);
+        assert!(flood.is_on(at(200)));
     }
 
     #[wasm_bindgen_test]
@@ -119,7 +133,7 @@ mod tests {
         assert_eq!(isolate.flood.refused.get(), 1, "it is counted");
         let flood = || {
             let now = world.scope().now();
-            (0..REFUSED).for_each(|_| isolate.flood.refused(now));
+            (0..REFUSED).for_each(|_| isolate.flood.checked(false, now));
             isolate.flood.recalled(now);
         };
         let unseen = org.token(3_599);

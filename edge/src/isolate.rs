@@ -1,10 +1,11 @@
 //! What lives as long as the isolate, and what lives as long as one request.
 
 use std::{
-    cell::{OnceCell, RefCell},
-    future::Future,
+    cell::{Cell, OnceCell, RefCell},
+    future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
+    task::{self, Poll, Waker},
 };
 
 use licet_shared::{
@@ -19,7 +20,7 @@ use crate::{
     bindings,
     clock::{self, Clock},
     config::{Config, ConfigError},
-    documents::{GivenBack, Memory, Name, Ration},
+    documents::{Claims, GivenBack, Memory, Ration},
     endpoints::validate::unseen::Waiting,
     flood::Flood,
     log::{self, Level},
@@ -104,10 +105,9 @@ pub(crate) struct Scope {
     clock: Clock,
     /// Where the time went.
     pub(crate) timing: Timing,
-    /// What is to be done once the answer is there; none from then on.
-    put_off: RefCell<Option<Vec<Work>>>,
+    gate: Rc<Gate>,
     /// Documents that this request asks for in the name of all isolates here.
-    pub(crate) claims: RefCell<Vec<Name>>,
+    pub(crate) claims: Claims,
     /// Its name in answers and logs, made here: a client's own is not trusted.
     pub(crate) request_id: RequestId,
 }
@@ -122,8 +122,8 @@ impl Scope {
             context,
             clock,
             timing: Timing::begin(),
-            put_off: RefCell::new(Some(Vec::new())),
-            claims: RefCell::default(),
+            gate: Rc::default(),
+            claims: Claims::default(),
             request_id,
         }
     }
@@ -139,29 +139,25 @@ impl Scope {
         self.clock.read();
     }
 
-    /// Puts `work` off until the answer is there: before that it would only hold it up.
+    /// Puts `work` off until the runtime has taken the answer: before that it would only hold it up. It is
+    /// begun though the client may have gone.
     pub(crate) fn after_response(&self, work: impl Future<Output = ()> + 'static) {
-        let work: Work = Box::pin(work);
-        match &mut *self.put_off.borrow_mut() {
-            Some(put_off) => put_off.push(work),
-            None => self.wait_until(work),
-        }
+        let (gate, work): (_, Work) = (Rc::clone(&self.gate), Box::pin(work));
+        self.meanwhile(async move {
+            gate.opened().await;
+            bindings::sleep(0).await;
+            work.await;
+        });
     }
 
-    /// Begins `work`, which the answer does not wait for, as others do.
+    /// Begins `work`, which the answer does not wait for, but others do.
     pub(crate) fn meanwhile(&self, work: impl Future<Output = ()> + 'static) {
         self.wait_until(Box::pin(work));
     }
 
-    /// Has what was put off begin as soon as the runtime has taken the answer, which is there.
+    /// Has what was put off begin: the answer is there.
     pub(crate) fn answered(&self) {
-        let put_off = self.put_off.borrow_mut().take();
-        for work in put_off.into_iter().flatten() {
-            self.meanwhile(async {
-                bindings::sleep(0).await;
-                work.await;
-            });
-        }
+        self.gate.open();
     }
 
     fn wait_until(&self, work: Work) {
@@ -184,6 +180,31 @@ impl Scope {
     /// Logs something that this request met.
     pub(crate) fn log(&self, level: Level, message: &str, detail: &str) {
         log::write(level, message, detail, Some(self.request_id));
+    }
+}
+
+/// What is put off waits here for the answer.
+#[derive(Default)]
+struct Gate {
+    is_open: Cell<bool>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Gate {
+    fn open(&self) {
+        self.is_open.set(true);
+        self.waiting.take().into_iter().for_each(Waker::wake);
+    }
+
+    async fn opened(&self) {
+        let look = |context: &mut task::Context<'_>| {
+            if self.is_open.get() {
+                return Poll::Ready(());
+            }
+            self.waiting.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        };
+        poll_fn(look).await;
     }
 }
 
@@ -229,6 +250,7 @@ mod tests {
         scope.after_response(count());
         bindings::sleep(1).await;
         assert_eq!(done.get(), 0);
+        assert_eq!(world.work_known(), 2, "so it stays, though the client goes");
         scope.answered();
         assert_eq!(done.get(), 0, "the runtime has to take the answer first");
         world.settle().await;

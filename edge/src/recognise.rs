@@ -122,9 +122,7 @@ async fn check<T: Recognisable>(
         Some(holds) => presented.accept(keys, holds),
         None => presented.verify(keys),
     };
-    if token.is_err() {
-        isolate.flood.refused(scope.now());
-    }
+    isolate.flood.checked(token.is_ok(), scope.now());
     token
 }
 

@@ -452,6 +452,16 @@ impl World {
         seen
     }
 
+    /// How many there were, which the next look still shows.
+    pub(crate) fn calls_so_far(&self) -> u32 {
+        Array::from(&self.get("calls")).length()
+    }
+
+    /// How much work the runtime knows of that goes on after answers.
+    pub(crate) fn work_known(&self) -> u32 {
+        Array::from(&self.get("later")).length()
+    }
+
     /// How many entries the cache or the key-value store has.
     pub(crate) fn count(&self, tier: &str) -> u32 {
         self.map(tier).size()

@@ -5,7 +5,14 @@
 //! writes after another has looked again, asks too. A note can keep nobody from asking for longer than
 //! its life, so whoever writes there can delay, and no more.
 
-use super::cache_api::{delete_note, read_note, write_note};
+use std::cell::RefCell;
+
+use licet_shared::id::OrgTag;
+
+use super::{
+    Name,
+    cache_api::{delete_note, read_note, write_note},
+};
 use crate::{clock, isolate::Scope, random};
 
 /// How long a claim counts. No longer than the shortest pause after a failure: who has failed may try again then.
@@ -46,4 +53,27 @@ fn is_held(note: &str, now_ms: u64) -> bool {
     let since_ms = note.split(' ').next().and_then(|ms| ms.parse().ok());
     // Never from the future: a note can't count for longer than its life.
     since_ms.is_some_and(|since_ms: u64| since_ms <= now_ms && now_ms < since_ms + LIFE_MS)
+}
+
+/// Documents that a request has claimed, and since when.
+#[derive(Debug, Default)]
+pub(crate) struct Claims(RefCell<Vec<(Name, u64)>>);
+
+impl Claims {
+    /// Notes one.
+    pub(super) fn add(&self, name: Name) {
+        self.0.borrow_mut().push((name, clock::now_ms()));
+    }
+
+    /// Whether there is one of the organization's.
+    pub(super) fn has_any_of(&self, org: OrgTag) -> bool {
+        self.0.borrow().iter().any(|(name, _)| name.org == org)
+    }
+
+    /// Whether the claim still counts, so that others wait for what this request brings.
+    pub(super) fn counts(&self, name: Name) -> bool {
+        let now_ms = clock::now_ms();
+        let claims = self.0.borrow();
+        (claims.iter()).any(|(claimed, since_ms)| *claimed == name && now_ms < since_ms + LIFE_MS)
+    }
 }

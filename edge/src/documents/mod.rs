@@ -27,6 +27,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use claim::Claims;
 pub(crate) use document::{Document, Edition, Freshness};
 pub(crate) use gather::Documents;
 pub(crate) use given_back::GivenBack;

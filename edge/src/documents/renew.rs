@@ -55,7 +55,7 @@ pub(super) async fn renew<D: Document>(
     if probes && scope.isolate.origin.failed_at().is_none() {
         // It is back: the next isolate may see so at once.
         let later = Rc::clone(scope);
-        scope.after_response(async move { release(&later, PROBE).await });
+        scope.meanwhile(async move { release(&later, PROBE).await });
     }
     renewal
 }
@@ -101,12 +101,16 @@ async fn begin(scope: &Scope, name: Name) -> Result<bool, Setback> {
 /// for a while, until another that has claimed it is done. None where nothing is to be gained by that: who
 /// asks next need not look into the cache again.
 ///
+/// Nor where this request has claimed another document of the organization: where that was missing, so may the
+/// rest be, and the first verdict need not wait for more claims.
+///
 /// Only while this isolate has no current word of the feed's: then all documents are overdue at once, and
 /// in all isolates. Else a document is asked for because it has changed, and whoever wants it first leaves it
 /// in the cache.
 pub(super) async fn await_turn(scope: &Scope, name: Name) -> Option<Turn> {
     let (isolate, now_ms) = (&scope.isolate, clock::now_ms());
-    if !is_crowded(scope) || !may_renew(isolate, name, now_ms) || asks_for(scope, name) {
+    if !is_crowded(scope) || !may_renew(isolate, name, now_ms) || scope.claims.has_any_of(name.org)
+    {
         return None;
     }
     isolate.documents.borrow_mut().begin_renewal(name, now_ms);
@@ -121,7 +125,7 @@ pub(super) async fn await_turn(scope: &Scope, name: Name) -> Option<Turn> {
     }
     scope.read_clock();
     if claimed {
-        scope.claims.borrow_mut().push(name);
+        scope.claims.add(name);
     }
     Some(Turn { name, claimed })
 }
@@ -145,13 +149,6 @@ impl Turn {
     }
 }
 
-/// Whether this request has claimed another document of the organization: where that was missing, so may
-/// the rest be, and the first verdict need not wait for more claims.
-fn asks_for(scope: &Scope, name: Name) -> bool {
-    let claims = scope.claims.borrow();
-    claims.iter().any(|claimed| claimed.org == name.org)
-}
-
 /// Whether other isolates may well be about to ask for the same.
 fn is_crowded(scope: &Scope) -> bool {
     scope.isolate.origin.failed_at().is_none() && !feed::is_current(scope)
@@ -165,7 +162,8 @@ pub(super) fn may_renew(isolate: &Isolate, name: Name, now_ms: u64) -> bool {
         && !memory.being_renewed(name, now_ms)
 }
 
-/// Renews after the response, unless another request is at it.
+/// Renews, unless another request is at it; the answer does not wait. Begun at once, as others may wait for
+/// what is under way.
 pub(super) fn renew_later<D: Document>(scope: &Rc<Scope>, name: Name, signers: &Rc<D::Signers>) {
     let now_ms = clock::now_ms();
     if !may_renew(&scope.isolate, name, now_ms) {
@@ -175,14 +173,14 @@ pub(super) fn renew_later<D: Document>(scope: &Rc<Scope>, name: Name, signers: &
     memory.begin_renewal(name, now_ms);
     drop(memory);
     let (later, signers) = (Rc::clone(scope), Rc::clone(signers));
-    scope.after_response(async move {
+    scope.meanwhile(async move {
         // Another isolate may be at it, or have been.
         let crowded = is_crowded(&later);
         if !crowded || claim(&later, &name.origin_path()).await {
             let cached = from_cache::<D>(&later, name, &signers).await;
             if cached.is_none_or(|held| held.freshness(later.now()) != Freshness::Fresh) {
                 if crowded {
-                    later.claims.borrow_mut().push(name);
+                    later.claims.add(name);
                 }
                 renew::<D>(&later, name, &signers, None).await;
             }

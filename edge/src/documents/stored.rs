@@ -48,7 +48,7 @@ pub(super) fn pass_down<D: Document>(
     held: &Held<D>,
     signers: &Rc<D::Signers>,
 ) {
-    let awaited = scope.claims.borrow().contains(&name);
+    let awaited = scope.claims.counts(name);
     if awaited {
         scope.meanwhile(hand_over(Rc::clone(scope), name, copy_of(held)));
     }
@@ -73,7 +73,7 @@ pub(super) fn pass_down<D: Document>(
     });
 }
 
-/// Puts a copy that this isolate has claimed, and found missing, where others look for it.
+/// Puts a copy where other isolates look for it. While the claim counts there is none newer, as far as claims go.
 async fn hand_over(scope: Rc<Scope>, name: Name, copy: Copy) {
     cache_api::write(&scope, name, &copy).await;
     release(&scope, &name.origin_path()).await;

@@ -186,6 +186,7 @@ pub(super) fn at_hand(
 ) -> Option<(Rc<LicenseToken>, Documents)> {
     let isolate = &scope.isolate;
     let token = isolate.tokens.borrow_mut().recall(text)?;
+    isolate.flood.recalled(scope.now());
     let (documents, ageing) = Documents::at_hand(isolate, &token, max_staleness_s, scope.now())?;
     ageing.renew_later(scope, &documents);
     Some((token, documents))

@@ -88,6 +88,7 @@ impl Unseen {
         if keys.find(self.token.key().kid()) != Some(self.token.key()) {
             return None;
         }
+        isolate.flood.checked(holds, now);
         match self.token.accept(&keys, holds) {
             Ok(token) => {
                 let token = Rc::new(token);
@@ -97,7 +98,6 @@ impl Unseen {
                 decide_at_once(isolate, &self.asked, &token, now, request_id)
             }
             Err(code) => {
-                isolate.flood.refused(now);
                 let verdict = Verdict::refused(code);
                 isolate.metrics.answered(&verdict);
                 Some(answer_text(verdict, request_id))
