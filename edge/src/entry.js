@@ -18,18 +18,20 @@ const state = globalThis.__worker_init_state;
 
 export default {
   fetch(request, env, context) {
-    return canBeReadHere(request)
-      ? validate(request, env, context)
-      : new Worker(context, env).fetch(request);
+    const length = lengthToRead(request);
+    return length === undefined
+      ? new Worker(context, env).fetch(request)
+      : validate(request, length, env, context);
   },
 };
 
-// Anything out of the ordinary is not, and gets its answer or its problem the whole way.
-function canBeReadHere(request) {
-  if (request.method !== "POST" || !leadsToValidate(request.url) || state.criticalError) return false;
+// The bytes of a body that can be read here. Anything out of the ordinary can't, and gets its answer
+// or its problem the whole way.
+function lengthToRead(request) {
+  if (request.method !== "POST" || !leadsToValidate(request.url) || state.criticalError) return;
   const { headers } = request;
-  const length = headers.get("content-length");
-  return length !== null && length <= MAX_BODY_BYTES && headers.get("content-type") === JSON_TYPE;
+  const length = Number(headers.get("content-length") ?? NaN);
+  if (length <= MAX_BODY_BYTES && headers.get("content-type") === JSON_TYPE) return length;
 }
 
 // The runtime has parsed the URL and written it anew: its path begins at the first slash after the host.
@@ -37,13 +39,18 @@ function leadsToValidate(url) {
   return url.endsWith(VALIDATE) && url.indexOf("/", "https://".length) === url.length - VALIDATE.length;
 }
 
-async function validate(request, env, context) {
+async function validate(request, length, env, context) {
   const body = await read(request, context);
-  if (typeof body === "string") return wholeWay(request, body, env, context);
-  return answer(request, new Uint8Array(body), env, context);
+  if (typeof body !== "string") return wholeWay(request, body, env, context);
+  return answer(request, body, length, env, context);
 }
 
-// The body, of the declared length at most; or "late", or "broken".
+// What there is where there is no body.
+const LATE = null;
+const BROKEN = undefined;
+
+// The body, of the declared length at most; or LATE, or BROKEN. As text, which costs the runtime a
+// twentieth of a request less than a buffer does.
 function read(request, context) {
   const reading = watched(context);
   return new Promise((resolve) => {
@@ -52,7 +59,7 @@ function read(request, context) {
       resolve(what);
     };
     reading.add(resolve);
-    request.arrayBuffer().then(done, () => done("broken"));
+    request.text().then(done, () => done(BROKEN));
   });
 }
 
@@ -69,7 +76,7 @@ function watched(context) {
     context.waitUntil(
       new Promise((resolve) => {
         setTimeout(() => {
-          for (const late of reading) late("late");
+          for (const late of reading) late(LATE);
           resolve();
         }, BODY_MS + WATCH_MS);
       }),
@@ -82,29 +89,29 @@ function watched(context) {
 
 let ticket = 0;
 
-function answer(request, body, env, context) {
+function answer(request, body, length, env, context) {
   try {
     const headers = headersFor(request);
     if (headers !== undefined) {
       ticket = (ticket + 1) >>> 0;
-      const known = wasm.validate_at_once(body, ticket);
+      const known = wasm.validate_at_once(body, length, ticket);
       if (typeof known === "string") return respond(known, headers);
-      if (known !== undefined) return answerUnseen(known, ticket, headers, request, body, env, context);
+      if (known !== undefined) return answerUnseen(known, ticket, headers, request, body, length, env, context);
     }
   } catch (error) {
     throw noted(error);
   }
-  return wholeWay(request, body, env, context);
+  return wholeWay(request, sent(body, length), env, context);
 }
 
 // Of a token not seen before: all that is awaited is the check of its signature.
-async function answerUnseen(check, ticket, headers, request, body, env, context) {
+async function answerUnseen(check, ticket, headers, request, body, length, env, context) {
   let holds;
   try {
     holds = await check;
   } catch {
     // Where the runtime can't say, the whole way has another means.
-    return wholeWay(request, body, env, context);
+    return wholeWay(request, sent(body, length), env, context);
   }
   try {
     const text = wasm.validate_checked(ticket, holds);
@@ -112,7 +119,14 @@ async function answerUnseen(check, ticket, headers, request, body, env, context)
   } catch (error) {
     throw noted(error);
   }
-  return wholeWay(request, body, env, context);
+  return wholeWay(request, sent(body, length), env, context);
+}
+
+// The bytes that were sent. The runtime drops a byte order mark, and replaces what is not UTF-8: where
+// that shows, some that are no UTF-8 either stand for them.
+function sent(text, length) {
+  const bytes = new TextEncoder().encode(text);
+  return bytes.length === length ? bytes : Uint8Array.of(0xff);
 }
 
 async function wholeWay(request, body, env, context) {

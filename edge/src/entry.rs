@@ -15,16 +15,20 @@ use crate::{
     isolate::Isolate,
 };
 
-/// The answer as JSON, if it can be given at once, from memory; or a promise, where only the token's
+/// The answer to a body of `length` bytes, as JSON, if it can be given at once, from memory; or a promise, where only the token's
 /// signature has to be checked for that: what it comes to belongs to [`validate_checked`], under
 /// the same ticket; or `undefined`. See [`validate::at_once`].
 #[wasm_bindgen]
 #[must_use]
-pub fn validate_at_once(body: &[u8], ticket: u32) -> JsValue {
+pub fn validate_at_once(body: &str, length: u32, ticket: u32) -> JsValue {
+    // Else something was replaced that was not UTF-8.
+    if body.len() != length as usize {
+        return JsValue::UNDEFINED;
+    }
     let Some(isolate) = Isolate::running() else {
         return JsValue::UNDEFINED;
     };
-    match validate::at_once(&isolate, body) {
+    match validate::at_once(&isolate, body.as_bytes()) {
         Some(AtOnce::Answer(json)) => json.into(),
         Some(AtOnce::Unseen(unseen)) => {
             let check = unseen.check().clone();
@@ -81,7 +85,7 @@ pub async fn fetch(
 }
 
 /// Answers `validate` the whole way. `body` is what came of reading it: an `Uint8Array`, or
-/// `"late"`, or `"broken"`.
+/// `null` where it came too late, or `undefined` where it broke off.
 ///
 /// # Errors
 /// As `fetch`.
@@ -94,7 +98,7 @@ pub async fn validate_read(
 ) -> Result<Response, JsValue> {
     let read = match body.dyn_ref::<Uint8Array>() {
         Some(bytes) => Ok(bytes.to_vec()),
-        None if body == "late" => Err(ReadError::TooSlow),
+        None if body.is_null() => Err(ReadError::TooSlow),
         None => Err(ReadError::Broken),
     };
     let request = Incoming::with_body(request, read);

@@ -295,6 +295,37 @@ fn the_origin_names_the_field_as_well() {
 }
 
 #[test]
+fn what_is_no_utf_8_is_no_body_though_the_token_is_known() {
+    let stack = Stack::shared();
+    let device = stack.device(&stack.license("bad-input", 20), "Müller's laptop");
+    let activation = device.activated();
+    let ask = |body: Vec<u8>| {
+        let request = Request::post(&license_url(stack, "validate"));
+        let request = request.header("Content-Type", "application/json");
+        request.body(body).send()
+    };
+    let good = activation.question(&json!({})).to_string();
+    // More than once: the second is answered from memory.
+    for _ in 0..3 {
+        assert_eq!(ask(good.clone().into()).verdict()["code"], "VALID");
+    }
+    let umlaut = good.find('ü').unwrap();
+    let with = |bytes: &[u8]| {
+        let (head, tail) = (&good.as_bytes()[..umlaut], &good.as_bytes()[umlaut + 2..]);
+        [head, bytes, tail].concat()
+    };
+    for bytes in [&b"\xff"[..], b"\xfc", b"\xc3", b"\xed\xa0\x80", b"\xc0\xbc"] {
+        ask(with(bytes)).bad_request("");
+    }
+    let marked = [&b"\xef\xbb\xbf"[..], good.as_bytes()].concat();
+    ask(marked).bad_request("");
+    for character in ["ue", "\u{fffd}", "\u{10ffff}"] {
+        let answer = ask(with(character.as_bytes()));
+        assert_eq!(answer.verdict()["code"], "FINGERPRINT_MISMATCH");
+    }
+}
+
+#[test]
 fn odd_but_proper_texts_are_kept_as_they_are() {
     let stack = Stack::shared();
     let license = stack.license("bad-input", 20);
