@@ -15,9 +15,9 @@ use crate::{
     isolate::Isolate,
 };
 
-/// The answer to a body of `length` bytes, as JSON, if it can be given at once, from memory; or a promise, where only the token's
-/// signature has to be checked for that: what it comes to belongs to [`validate_checked`], under
-/// the same ticket; or `undefined`. See [`validate::at_once`].
+/// The answer to a body of `length` bytes, as JSON, if it can be given at once, from memory; or a
+/// promise, where only the token's signature has to be checked for that: what it comes to belongs
+/// to [`validate_checked`], under the same ticket; or `undefined`. See [`validate::at_once`].
 #[wasm_bindgen]
 #[must_use]
 pub fn validate_at_once(body: &str, length: u32, ticket: u32) -> JsValue {

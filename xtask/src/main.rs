@@ -125,24 +125,10 @@ fn build(args: &mut lexopt::Parser) -> Result<()> {
 fn bench(args: &mut lexopt::Parser) -> Result<()> {
     match args.next()? {
         Some(Value(what)) if what == "edge" => {
-            let mut verdicts = bench::edge::VERDICTS;
-            while let Some(arg) = args.next()? {
-                match arg {
-                    Long("verdicts") => verdicts = args.value()?.parse()?,
-                    other => return Err(other.unexpected().into()),
-                }
-            }
-            bench::edge::run(verdicts)
+            bench::edge::run(verdicts(args)?.unwrap_or(bench::edge::VERDICTS))
         }
         Some(Value(what)) if what == "memory" => {
-            let mut verdicts = bench::memory::VERDICTS;
-            while let Some(arg) = args.next()? {
-                match arg {
-                    Long("verdicts") => verdicts = args.value()?.parse()?,
-                    other => return Err(other.unexpected().into()),
-                }
-            }
-            bench::memory::run(verdicts)
+            bench::memory::run(verdicts(args)?.unwrap_or(bench::memory::VERDICTS))
         }
         Some(Value(what)) if what == "origin" => {
             let (mut size, mut only) = (bench::origin::Size::default(), None);
@@ -173,6 +159,17 @@ fn bench(args: &mut lexopt::Parser) -> Result<()> {
         }
         _ => bail!("say what to measure: cargo xtask bench edge, memory, origin, or freshness"),
     }
+}
+
+fn verdicts(args: &mut lexopt::Parser) -> Result<Option<u64>> {
+    let mut verdicts = None;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("verdicts") => verdicts = Some(args.value()?.parse()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(verdicts)
 }
 
 fn postgres(args: &mut lexopt::Parser) -> Result<()> {

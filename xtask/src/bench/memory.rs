@@ -65,53 +65,39 @@ impl Memory {
     /// Its lines in the table of goals.
     pub(super) fn goals(&self) -> String {
         let mut text = String::new();
+        let mut goal = |what: [&str; 3], goal: &str, measured: f64, digits, met| {
+            line(&mut text, what, goal, &format!("{measured:.digits$}"), met);
+        };
         let flat = format!("≤ {FLAT} (flat)");
         let load = format!("{} verdicts, {} licenses", self.verdicts, self.licenses);
         let [_, (second, _), _, (last, _)] = self.isolate;
-        let ratio = last / second;
-        let what = [
-            &*load,
-            "itself in the second quarter",
-            "the isolate's memory",
-        ];
-        line(
-            &mut text,
-            what,
+        let (ratio, peer) = (last / second, "itself in the second quarter");
+        goal(
+            [&load, peer, "the isolate's memory"],
             &flat,
-            &format!("{ratio:.2}"),
+            ratio,
+            2,
             ratio <= FLAT,
         );
-        let what = [
-            &*load,
-            "—",
-            "MiB of the isolate's memory, V8's garbage aside",
-        ];
-        let goal = format!("≤ {MEMORY_GOAL}");
-        line(
-            &mut text,
-            what,
-            &goal,
-            &format!("{last:.1}"),
-            last <= MEMORY_GOAL,
-        );
-        let ratio = self.flood_wasm / self.wasm;
+        let what = "MiB of the isolate's memory, V8's garbage aside";
+        let most = format!("≤ {MEMORY_GOAL}");
+        goal([&load, "—", what], &most, last, 1, last <= MEMORY_GOAL);
         let load = format!("{} forged", self.forged);
-        let what = [&*load, "itself before", "Wasm's memory"];
-        line(
-            &mut text,
-            what,
+        let ratio = self.flood_wasm / self.wasm;
+        goal(
+            [&load, "itself before", "Wasm's memory"],
             "≤ 1.0",
-            &format!("{ratio:.2}"),
+            ratio,
+            2,
             ratio <= 1.0,
         );
         let [half, end] = self.flood;
         let ratio = end as f64 / half.max(1) as f64;
-        let what = [&*load, "itself at half", "resident memory"];
-        line(
-            &mut text,
-            what,
+        goal(
+            [&load, "itself at half", "resident memory"],
             &flat,
-            &format!("{ratio:.2}"),
+            ratio,
+            2,
             ratio <= FLAT,
         );
         text
@@ -124,22 +110,22 @@ impl Memory {
             .isolate
             .map(|(low, high)| format!("{low:.1} to {high:.1}"));
         writeln!(
-        text,
-        "The isolate's memory in each quarter of the verdicts, from V8's collections to its most garbage: {} MiB; \
-         {:.1} of it Wasm's.",
-        quarters.join(", "),
-        self.wasm,
-    )
-    .ok();
+            text,
+            "The isolate's memory in each quarter of the verdicts, from V8's collections to its most garbage: {} MiB; \
+             {:.1} of it Wasm's.",
+            quarters.join(", "),
+            self.wasm,
+        )
+        .ok();
         let [a, b, c, d] = self.quarters;
         let (verdicts, seconds) = (self.verdicts, self.seconds);
         writeln!(
-        text,
-        "Resident memory of workerd with the edge alone, simulated cache and KV included: {} MiB idle; {a}, {b}, {c} and {d} MiB after each quarter of \
-         {verdicts} verdicts ({seconds:.0} s).",
-        self.idle,
-    )
-    .ok();
+            text,
+            "Resident memory of workerd with the edge alone, simulated cache and KV included: {} MiB idle; {a}, {b}, {c} and {d} MiB after each quarter of \
+             {verdicts} verdicts ({seconds:.0} s).",
+            self.idle,
+        )
+        .ok();
         text
     }
 }
