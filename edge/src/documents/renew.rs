@@ -10,7 +10,7 @@ use super::{
     claim::{claim, is_claimed, release},
     feed::{self, Word},
     memory::Setback,
-    stored::{from_cache, pass_down},
+    stored::{from_cache, into_cache, pass_down},
 };
 use crate::{
     bindings, clock,
@@ -321,6 +321,7 @@ async fn accept<D: Document>(
         ..Held::stored(document, text.into(), D::generation(&signers))
     };
     let version = copy.document.version();
+    let before = (scope.isolate.documents.borrow_mut()).look::<D>(name, &signers, scope.now());
     let held = kept(scope, name, copy);
     // What was asked for before the feed told of a newer one is honestly older.
     if held.word == Word::Outdone && scope.isolate.documents.borrow().told.asked_ms() < asked_ms {
@@ -330,7 +331,12 @@ async fn accept<D: Document>(
     if held.document.version() > version && !held.serves(None, scope.now()) {
         return failed("a version lower than the one held");
     }
-    pass_down(scope, name, &held, &signers);
+    // Nobody is told of a revocation that the next isolate would not know of.
+    let outdoes = before.is_some_and(|before| before.document.version() < version);
+    if outdoes {
+        into_cache(scope, name, &held, &signers).await;
+    }
+    pass_down(scope, name, &held, &signers, outdoes);
     Renewal::Current(held)
 }
 
@@ -352,7 +358,7 @@ fn confirm<D: Document>(
         ..held
     };
     let held = kept(scope, name, held);
-    pass_down(scope, name, &held, signers);
+    pass_down(scope, name, &held, signers, false);
     Renewal::Current(held)
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn from_kv<D: Document>(
 }
 
 /// Hands a copy to the lower tiers after the response; to the cache at once, where other isolates wait
-/// for it.
+/// for it, and no more where it is `in_cache`.
 ///
 /// Another isolate's newer copy is left where it is. Neither tier can compare and write in one
 /// step, so two isolates may still overwrite each other: an older copy then stays there until
@@ -47,30 +47,45 @@ pub(super) fn pass_down<D: Document>(
     name: Name,
     held: &Held<D>,
     signers: &Rc<D::Signers>,
+    in_cache: bool,
 ) {
     let awaited = scope.claims.counts(name);
     if awaited {
         scope.meanwhile(hand_over(Rc::clone(scope), name, copy_of(held)));
     }
+    let passed_on = awaited || in_cache;
     let (later, signers, mut held) = (Rc::clone(scope), Rc::clone(signers), held.clone());
     scope.after_response(async move {
         let edition = held.document.edition();
-        let outdone = |stored: Option<Held<D>>| {
-            stored.is_some_and(|stored| stored.document.edition() > edition)
-        };
         let for_kv = kv::is_due(held.in_kv, edition);
         if for_kv
-            && !outdone(from_kv(&later, name, &signers).await)
+            && !outdone(from_kv(&later, name, &signers).await, &held)
             && kv::write(&later, name, &held.text, held.document.times().expires_at).await
         {
             held.in_kv = Some(edition);
             let mut memory = later.isolate.documents.borrow_mut();
             memory.note::<D>(name, |held| held.in_kv = held.in_kv.max(Some(edition)));
         }
-        if (for_kv || !awaited) && !outdone(from_cache(&later, name, &signers).await) {
-            cache_api::write(&later, name, &copy_of(&held)).await;
+        if for_kv || !passed_on {
+            into_cache(&later, name, &held, &signers).await;
         }
     });
+}
+
+fn outdone<D: Document>(stored: Option<Held<D>>, held: &Held<D>) -> bool {
+    stored.is_some_and(|stored| stored.document.edition() > held.document.edition())
+}
+
+/// Leaves a copy in the cache, unless there is a newer one.
+pub(super) async fn into_cache<D: Document>(
+    scope: &Scope,
+    name: Name,
+    held: &Held<D>,
+    signers: &Rc<D::Signers>,
+) {
+    if !outdone(from_cache(scope, name, signers).await, held) {
+        cache_api::write(scope, name, &copy_of(held)).await;
+    }
 }
 
 /// Puts a copy where other isolates look for it. While the claim counts there is none newer, as far as claims go.

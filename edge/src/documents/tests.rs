@@ -276,6 +276,31 @@ async fn a_known_revocation_outlives_older_copies_and_the_origin() {
 }
 
 #[wasm_bindgen_test]
+async fn who_is_told_of_a_revocation_is_not_told_otherwise_by_the_next_isolate() {
+    let org = Org::default();
+    let mut world = World::new(&org);
+    let token = org.token(DAY_S);
+    code(&world.scope(), &token).await;
+    world.settle().await;
+    world.publish(&Org {
+        status: status::REVOKED,
+        list_version: 2,
+        ..org.clone()
+    });
+    let demand = json!({"max_staleness_s": 0});
+    let (told, _) = ask_with(&world.scope(), &token, demand).await;
+    assert_eq!(told, "REVOKED");
+    // Nothing that was put off has run when this isolate ends.
+    world.set_down(true);
+    world.restart();
+    let (verdict, freshness) = ask(&world.scope(), &token).await;
+    assert_eq!(
+        (verdict.as_str(), &freshness["source"]),
+        ("REVOKED", &json!("cache"))
+    );
+}
+
+#[wasm_bindgen_test]
 async fn only_a_signed_time_makes_a_status_list_fresh() {
     let org = Org::default();
     let world = World::new(&org);
