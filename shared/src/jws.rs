@@ -3,6 +3,7 @@
 
 mod keys;
 mod parse;
+mod registered;
 mod sign;
 
 pub use keys::{KeyError, LocalSigner, SignError, Signer, SigningSeed, VerifyingKey};

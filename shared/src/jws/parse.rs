@@ -2,9 +2,12 @@
 
 use std::{borrow::Cow, fmt};
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
-use super::{Kind, MAX_LIFE_S, VerifyingKey};
+use super::{
+    Kind, MAX_LIFE_S, VerifyingKey,
+    registered::{self, RegisteredClaims},
+};
 use crate::{base64url, time::Timestamp};
 
 /// A header has three short fields; anything longer is not ours.
@@ -114,8 +117,8 @@ impl<'a, K: Kind> Untrusted<'a, K> {
         let signature = read_signature(signature)?;
         // Base64url has no dot, so a fourth segment shows here.
         let json = segment(claims)?;
-        let claims = object(&json).ok_or(ParseError::Claims)?;
-        let times = check_times(&json, now)?;
+        let (claims, registered) = registered::claims(&json).map_err(|_| ParseError::Claims)?;
+        let times = check_times(&registered, now)?;
         Ok(Self {
             signed,
             signature,
@@ -223,23 +226,6 @@ impl<K> Verified<K> {
     }
 }
 
-/// What the claims of every token have (RFC 7519 §§4.1.4 to 4.1.6), as numbers.
-#[derive(Deserialize)]
-struct RegisteredClaims {
-    iat: Option<i64>,
-    exp: Option<i64>,
-    nbf: Option<i64>,
-}
-
-/// Reads a JSON object. serde alone would take an array for a struct, its fields by position.
-fn object<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
-    is_object(json).then(|| serde_json::from_slice(json).ok())?
-}
-
-fn is_object(json: &[u8]) -> bool {
-    json.trim_ascii_start().starts_with(b"{")
-}
-
 fn segment(text: &str) -> Result<Vec<u8>, ParseError> {
     base64url::decode(text.as_bytes()).ok_or(ParseError::Form)
 }
@@ -254,7 +240,8 @@ fn check_header(text: &str, typ: &str) -> Result<String, ParseError> {
         return Err(ParseError::Header);
     }
     let json = segment(text)?;
-    if !is_object(&json) {
+    // serde alone would take an array for a struct, its fields by position.
+    if !json.trim_ascii_start().starts_with(b"{") {
         return Err(ParseError::Header);
     }
     let header: StrictHeader<'_> = serde_json::from_slice(&json).map_err(|_| ParseError::Header)?;
@@ -264,8 +251,7 @@ fn check_header(text: &str, typ: &str) -> Result<String, ParseError> {
     Ok(header.kid.into_owned())
 }
 
-fn check_times(json: &[u8], now: Timestamp) -> Result<Times, ParseError> {
-    let claims: RegisteredClaims = object(json).ok_or(ParseError::Claims)?;
+fn check_times(claims: &RegisteredClaims, now: Timestamp) -> Result<Times, ParseError> {
     // Compared before they become times, whose arithmetic saturates.
     let within = |seconds: i64| {
         (seconds.abs_diff(now.unix()) <= TIME_HORIZON_S.unsigned_abs())
@@ -273,9 +259,9 @@ fn check_times(json: &[u8], now: Timestamp) -> Result<Times, ParseError> {
             .ok_or(ParseError::Times)
     };
     let times = Times {
-        issued_at: within(claims.iat.ok_or(ParseError::Times)?)?,
-        expires_at: within(claims.exp.ok_or(ParseError::Times)?)?,
-        not_before: claims.nbf.map(within).transpose()?,
+        issued_at: within(claims.iat.flatten().ok_or(ParseError::Times)?)?,
+        expires_at: within(claims.exp.flatten().ok_or(ParseError::Times)?)?,
+        not_before: claims.nbf.flatten().map(within).transpose()?,
     };
     let life = times.expires_at.since(times.issued_at);
     if (1..=MAX_LIFE_S).contains(&life) {
