@@ -60,7 +60,7 @@ impl<T: Remembered> VerifiedTokens<T> {
     /// organization still has the key that made it is for the caller to ask.
     pub(crate) fn recall(&mut self, text: &str) -> Option<Rc<T>> {
         let (known, token) = self.0.get(&tail(text)?)?;
-        (*known == *text).then_some(token)
+        licet_edge_hot::are_same(&known, text).then_some(token)
     }
 
     /// Remembers a token.

@@ -10,7 +10,7 @@ use serde::{
 
 use crate::{
     api::{BodyError, MAX_COMPONENTS, check_text},
-    decision::fingerprint_hash,
+    decision::{fingerprint_hash, is_fingerprint_hash},
 };
 
 /// Most bytes of a component's name: it stands in tokens.
@@ -48,7 +48,7 @@ impl Components {
     pub fn matching(&self, hashes: &BTreeMap<String, String>) -> usize {
         let same = |(name, hash): &(&String, &String)| {
             let text = self.0.get(*name);
-            text.is_some_and(|text| fingerprint_hash(text) == **hash)
+            text.is_some_and(|text| is_fingerprint_hash(hash, text))
         };
         hashes.iter().filter(same).count()
     }

@@ -15,6 +15,17 @@ pub fn read_request(body: &[u8]) -> Option<ValidateRequest> {
     api::parse(body).ok()
 }
 
+/// Whether two texts are the same: eight bytes at a time, where Wasm's `memcmp` takes one.
+#[must_use]
+pub fn are_same(one: &str, other: &str) -> bool {
+    let (one_words, one_rest) = one.as_bytes().as_chunks();
+    let (other_words, other_rest) = other.as_bytes().as_chunks();
+    let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+    one.len() == other.len()
+        && one_words.iter().map(word).eq(other_words.iter().map(word))
+        && one_rest == other_rest
+}
+
 /// A text as a token that nobody has vouched for yet.
 ///
 /// # Errors
