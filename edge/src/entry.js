@@ -18,18 +18,18 @@ const state = globalThis.__worker_init_state;
 
 export default {
   fetch(request, env, context) {
-    const length = lengthToRead(request);
+    const { headers } = request;
+    const length = lengthToRead(request, headers);
     return length === undefined
       ? new Worker(context, env).fetch(request)
-      : validate(request, length, env, context);
+      : validate(request, headers, length, env, context);
   },
 };
 
 // The bytes of a body that can be read here. Anything out of the ordinary can't, and gets its answer
 // or its problem the whole way.
-function lengthToRead(request) {
+function lengthToRead(request, headers) {
   if (request.method !== "POST" || !leadsToValidate(request.url) || state.criticalError) return;
-  const { headers } = request;
   const length = Number(headers.get("content-length") ?? NaN);
   if (length <= MAX_BODY_BYTES && headers.get("content-type") === JSON_TYPE) return length;
 }
@@ -39,10 +39,33 @@ function leadsToValidate(url) {
   return url.endsWith(VALIDATE) && url.indexOf("/", "https://".length) === url.length - VALIDATE.length;
 }
 
-async function validate(request, length, env, context) {
+async function validate(request, asked, length, env, context) {
   const body = await read(request, context);
-  if (typeof body !== "string") return wholeWay(request, body, env, context);
-  return answer(request, body, length, env, context);
+  try {
+    const headers = typeof body === "string" ? headersFor(asked) : undefined;
+    if (headers !== undefined) {
+      const own = (ticket = (ticket + 1) >>> 0);
+      const known = wasm.validate_at_once(body, length, own);
+      const text = typeof known === "object" ? await checked(known, own) : known;
+      if (text !== undefined) return respond(text, headers);
+    }
+    return await wasm.validate_read(request, sent(body, length), env, context);
+  } catch (error) {
+    // Notes what has left Wasm in pieces, as worker-build's own wrappers do.
+    if (error instanceof WebAssembly.RuntimeError) state.criticalError = true;
+    throw error;
+  }
+}
+
+let ticket = 0;
+
+// What follows from the check of a new token's signature. Where the runtime can't say, the whole way has
+// another means.
+function checked(check, own) {
+  return check.then(
+    (holds) => wasm.validate_checked(own, holds),
+    () => undefined,
+  );
 }
 
 // What there is where there is no body.
@@ -87,60 +110,12 @@ function watched(context) {
   return latest;
 }
 
-let ticket = 0;
-
-function answer(request, body, length, env, context) {
-  try {
-    const headers = headersFor(request);
-    if (headers !== undefined) {
-      ticket = (ticket + 1) >>> 0;
-      const known = wasm.validate_at_once(body, length, ticket);
-      if (typeof known === "string") return respond(known, headers);
-      if (known !== undefined) return answerUnseen(known, ticket, headers, request, body, length, env, context);
-    }
-  } catch (error) {
-    throw noted(error);
-  }
-  return wholeWay(request, sent(body, length), env, context);
-}
-
-// Of a token not seen before: all that is awaited is the check of its signature.
-async function answerUnseen(check, ticket, headers, request, body, length, env, context) {
-  let holds;
-  try {
-    holds = await check;
-  } catch {
-    // Where the runtime can't say, the whole way has another means.
-    return wholeWay(request, sent(body, length), env, context);
-  }
-  try {
-    const text = wasm.validate_checked(ticket, holds);
-    if (text !== undefined) return respond(text, headers);
-  } catch (error) {
-    throw noted(error);
-  }
-  return wholeWay(request, sent(body, length), env, context);
-}
-
-// The bytes that were sent. The runtime drops a byte order mark, and replaces what is not UTF-8: where
-// that shows, some that are no UTF-8 either stand for them.
+// The bytes that were sent, or why there are none. The runtime drops a byte order mark, and replaces what is
+// not UTF-8: where that shows, some that are no UTF-8 either stand for them.
 function sent(text, length) {
+  if (typeof text !== "string") return text;
   const bytes = new TextEncoder().encode(text);
   return bytes.length === length ? bytes : Uint8Array.of(0xff);
-}
-
-async function wholeWay(request, body, env, context) {
-  try {
-    return await wasm.validate_read(request, body, env, context);
-  } catch (error) {
-    throw noted(error);
-  }
-}
-
-// Notes what has left Wasm in pieces, as worker-build's own wrappers do.
-function noted(error) {
-  if (error instanceof WebAssembly.RuntimeError) state.criticalError = true;
-  return error;
 }
 
 // What the headers of all answers that an isolate gives at once have in common, asked for once: for pages,
@@ -149,9 +124,9 @@ let pageHeaders;
 let otherHeaders;
 
 // None where the isolate has not begun yet, or where it depends on the page, as `vary` says.
-function headersFor(request) {
+function headersFor(asked) {
   otherHeaders ??= commonHeaders(false);
-  if (otherHeaders === undefined || !request.headers.has("origin")) return otherHeaders;
+  if (otherHeaders === undefined || !asked.has("origin")) return otherHeaders;
   return otherHeaders.vary === undefined ? (pageHeaders ??= commonHeaders(true)) : undefined;
 }
 

@@ -49,8 +49,9 @@ pub fn validate_checked(ticket: u32, holds: bool) -> Option<String> {
 }
 
 /// The headers of such an answer but for its `x-request-id`, which are the same as long as the
-/// isolate lives; none before that has read its settings. Those that only a page is concerned with
-/// are left out for who sends no `Origin`; with `vary` among these, it depends on the page.
+/// isolate lives; none before that has read its settings. Those that only a browser reads, CORS and
+/// `nosniff`, are left out for who sends no `Origin`, which browsers send with each `POST`; with `vary`
+/// among these, it depends on the page.
 ///
 /// # Errors
 /// What the runtime throws at a header it does not like; our own are all plain.
@@ -60,11 +61,9 @@ pub fn headers_at_once(for_pages: bool) -> Result<Option<Headers>, JsValue> {
         return Ok(None);
     };
     let cors = &isolate.config.cors;
-    let answer = Answer::new(200, JSON, &[][..])
-        .cache_control(validate::CACHE_CONTROL)
-        .nosniff();
+    let answer = Answer::new(200, JSON, &[][..]).cache_control(validate::CACHE_CONTROL);
     let answer = if for_pages || cors.depends_on_origin() {
-        cors.allow(answer, None)
+        cors.allow(answer.nosniff(), None)
     } else {
         answer
     };

@@ -48,7 +48,7 @@ pub(crate) fn alert(event: &'static str, message: &str, detail: &str) {
 }
 
 fn put(line: &Line<'_>) {
-    let text = serde_json::to_string(line).unwrap_or_default().into();
+    let text = licet_edge_hot::json(line).unwrap_or_default().into();
     match line.level {
         Level::Warn => console::warn_1(&text),
         Level::Error => console::error_1(&text),

@@ -20,31 +20,26 @@ static VALUES: [u8; 256] = {
 
 /// The bytes; none for a text that is not their one canonical form.
 pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    let (groups, rest) = text.as_chunks::<4>();
+    // Room for all from the start: a `Vec` that grows looks at its capacity for every group.
+    let mut bytes = vec![0; text.len() * 3 / 4];
+    let (threes, last) = bytes.as_chunks_mut::<3>();
     let mut seen = 0;
     let mut value = |digit: u8| {
         let value = VALUES[usize::from(digit)];
         seen |= value;
         u32::from(value)
     };
-    let groups = text.chunks_exact(4);
-    let rest = groups.remainder();
-    for group in groups {
-        let bits = group
-            .iter()
-            .fold(0, |bits, &digit| bits << 6 | value(digit));
-        let [_, three @ ..] = bits.to_be_bytes();
-        bytes.extend_from_slice(&three);
+    for (three, &[a, b, c, d]) in threes.iter_mut().zip(groups) {
+        let bits = value(a) << 18 | value(b) << 12 | value(c) << 6 | value(d);
+        [_, three[0], three[1], three[2]] = bits.to_be_bytes();
     }
     // One digit is less than a byte; of two or three, the bits that are left over have to be zero.
     let bits = rest.iter().fold(0, |bits, &digit| bits << 6 | value(digit));
-    match *rest {
-        [] => {}
-        [_, _] if bits & 0xf == 0 => bytes.push((bits >> 4) as u8),
-        [_, _, _] if bits & 0x3 == 0 => {
-            let [_, _, two @ ..] = (bits >> 2).to_be_bytes();
-            bytes.extend_from_slice(&two);
-        }
+    match (rest.len(), last) {
+        (0, []) => {}
+        (2, [one]) if bits & 0xf == 0 => *one = (bits >> 4) as u8,
+        (3, [one, two]) if bits & 0x3 == 0 => [_, _, *one, *two] = (bits >> 2).to_be_bytes(),
         _ => return None,
     }
     (seen & NONE == 0).then_some(bytes)

@@ -3,11 +3,17 @@
 //! The Worker is compiled for size. Reading and writing JSON is generic code, compiled where it is
 //! used for a type; here it is compiled less so (`profile.edge` in the workspace's `Cargo.toml`).
 
+mod text;
+
 use licet_shared::{
     api::{self, ValidateRequest},
     decision::{PresentedToken, TokenRefused, Verdict},
     time::Timestamp,
 };
+
+use serde::Serialize;
+
+use crate::text::Text;
 
 /// The request in a body, if it is in order.
 #[must_use]
@@ -37,9 +43,17 @@ pub fn read_token(text: &str, now: Timestamp) -> Result<PresentedToken<'_>, Toke
 /// A verdict as JSON, its request's id last.
 #[must_use]
 pub fn write(verdict: &Verdict<'_>) -> String {
-    // Most are of some 600 bytes.
-    let mut json = Vec::with_capacity(1024);
     // All of its parts have a JSON form, and memory takes all that is written.
-    _ = serde_json::to_writer(&mut json, verdict);
-    String::from_utf8(json).unwrap_or_default()
+    json(verdict).unwrap_or_default()
+}
+
+/// A value as JSON. The edge writes all that it writes by this: one copy of serde_json's code for one writer.
+///
+/// # Errors
+/// Where a part of the value has no JSON form.
+pub fn json<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<String> {
+    // Most answers are of some 600 bytes.
+    let mut text = Text::with_capacity(1024);
+    serde_json::to_writer(&mut text, value)?;
+    Ok(text.into_string())
 }

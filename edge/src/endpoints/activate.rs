@@ -31,7 +31,7 @@ pub(crate) async fn handle(scope: &Scope, request: &Incoming) -> Result<Answer, 
             format!("license_key: {error}"),
         ));
     }
-    let body = serde_json::to_string(&asked).map_err(|_| Fault::internal())?;
+    let body = licet_edge_hot::json(&asked).map_err(|_| Fault::internal())?;
     let answer = forward::forward(scope, request, PATH, &body).await?;
     Ok(forward::answer(scope, answer))
 }

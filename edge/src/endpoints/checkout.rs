@@ -24,7 +24,7 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
     let token = token.ok_or_else(|| Fault::bad_request("token: must be the license token"))?;
     let answer = match recognise::<LicenseToken>(scope, &token).await? {
         Recognised::Token(..) => {
-            let body = serde_json::to_string(&asked).map_err(|_| Fault::internal())?;
+            let body = licet_edge_hot::json(&asked).map_err(|_| Fault::internal())?;
             forward::forward(scope, request, PATH, &body).await?
         }
         Recognised::Refused(code) => Answered::plain(code),

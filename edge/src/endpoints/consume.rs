@@ -33,7 +33,7 @@ pub(crate) async fn handle(scope: &Rc<Scope>, request: &Incoming) -> Result<Answ
     let answer = match recognise::<LicenseToken>(scope, &token).await? {
         Recognised::Token(..) => {
             asked.set("token", &token);
-            let body = serde_json::to_string(&asked).map_err(|_| Fault::internal())?;
+            let body = licet_edge_hot::json(&asked).map_err(|_| Fault::internal())?;
             forward::forward(scope, request, PATH, &body).await?
         }
         Recognised::Refused(code) => Answered::plain(code),

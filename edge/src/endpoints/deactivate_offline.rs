@@ -15,7 +15,7 @@ const PATH: &str = "/edge/v1/activations/receipt";
 /// 400, 408, 413, 415 for a body that can't be taken; else as [`forward`](forward::forward).
 pub(crate) async fn handle(scope: &Scope, request: &Incoming) -> Result<Answer, Fault> {
     let asked: Object = request.json().await?;
-    let body = serde_json::to_string(&asked).map_err(|_| Fault::internal())?;
+    let body = licet_edge_hot::json(&asked).map_err(|_| Fault::internal())?;
     let answer = forward::forward(scope, request, PATH, &body).await?;
     Ok(forward::answer(scope, answer))
 }

@@ -35,8 +35,7 @@ pub(crate) async fn acquire(scope: &Rc<Scope>, request: &Incoming) -> Result<Ans
         return Ok(forward::answer(scope, Answered::plain(code)));
     }
     // Written anew from what was understood: the origin sees nothing that was not looked at.
-    let body =
-        serde_json::to_string(&AcquireCall { token, seat }).map_err(|_| Fault::internal())?;
+    let body = licet_edge_hot::json(&AcquireCall { token, seat }).map_err(|_| Fault::internal())?;
     let answer = forward::forward(scope, request, ACQUIRE, &body).await?;
     Ok(forward::answer(scope, answer))
 }
@@ -64,7 +63,7 @@ async fn with_lease(scope: &Rc<Scope>, request: &Incoming, path: &str) -> Result
         let answer = Answered::plain(Code::LeaseInvalid);
         return Ok(forward::answer(scope, answer));
     }
-    let body = serde_json::to_string(&TokenRequest { token }).map_err(|_| Fault::internal())?;
+    let body = licet_edge_hot::json(&TokenRequest { token }).map_err(|_| Fault::internal())?;
     let answer = forward::forward(scope, request, path, &body).await?;
     Ok(forward::answer(scope, answer))
 }

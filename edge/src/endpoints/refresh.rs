@@ -31,7 +31,7 @@ pub(super) async fn with_bearer(
     let text = request.bearer()?;
     match recognise(scope, &text).await? {
         Recognised::Token(token, _) => {
-            let body = serde_json::to_string(&TokenRequest { token: text })
+            let body = licet_edge_hot::json(&TokenRequest { token: text })
                 .map_err(|_| Fault::internal())?;
             let answer = forward::forward(scope, request, path, &body).await?;
             Ok((answer, Some(token)))

@@ -198,6 +198,11 @@ fn a_browser_may_ask_and_read_what_the_answer_says() {
             Some("*"),
             "{answer:?}"
         );
+        assert_eq!(
+            answer.header("x-content-type-options"),
+            Some("nosniff"),
+            "{answer:?}"
+        );
         let exposed = words(answer, "access-control-expose-headers");
         for name in ["etag", "retry-after", "x-request-id"] {
             assert!(exposed.contains(name), "{name}: {answer:?}");
@@ -206,7 +211,7 @@ fn a_browser_may_ask_and_read_what_the_answer_says() {
     // Who is no page gets no words for pages.
     let answer = from_memory(&activation, None);
     assert_eq!(answer.header("access-control-allow-origin"), None);
-    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(answer.header("x-content-type-options"), None);
 }
 
 /// A verdict that was given at once.
@@ -235,7 +240,7 @@ fn answers_about_a_license_are_not_for_caches() {
         .device(&stack.license("surface", 2), "laptop")
         .activated();
     let answers = [
-        activation.ask(&json!({})),
+        from_memory(&activation, Some("https://app.example")),
         activation.features().send(),
         activation.refresh().send(),
         stack
