@@ -10,9 +10,6 @@ const MAX_BODY_BYTES = 64 * 1024;
 // timer for each would cost a twentieth of a request. So it is the time and that while at most.
 const BODY_MS = 10_000;
 const WATCH_MS = 1_000;
-// Of how many requests V8 is told at a time that they hold memory, and how much.
-const TOLD_REQUESTS = 1_024;
-const TOLD_BYTES = 8 * 1024 * 1024;
 
 // The functions that Wasm exports, without the proxies that a `Worker` looks them up through.
 const wasm = Worker.prototype;
@@ -21,7 +18,6 @@ const state = globalThis.__worker_init_state;
 
 export default {
   fetch(request, env, context) {
-    tellOfGarbage();
     const { headers } = request;
     const length = lengthToRead(request, headers);
     return length === undefined
@@ -29,23 +25,6 @@ export default {
       : validate(request, headers, length, env, context);
   },
 };
-
-let untold = 0;
-let told;
-
-// The runtime's own objects of each request are freed when V8 collects everything, and V8 does not know what they
-// hold outside its heap. Left alone it lets those of some ten thousand requests gather, and then stands still for
-// a tenth of a second. A buffer that nobody writes to counts as such memory, so that it collects a few
-// thousand at a time.
-function tellOfGarbage() {
-  if (++untold < TOLD_REQUESTS) return;
-  untold = 0;
-  try {
-    told = new ArrayBuffer(TOLD_BYTES);
-  } catch {
-    // There is no room left: then V8 has just collected.
-  }
-}
 
 // The bytes of a body that can be read here. Anything out of the ordinary can't, and gets its answer
 // or its problem the whole way.
