@@ -1,7 +1,5 @@
 //! Problem details (RFC 9457) for requests that could not be answered.
 
-use std::borrow::Cow;
-
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error, Unexpected},
@@ -86,7 +84,7 @@ impl Serialize for ProblemCode {
 // By hand, likewise.
 impl<'de> Deserialize<'de> for ProblemCode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
+        let text = String::deserialize(deserializer)?;
         let known = Self::ALL.iter().find(|code| code.as_str() == text);
         let unknown = || D::Error::invalid_value(Unexpected::Str(&text), &"a problem's code");
         known.copied().ok_or_else(unknown)

@@ -10,7 +10,6 @@ use licet_shared::{
     decision::{PresentedToken, TokenRefused, Verdict},
     time::Timestamp,
 };
-
 use serde::Serialize;
 
 use crate::text::Text;
@@ -56,4 +55,24 @@ pub fn json<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<String> {
     let mut text = Text::with_capacity(1024);
     serde_json::to_writer(&mut text, value)?;
     Ok(text.into_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::are_same;
+
+    #[test]
+    fn texts_are_the_same_where_their_bytes_are() {
+        let text: String = ('a'..='z').cycle().take(40).collect();
+        for length in 0..40 {
+            let one = &text[..length];
+            assert!(are_same(one, &one.to_owned()), "{one}");
+            assert!(!are_same(one, &text[..length + 1]), "{one}");
+            for place in 0..length {
+                let mut other = one.to_owned();
+                other.replace_range(place..=place, "-");
+                assert!(!are_same(one, &other), "{one}, {other}");
+            }
+        }
+    }
 }

@@ -90,3 +90,67 @@ impl<'de, M: MapAccess<'de>> MapAccess<'de> for Beside<'_, M> {
         self.0.next_value_seed(seed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::claims;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Own {
+        name: String,
+        number: Option<u8>,
+    }
+
+    fn read(json: &str) -> Option<(String, Option<u8>, [Option<Option<i64>>; 3])> {
+        let (Own { name, number }, registered) = claims(json.as_bytes()).ok()?;
+        let times = [registered.iat, registered.exp, registered.nbf];
+        Some((name, number, times))
+    }
+
+    #[test]
+    fn registered_claims_and_the_kind_s_own_are_told_apart_in_any_order() {
+        let one = Some(Some(1));
+        for (json, times) in [
+            (
+                r#"{"name":"n","iat":1,"exp":2}"#,
+                [one, Some(Some(2)), None],
+            ),
+            (
+                r#" { "exp" : 2 , "name":"n", "\u0069at":1 } "#,
+                [one, Some(Some(2)), None],
+            ),
+            (
+                r#"{"other":{"iat":7},"nbf":1,"name":"n"}"#,
+                [None, None, one],
+            ),
+            (r#"{"name":"n","iat":null}"#, [Some(None), None, None]),
+        ] {
+            assert_eq!(read(json), Some(("n".to_owned(), None, times)), "{json}");
+        }
+        let read = read(r#"{"number":3,"iat":1,"na\u006de":"n"}"#);
+        assert_eq!(read, Some(("n".to_owned(), Some(3), [one, None, None])));
+    }
+
+    #[test]
+    fn what_is_twice_there_of_another_type_or_no_object_is_refused() {
+        for json in [
+            r#"{"name":"n","iat":1,"iat":1}"#,
+            r#"{"name":"n","iat":null,"iat":1}"#,
+            r#"{"name":"n","exp":1,"\u0065xp":1}"#,
+            r#"{"name":"n","name":"n"}"#,
+            r#"{"name":"n","iat":"1"}"#,
+            r#"{"name":"n","iat":1.5}"#,
+            r#"{"name":"n","iat":9223372036854775808}"#,
+            r#"{"iat":1}"#,
+            r#"["n",3]"#,
+            r#"{"name":"n"} {}"#,
+            r#"{"name":"n""#,
+            "null",
+            "",
+        ] {
+            assert_eq!(read(json), None, "{json}");
+        }
+    }
+}
