@@ -103,10 +103,17 @@ mod tests {
         number: Option<u8>,
     }
 
-    fn read(json: &str) -> Option<(String, Option<u8>, [Option<Option<i64>>; 3])> {
-        let (Own { name, number }, registered) = claims(json.as_bytes()).ok()?;
-        let times = [registered.iat, registered.exp, registered.nbf];
-        Some((name, number, times))
+    /// `iat`, `exp`, `nbf`.
+    type Times = [Option<Option<i64>>; 3];
+
+    fn read(json: &str) -> Option<(Own, Times)> {
+        let (own, times) = claims(json.as_bytes()).ok()?;
+        Some((own, [times.iat, times.exp, times.nbf]))
+    }
+
+    fn own(number: Option<u8>) -> Own {
+        let name = "n".to_owned();
+        Own { name, number }
     }
 
     #[test]
@@ -127,10 +134,10 @@ mod tests {
             ),
             (r#"{"name":"n","iat":null}"#, [Some(None), None, None]),
         ] {
-            assert_eq!(read(json), Some(("n".to_owned(), None, times)), "{json}");
+            assert_eq!(read(json), Some((own(None), times)), "{json}");
         }
-        let read = read(r#"{"number":3,"iat":1,"na\u006de":"n"}"#);
-        assert_eq!(read, Some(("n".to_owned(), Some(3), [one, None, None])));
+        let numbered = r#"{"number":3,"iat":1,"na\u006de":"n"}"#;
+        assert_eq!(read(numbered), Some((own(Some(3)), [one, None, None])));
     }
 
     #[test]
