@@ -81,7 +81,7 @@ mod tests {
     use crate::{
         endpoints::validate,
         http::Answer,
-        testing::{DEVICE, Org, World, post},
+        testing::{DEVICE, Org, World, forged, post},
     };
 
     #[wasm_bindgen_test]
@@ -126,8 +126,7 @@ mod tests {
         };
         let known = org.token(3_600);
         assert_eq!(ask(&known).await["code"], "VALID");
-        let mut forged = known.clone();
-        forged.replace_range(forged.len() - 10..forged.len() - 9, "_");
+        let forged = forged(&known);
         assert_eq!(isolate.flood.refused.get(), 0);
         assert_eq!(ask(&forged).await["code"], "SIGNATURE_INVALID");
         assert_eq!(isolate.flood.refused.get(), 1, "it is counted");

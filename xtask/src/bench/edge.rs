@@ -21,12 +21,12 @@ const REPEATED: usize = 1_000;
 const UNIQUE: usize = 15_000;
 const WORKERS: [&str; 4] = ["edge", "jose", "hello", "hono"];
 /// Times each Worker is measured under each load, in turn with the others.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 9;
 /// Of each burst: V8 collects everything about once a second, for a tenth of one, and a burst must not have
 /// one collection more than the next.
 const SECONDS: u32 = 5;
 /// Times each Worker is started anew.
-const STARTS: usize = 7;
+const STARTS: usize = 11;
 /// Part of its own greatest load under which a Worker's tail is measured, and for how long at a time:
 /// V8's full collections, each of some 100 ms, come every few seconds, and each burst must have some.
 const TAIL_LOAD: f64 = 0.7;

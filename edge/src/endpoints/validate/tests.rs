@@ -15,7 +15,7 @@ use crate::{
         tests::{DAY_S, JSON, read, verdict},
         validate,
     },
-    testing::{DEVICE, Org, SeenCall, World, post},
+    testing::{DEVICE, Org, SeenCall, World, forged, post},
 };
 
 /// What the short way says, if it says anything.
@@ -94,8 +94,7 @@ async fn the_short_way_is_for_what_is_known_alone() {
     let world = World::new(&org);
     let token = org.token(DAY_S);
     verdict(&world, &token).await;
-    let mut forged = token.clone();
-    forged.replace_range(forged.len() - 10..forged.len() - 9, "_");
+    let forged = forged(&token);
     for body in [
         with(&org.token(DAY_S - 1), &json!({})),
         with(&forged, &json!({})),
@@ -129,8 +128,7 @@ async fn a_token_not_seen_before_waits_for_its_signature_alone() {
     verdict(&world, &org.token(DAY_S)).await;
     world.calls();
     let token = org.token(DAY_S - 1);
-    let mut forged = token.clone();
-    forged.replace_range(forged.len() - 10..forged.len() - 9, "_");
+    let forged = forged(&token);
     let elsewhere = org.claims_token(|claims| claims.iss = "https://evil.example".into());
     for (text, code) in [
         (&forged, "SIGNATURE_INVALID"),
