@@ -10,7 +10,7 @@ use worker::{
 };
 
 use crate::{
-    endpoints::validate::{self, AtOnce},
+    endpoints::validate::{self, AtOnce, again},
     http::{Answer, Incoming, JSON, ReadError},
     isolate::Isolate,
 };
@@ -18,9 +18,11 @@ use crate::{
 /// The answer to a body of `length` bytes, as JSON, if it can be given at once, from memory; or a
 /// promise, where only the token's signature has to be checked for that: what it comes to belongs
 /// to [`validate_checked`], under the same ticket; or `undefined`. See [`validate::at_once`].
+///
+/// Tickets are whole numbers, which no two requests share.
 #[wasm_bindgen]
 #[must_use]
-pub fn validate_at_once(body: &str, length: u32, ticket: u32) -> JsValue {
+pub fn validate_at_once(body: &str, length: u32, ticket: f64) -> JsValue {
     // Else something was replaced that was not UTF-8.
     if body.len() != length as usize {
         return JsValue::UNDEFINED;
@@ -28,7 +30,8 @@ pub fn validate_at_once(body: &str, length: u32, ticket: u32) -> JsValue {
     let Some(isolate) = Isolate::running() else {
         return JsValue::UNDEFINED;
     };
-    match validate::at_once(&isolate, body.as_bytes()) {
+    let ticket = ticket as u64;
+    match validate::at_once(&isolate, body.as_bytes(), ticket) {
         Some(AtOnce::Answer(json)) => json.into(),
         Some(AtOnce::Unseen(unseen)) => {
             let check = unseen.check().clone();
@@ -42,10 +45,25 @@ pub fn validate_at_once(body: &str, length: u32, ticket: u32) -> JsValue {
 /// The answer as JSON, given whether the signature holds; none where the whole way has to be taken.
 #[wasm_bindgen]
 #[must_use]
-pub fn validate_checked(ticket: u32, holds: bool) -> Option<String> {
+pub fn validate_checked(ticket: f64, holds: bool) -> Option<String> {
     let isolate = Isolate::running()?;
-    let unseen = isolate.unseen.borrow_mut().take(ticket)?;
+    let unseen = isolate.unseen.borrow_mut().take(ticket as u64)?;
     unseen.conclude(&isolate, holds)
+}
+
+/// Whether what was answered at once under this ticket is kept for [`validate_again`].
+#[wasm_bindgen]
+#[must_use]
+pub fn is_kept(ticket: f64) -> bool {
+    Isolate::running().is_some_and(|isolate| isolate.answered.borrow_mut().has(ticket as u64))
+}
+
+/// The answer, from its member `freshness` on, to the very body that was answered under this ticket. All
+/// before that is as it was; else there is none. See [`again::answer`].
+#[wasm_bindgen]
+#[must_use]
+pub fn validate_again(ticket: f64) -> Option<String> {
+    again::answer(&*Isolate::running()?, ticket as u64)
 }
 
 /// The headers of such an answer but for its `x-request-id`, which are the same as long as the

@@ -139,7 +139,7 @@ mod tests {
         let body = json!({"token": unseen, "product": "local_cli", "fingerprint": DEVICE});
         isolate.documents.borrow_mut().told.rest();
         flood();
-        let short = validate::at_once(isolate, body.to_string().as_bytes());
+        let short = validate::at_once(isolate, body.to_string().as_bytes(), 1);
         assert!(short.is_none(), "it has to wait");
         for (token, code) in [
             (&unseen, "VALID"),

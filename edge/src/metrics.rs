@@ -6,7 +6,7 @@
 
 use std::{cell::Cell, fmt::Write as _};
 
-use licet_shared::decision::{Code, Degraded, Source, Verdict};
+use licet_shared::decision::{Code, Degraded, Freshness, Source, Verdict};
 
 use crate::random;
 
@@ -82,10 +82,15 @@ impl Metrics {
         }
     }
 
-    /// Counts an answer. A few additions: it may stand on the hot path.
+    /// Counts an answer.
     pub(crate) fn answered(&self, verdict: &Verdict<'_>) {
-        self.add(verdict.code as usize);
-        let Some(freshness) = &verdict.freshness else {
+        self.answered_with(verdict.code, verdict.freshness.as_ref());
+    }
+
+    /// Counts an answer of this code and freshness. A few additions: it may stand on the hot path.
+    pub(crate) fn answered_with(&self, code: Code, freshness: Option<&Freshness>) {
+        self.add(code as usize);
+        let Some(freshness) = freshness else {
             return;
         };
         self.add(SOURCE + source(freshness.source));

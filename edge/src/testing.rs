@@ -33,7 +33,11 @@ pub(crate) const DEVICE: &str = "device 1";
 /// The token with a signature that nobody made.
 pub(crate) fn forged(token: &str) -> String {
     let place = token.len() - 10;
-    let other = if token.as_bytes()[place] == b'A' { "B" } else { "A" };
+    let other = if token.as_bytes()[place] == b'A' {
+        "B"
+    } else {
+        "A"
+    };
     let mut forged = token.to_owned();
     forged.replace_range(place..=place, other);
     forged

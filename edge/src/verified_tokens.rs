@@ -22,7 +22,7 @@ pub(crate) trait Remembered {
 }
 
 impl Remembered for LicenseToken {
-    const BUDGET_BYTES: usize = 16 * 1024 * 1024;
+    const BUDGET_BYTES: usize = 12 * 1024 * 1024;
 
     /// Values that the license has of its own take more in memory than as text.
     fn weight(&self) -> usize {

@@ -14,8 +14,8 @@ pub use effective::Effective;
 pub use lease::{LeaseToken, PresentedLease, ShownLease};
 pub use presented::{Awaiting, OrgToken, Presented};
 pub use verdict::{
-    Degraded, FeatureSetReference, Freshness, LeaseSummary, LicenseSummary, Source, TokenSummary,
-    Verdict,
+    Degraded, FeatureSetReference, Freshness, LeaseSummary, LicenseSummary, Ruling, Source,
+    TokenSummary, Verdict,
 };
 
 use lease::Lease;
@@ -238,13 +238,39 @@ pub fn decide_verified<'a>(
     now: Timestamp,
 ) -> Verdict<'a> {
     let state = &state.about(token);
-    let evidence = StatusEvidence::of(token, state);
     let lease = Lease::of(token, context.lease, state, now);
-    let code = first_objection(token, context, &lease, state, evidence, now).unwrap_or(Code::Valid);
+    let ruling = rule_with(token, context, &lease, state, now);
     Verdict {
         lease: lease.summary(),
-        ..Verdict::about(token, Some(context), code, state, evidence.as_of, now)
+        ..Verdict::about(token, ruling, state, now)
     }
+}
+
+/// Decides as [`decide_verified`] does, and hands out only what can be another with time. All else that
+/// a verdict says follows from this ruling's code and `expired`, the token, and the documents of its license and
+/// features; but for quotas and leases, which have times of their own.
+#[must_use]
+pub fn rule(
+    token: &LicenseToken,
+    context: &Context<'_>,
+    state: &State<'_>,
+    now: Timestamp,
+) -> Ruling {
+    let state = &state.about(token);
+    let lease = Lease::of(token, context.lease, state, now);
+    rule_with(token, context, &lease, state, now)
+}
+
+fn rule_with(
+    token: &LicenseToken,
+    context: &Context<'_>,
+    lease: &Lease<'_>,
+    state: &State<'_>,
+    now: Timestamp,
+) -> Ruling {
+    let evidence = StatusEvidence::of(token, state);
+    let code = first_objection(token, context, lease, state, evidence, now).unwrap_or(Code::Valid);
+    Ruling::of(token, Some(context), code, state, evidence.as_of, now)
 }
 
 /// Decides about a token by itself: whether its license is in force and what it grants, not
@@ -261,7 +287,8 @@ pub fn decide_standing<'a>(token: &LicenseToken, state: &State<'a>, now: Timesta
         .or_else(|| time_objection(token, None, state, now))
         .or_else(|| freshness_objection(token, None, state, evidence, now))
         .unwrap_or(Code::Valid);
-    Verdict::about(token, None, code, state, evidence.as_of, now)
+    let ruling = Ruling::of(token, None, code, state, evidence.as_of, now);
+    Verdict::about(token, ruling, state, now)
 }
 
 /// What is known of a token's status, and as of when.

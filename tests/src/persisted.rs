@@ -38,10 +38,7 @@ pub fn wipe(persisted: &Path, tier: Tier) {
 /// to nothing would prove nothing.
 #[track_caller]
 pub fn values(persisted: &Path, tier: Tier) -> Vec<PathBuf> {
-    let files: Vec<_> = files_below(&persisted.join(tier.dir()), &[])
-        .into_iter()
-        .filter(|file| file.components().any(|part| part.as_os_str() == "blobs"))
-        .collect();
+    let files = blobs(persisted, tier);
     assert!(
         !files.is_empty(),
         "{tier:?} holds nothing in {}",
@@ -50,9 +47,18 @@ pub fn values(persisted: &Path, tier: Tier) -> Vec<PathBuf> {
     files
 }
 
-/// All values of a tier as text, for a look.
-#[track_caller]
+/// All values of a tier as text, for a look at one that may be in use: what is replaced meanwhile is left out.
 pub fn texts(persisted: &Path, tier: Tier) -> Vec<String> {
-    let text = |file: PathBuf| String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned();
-    values(persisted, tier).into_iter().map(text).collect()
+    let read = |file: PathBuf| fs::read(file).ok();
+    let bytes = blobs(persisted, tier).into_iter().filter_map(read);
+    bytes
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .collect()
+}
+
+fn blobs(persisted: &Path, tier: Tier) -> Vec<PathBuf> {
+    files_below(&persisted.join(tier.dir()), &[])
+        .into_iter()
+        .filter(|file| file.components().any(|part| part.as_os_str() == "blobs"))
+        .collect()
 }

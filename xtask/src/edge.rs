@@ -11,8 +11,9 @@ use crate::step::{long_step, run_quiet, step};
 use crate::tools::{self, Node};
 use crate::{lock, paths};
 
-/// The Worker's entry as it is written.
+/// The Worker's entry as it is written, and what it imports.
 const ENTRY: &str = "edge/src/entry.js";
+const SCRIPTS: [&str; 2] = [ENTRY, "edge/src/answered.js"];
 const WASM_FILE: &str = "wasm32-unknown-unknown/edge/licet_edge.wasm";
 /// The profile in `Cargo.toml`.
 const PROFILE: [&str; 2] = ["--profile", "edge"];
@@ -110,7 +111,7 @@ fn compile(root: &Path) -> Result<()> {
     run_quiet("compile the edge", command.current_dir(root.join("edge")))
 }
 
-/// Says what a finished build was made from: which compiled Wasm, by size and time, and the entry.
+/// Says what a finished build was made from: which compiled Wasm, by size and time, and the scripts.
 struct Stamp {
     file: PathBuf,
     text: String,
@@ -126,9 +127,13 @@ impl Stamp {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let lock = fs::read(paths::workspace().join("package-lock.json"))?;
-        let entry = fs::read_to_string(paths::workspace().join(ENTRY))?;
+        let read = |script| fs::read_to_string(paths::workspace().join(script));
+        let scripts = SCRIPTS
+            .map(read)
+            .into_iter()
+            .collect::<Result<String, _>>()?;
         let sizes = format!("{} {}", meta.len(), lock.len());
-        let text = format!("{sizes} {}\n{entry}", age.as_nanos());
+        let text = format!("{sizes} {}\n{scripts}", age.as_nanos());
         Ok(Self {
             file: build.join(".licet-stamp"),
             text,

@@ -7,7 +7,8 @@ mod text;
 
 use licet_shared::{
     api::{self, ValidateRequest},
-    decision::{PresentedToken, TokenRefused, Verdict},
+    decision::{Freshness, PresentedToken, Ruling, TokenRefused, Verdict},
+    id::RequestId,
     time::Timestamp,
 };
 use serde::Serialize;
@@ -44,6 +45,30 @@ pub fn read_token(text: &str, now: Timestamp) -> Result<PresentedToken<'_>, Toke
 pub fn write(verdict: &Verdict<'_>) -> String {
     // All of its parts have a JSON form, and memory takes all that is written.
     json(verdict).unwrap_or_default()
+}
+
+/// The end of what [`write`] makes of a verdict of this ruling: all that differs between two answers whose
+/// code, license and features are the same.
+#[must_use]
+pub fn write_end(ruling: &Ruling, request_id: RequestId) -> String {
+    /// The last members of a [`Verdict`].
+    #[derive(Serialize)]
+    struct End {
+        freshness: Freshness,
+        grace_remaining_s: i64,
+        request_id: RequestId,
+    }
+    let mut text = json(&End {
+        freshness: ruling.freshness,
+        grace_remaining_s: ruling.grace_remaining_s,
+        request_id,
+    })
+    .unwrap_or_default();
+    // The brace that the answer began with long before.
+    if !text.is_empty() {
+        text.remove(0);
+    }
+    text
 }
 
 /// A value as JSON. The edge writes all that it writes by this: one copy of serde_json's code for one writer.

@@ -44,6 +44,16 @@ impl Documents {
         &self.keys
     }
 
+    /// The license's own document, where there had to be one.
+    pub(crate) const fn license(&self) -> Option<&Rc<LicenseState>> {
+        self.license.as_ref()
+    }
+
+    /// The feature set.
+    pub(crate) const fn features(&self) -> Option<&Rc<FeatureSet>> {
+        self.features.as_ref()
+    }
+
     /// As the decision wants them.
     pub(crate) fn state(&self) -> State<'_> {
         State {

@@ -1,10 +1,11 @@
 //! `POST /api/v1/licenses/validate`: may this installation run this product?
 //!
-//! The hot path, top to bottom: [`at_once`], which nearly every request takes. With a token seen
-//! before and fresh documents nothing is awaited but the request's body, which the entry
-//! (`entry.js`) has read. Where the token is new, its signature's check is awaited too
-//! ([`unseen`]). Whatever is not as it should be takes the whole way, [`handle`].
+//! The hot path, top to bottom: [`at_once`]. With a token seen before and fresh documents nothing is
+//! awaited but the request's body, which the entry (`entry.js`) has read. Where the very same body was
+//! answered before, what it asks is known ([`again`]). Where the token is new, its signature's check is
+//! awaited ([`unseen`]). Whatever is not as it should be takes the whole way, [`handle`].
 
+pub(crate) mod again;
 #[cfg(test)]
 mod tests;
 pub(crate) mod unseen;
@@ -21,7 +22,7 @@ use licet_shared::{
     time::Timestamp,
 };
 
-use self::unseen::Unseen;
+use self::{again::Place, unseen::Unseen};
 use crate::{
     clock,
     documents::{Documents, feed},
@@ -38,8 +39,9 @@ pub(crate) enum AtOnce {
     Unseen(Box<Unseen>),
 }
 
-/// Answers from memory; none where the whole way has to be taken.
-pub(crate) fn at_once(isolate: &Isolate, body: &[u8]) -> Option<AtOnce> {
+/// Answers from memory; none where the whole way has to be taken. A request whose token was seen before is
+/// kept under its ticket.
+pub(crate) fn at_once(isolate: &Isolate, body: &[u8], ticket: u64) -> Option<AtOnce> {
     let asked = licet_edge_hot::read_request(body)?;
     let Arrival { clock, request_id } = Arrival::now();
     let now = clock.now();
@@ -47,7 +49,9 @@ pub(crate) fn at_once(isolate: &Isolate, body: &[u8]) -> Option<AtOnce> {
     match known {
         Some(token) => {
             isolate.flood.recalled(now);
-            decide_at_once(isolate, &asked, &token, now, request_id).map(AtOnce::Answer)
+            let body_bytes = body.len();
+            let place = Some(Place { ticket, body_bytes });
+            decide_at_once(isolate, asked, &token, place, now, request_id).map(AtOnce::Answer)
         }
         None if isolate.flood.is_on(now) => None,
         None => Unseen::begin(isolate, asked, now).map(|unseen| AtOnce::Unseen(Box::new(unseen))),
@@ -57,26 +61,40 @@ pub(crate) fn at_once(isolate: &Isolate, body: &[u8]) -> Option<AtOnce> {
 /// The verdict on a token whose signature holds, if memory has all else that there is to know.
 fn decide_at_once(
     isolate: &Isolate,
-    asked: &ValidateRequest,
-    token: &LicenseToken,
+    asked: ValidateRequest,
+    token: &Rc<LicenseToken>,
+    place: Option<Place>,
     now: Timestamp,
     request_id: RequestId,
 ) -> Option<String> {
-    let (documents, ageing) = Documents::at_hand(isolate, token, asked.max_staleness_s, now)?;
-    // Somebody has to renew what is ageing and to follow the feed: whose request leads there.
-    if ageing.is_due(isolate) || feed::is_due(isolate, clock::now_ms()) {
-        return None;
-    }
-    let lease = match lease_wanted(asked, token, &documents) {
+    let documents = documents_at_hand(isolate, &asked, token, now)?;
+    let lease = match lease_wanted(&asked, token, &documents) {
         Some(text) => Some(Some(recall(isolate, text, documents.keys())?)),
         None => None,
     };
-    let verdict = decide(token, &context(asked, &lease), &documents, now);
+    let verdict = decide(token, &context(&asked, &lease), &documents, now);
     if grace_may_apply(isolate, token, &documents, verdict.code, now) {
         return None;
     }
     isolate.metrics.answered(&verdict);
+    if let Some(place) = place {
+        let mut answered = isolate.answered.borrow_mut();
+        answered.keep(place, asked, token, &verdict, &documents);
+    }
     Some(answer_text(verdict, request_id))
+}
+
+/// A token's documents, if memory has them and nothing is to be done about them.
+fn documents_at_hand(
+    isolate: &Isolate,
+    asked: &ValidateRequest,
+    token: &LicenseToken,
+    now: Timestamp,
+) -> Option<Documents> {
+    let (documents, ageing) = Documents::at_hand(isolate, token, asked.max_staleness_s, now)?;
+    // Somebody has to renew what is ageing and to follow the feed: whose request leads there.
+    let is_due = ageing.is_due(isolate) || feed::is_due(isolate, clock::now_ms());
+    (!is_due).then_some(documents)
 }
 
 fn answer_text(verdict: Verdict<'_>, request_id: RequestId) -> String {

@@ -238,22 +238,14 @@ impl<'a> Verdict<'a> {
 
     pub(super) fn about(
         token: &LicenseToken,
-        context: Option<&Context<'_>>,
-        code: Code,
+        ruling: Ruling,
         state: &State<'a>,
-        as_of: Timestamp,
         now: Timestamp,
     ) -> Self {
         let claims = token.claims();
-        let valid = code == Code::Valid;
+        let valid = ruling.code == Code::Valid;
         let license = token.effective(state.license);
         let features = state.features.filter(|_| valid);
-        // What stands before it in the order of codes, no refresh mends: no grace counts against it.
-        let remaining = if code < Code::TokenExpired {
-            0
-        } else {
-            grace_remaining_s(token, context, state, now)
-        };
         let quotas = features.zip(state.license).map(|(set, document)| {
             let mut quotas = BTreeMap::new();
             let of_set = set.quotas(license.own_features).into_iter();
@@ -264,7 +256,7 @@ impl<'a> Verdict<'a> {
         });
         Self {
             valid,
-            expired: goes_on_expired(&license, context, now),
+            expired: ruling.expired,
             license: Some(LicenseSummary {
                 id: claims.sub,
                 tier: license.tier,
@@ -283,15 +275,53 @@ impl<'a> Verdict<'a> {
                 expires_at: token.times().expires_at,
                 refresh_after: license.refresh_after(token.times()),
             }),
-            freshness: Some(Freshness {
+            freshness: Some(ruling.freshness),
+            grace_remaining_s: Some(ruling.grace_remaining_s),
+            ..Self::refused(ruling.code)
+        }
+    }
+}
+
+/// What of a verdict on a token whose signature holds can be another with time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    /// As [`Verdict::code`].
+    pub code: Code,
+    /// As [`Verdict::expired`].
+    pub expired: bool,
+    /// As [`Verdict::freshness`].
+    pub freshness: Freshness,
+    /// As [`Verdict::grace_remaining_s`].
+    pub grace_remaining_s: i64,
+}
+
+impl Ruling {
+    /// `context` is what is asked, none where it is about the license by itself.
+    pub(super) fn of(
+        token: &LicenseToken,
+        context: Option<&Context<'_>>,
+        code: Code,
+        state: &State<'_>,
+        as_of: Timestamp,
+        now: Timestamp,
+    ) -> Self {
+        // What stands before it in the order of codes, no refresh mends: no grace counts against it.
+        let grace_remaining_s = if code < Code::TokenExpired {
+            0
+        } else {
+            grace_remaining_s(token, context, state, now)
+        };
+        Self {
+            code,
+            expired: goes_on_expired(&token.effective(state.license), context, now),
+            freshness: Freshness {
                 as_of,
                 age_s: now.since(as_of).max(0),
                 source: state.source,
                 degraded: Degraded::of(state.origin),
                 grace_remaining_s: degraded_for_s(token, context, state, now),
-            }),
-            grace_remaining_s: Some(remaining),
-            ..Self::refused(code)
+            },
+            grace_remaining_s,
         }
     }
 }

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use licet_shared::{
     components::Components,
-    decision::{Code, Context, OriginState, ShownLease, Source, State, decide},
+    decision::{Code, Context, LicenseToken, OriginState, ShownLease, Source, State, decide, rule},
     documents::{FeatureSet, LicenseState, OrgKeys, PlatformKeys, StatusDocument},
     id::{FeatureSetId, LicenseId, OrgTag},
     time::Timestamp,
@@ -132,7 +132,16 @@ impl Vectors {
             origin: case.state.origin,
             newest_evidence: case.state.newest_evidence.map(Timestamp::from_unix),
         };
-        serde_json::to_value(decide(&case.token, &context, &state, now)).unwrap()
+        let verdict = decide(&case.token, &context, &state, now);
+        if let Ok(token) = LicenseToken::verify(&case.token, state.keys, now) {
+            let ruling = rule(&token, &context, &state, now);
+            assert_eq!(ruling.code, verdict.code, "{}", case.name);
+            assert_eq!(ruling.expired, verdict.expired, "{}", case.name);
+            assert_eq!(Some(ruling.freshness), verdict.freshness, "{}", case.name);
+            let grace = Some(ruling.grace_remaining_s);
+            assert_eq!(grace, verdict.grace_remaining_s, "{}", case.name);
+        }
+        serde_json::to_value(verdict).unwrap()
     }
 }
 
@@ -145,6 +154,32 @@ both_targets! {
         for case in &vectors.cases {
             assert_eq!(vectors.judge(case), case.verdict, "{}", case.name);
         }
+    }
+
+    fn what_a_ruling_does_not_tell_follows_from_code_and_documents() {
+        let vectors: Vectors = serde_json::from_str(COMMITTED).unwrap();
+        let mut seen = BTreeMap::new();
+        let mut met_again = 0;
+        for case in &vectors.cases {
+            let mut verdict = case.verdict.clone();
+            if verdict.get("freshness").is_none() {
+                continue;
+            }
+            for changing in ["freshness", "grace_remaining_s", "lease", "quotas"] {
+                verdict.as_object_mut().unwrap().remove(changing);
+            }
+            let (code, expired) = (verdict["code"].to_string(), verdict.get("expired").is_some());
+            let CaseState { license, features, .. } = &case.state;
+            let from = (&case.token, license, features, code, expired);
+            match seen.get(&from) {
+                None => drop(seen.insert(from, verdict)),
+                Some(before) => {
+                    assert_eq!(*before, verdict, "{}", case.name);
+                    met_again += 1;
+                }
+            }
+        }
+        assert!(met_again > 20, "{met_again}");
     }
 
     fn the_vectors_cover_every_code_that_the_decision_gives() {

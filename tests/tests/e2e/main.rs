@@ -6,6 +6,7 @@
     reason = "a test reports by failing"
 )]
 
+mod again;
 mod bad_bodies;
 mod bad_input;
 mod contract;

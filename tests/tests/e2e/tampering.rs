@@ -2,6 +2,7 @@
 //!
 //! Each case has organizations of its own, so that one stopped and restarted Worker serves many.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -104,16 +105,14 @@ fn play(mut edge: LoneEdge, cases: &[Case]) {
         assert_eq!(neighbour.code(), "VALID");
     }
     // The stores are written after the answers.
-    eventually("every document in both tiers", SOON, || {
-        let counts = BOTH.map(|tier| count_documents(&edge.persisted(), tier));
-        let wanted = cases.len() * 2 * KINDS.len();
-        let complete = counts.iter().all(|count| *count >= wanted);
-        if complete {
-            Ok(())
-        } else {
-            Err(format!("{counts:?} of {wanted}"))
-        }
-    });
+    eventually(
+        "every document in both tiers",
+        SOON,
+        || match missing_documents(&edge.persisted(), cases) {
+            missing if missing.is_empty() => Ok(()),
+            missing => Err(missing.join(", ")),
+        },
+    );
     edge.worker.stop().unwrap();
     for case in cases {
         (case.tamper)(&edge.persisted(), case);
@@ -151,23 +150,35 @@ fn part(text: &str, number: usize) -> Option<Value> {
     serde_json::from_slice(&part).ok()
 }
 
-fn count_documents(persisted: &Path, tier: Tier) -> usize {
-    if !persisted.join(tier.dir()).exists() {
-        return 0;
-    }
-    let is_document = |text: &&String| part(text, 0).is_some();
-    texts(persisted, tier).iter().filter(is_document).count()
+/// The documents that are not stored yet. There are others in the tiers, such as the feed.
+fn missing_documents(persisted: &Path, cases: &[Case]) -> Vec<String> {
+    let orgs = || cases.iter().flat_map(|case| [&case.ours, &case.other]);
+    let missing_in = |tier: Tier| {
+        let there = texts(persisted, tier);
+        let there: BTreeSet<_> = there.iter().filter_map(|text| kind_and_org(text)).collect();
+        let wanted = orgs().flat_map(|org| KINDS.map(|typ| (typ.to_owned(), org.id.to_string())));
+        let missing = wanted.filter(|wanted| !there.contains(wanted));
+        missing
+            .map(|(typ, org)| format!("{typ} of {org} in {tier:?}"))
+            .collect::<Vec<_>>()
+    };
+    BOTH.into_iter().flat_map(missing_in).collect()
+}
+
+/// A stored document's kind, and the organization that it is about.
+fn kind_and_org(text: &str) -> Option<(String, String)> {
+    let (header, claims) = (part(text, 0)?, part(text, 1)?);
+    let typ = header["typ"].as_str()?;
+    // An organization's keys are about the organization itself.
+    let org = claims["org"].as_str().or_else(|| claims["sub"].as_str())?;
+    Some((typ.to_owned(), org.to_owned()))
 }
 
 /// Where a tier keeps its documents of this kind about this organization.
 #[track_caller]
 fn find(persisted: &Path, tier: Tier, typ: &str, org: &ForgedOrg) -> Vec<PathBuf> {
-    let id = org.id.to_string();
-    let is_it = |text: &str| {
-        let header = part(text, 0).unwrap_or_default();
-        let claims = part(text, 1).unwrap_or_default();
-        header["typ"] == typ && (claims["org"] == id || claims["sub"] == id)
-    };
+    let wanted = (typ.to_owned(), org.id.to_string());
+    let is_it = |text: &str| kind_and_org(text).as_ref() == Some(&wanted);
     let mut files = values(persisted, tier);
     files.retain(|file| is_it(&fs::read_to_string(file).unwrap_or_default()));
     assert!(!files.is_empty(), "no {typ} of {} in {tier:?}", org.tag);

@@ -20,17 +20,19 @@ const REPEATED: usize = 1_000;
 /// its signature is still known.
 const UNIQUE: usize = 15_000;
 const WORKERS: [&str; 4] = ["edge", "jose", "hello", "hono"];
-/// Times each Worker is measured under each load, in turn with the others.
-const ROUNDS: usize = 9;
-/// Of each burst: V8 collects everything about once a second, for a tenth of one, and a burst must not have
-/// one collection more than the next.
-const SECONDS: u32 = 5;
+/// Times each Worker is measured under each load, in turn with the others: two bursts that follow one another
+/// may differ by a tenth, and the median of so many by a fortieth.
+const ROUNDS: usize = 15;
+/// Of each burst: V8 collects everything every second or two, and a burst must not have a good part of its
+/// time more in collections than the next.
+const SECONDS: u32 = 4;
 /// Times each Worker is started anew.
-const STARTS: usize = 11;
+const STARTS: usize = 21;
 /// Part of its own greatest load under which a Worker's tail is measured, and for how long at a time:
 /// V8's full collections, each of some 100 ms, come every few seconds, and each burst must have some.
 const TAIL_LOAD: f64 = 0.7;
 const TAIL_SECONDS: u32 = 15;
+const TAIL_ROUNDS: usize = 9;
 /// Verdicts given while memory is watched, unless the command says another number.
 pub const VERDICTS: u64 = 300_000;
 
@@ -67,8 +69,9 @@ impl Findings {
 pub fn run(verdicts: u64) -> Result<()> {
     tools::wrk()?;
     let build = edge::build()?;
+    // As it is deployed: a first verdict waits for it.
     if std::env::var_os("LICET_ORIGIN_BIN").is_none() {
-        commands::build::origin(false)?;
+        paths::use_origin(commands::build::origin(true)?);
     }
     commands::build::load_generator()?;
     let dir = paths::make_dir(paths::scratch()?.join(format!("bench-{}", std::process::id())))?;
@@ -152,7 +155,7 @@ impl Bench {
             ("unique", &self.unique, &WORKERS[..2]),
             ("forged", &self.forged, &WORKERS[..2]),
         ] {
-            measured.extend(in_turn(load, workers, |worker| {
+            measured.extend(in_turn(load, workers, ROUNDS, |worker| {
                 let url = self.stack.url(worker)?;
                 burst(self.load(&url, worker, bodies)?)
             })?);
@@ -162,7 +165,7 @@ impl Bench {
 
     /// Each Worker at a part of what it can do.
     fn tails(&self, loads: &[Measured]) -> Result<Vec<Measured>> {
-        in_turn("repeated", &["edge", "jose"], |worker| {
+        in_turn("repeated", &["edge", "jose"], TAIL_ROUNDS, |worker| {
             let bursts = Findings::of(loads, "repeated", worker);
             let most = Spread::of(bursts.iter().map(|burst| burst.rate)).median;
             let url = self.stack.url(worker)?;
@@ -209,6 +212,7 @@ impl Bench {
 fn in_turn(
     load: &'static str,
     workers: &[&'static str],
+    rounds: usize,
     mut measure: impl FnMut(&str) -> Result<Burst>,
 ) -> Result<Vec<Measured>> {
     let mut measured: Vec<Measured> = workers
@@ -219,11 +223,11 @@ fn in_turn(
             bursts: Vec::new(),
         })
         .collect();
-    for round in 1..=ROUNDS {
+    for round in 1..=rounds {
         for row in &mut measured {
             let burst = measure(row.worker)?;
             println!(
-                "      {load} {round}/{ROUNDS}  {:<6} {:>7.0} requests/s",
+                "      {load} {round}/{rounds}  {:<6} {:>7.0} requests/s",
                 row.worker, burst.rate
             );
             row.bursts.push(burst);

@@ -1,16 +1,16 @@
 //! The short way, beside the whole one.
 
 use licet_shared::{
-    documents::{LicenseState, OrgKeys, Tier},
+    documents::{FeatureSet, LicenseState, OrgKeys, StatusDocument, Tier},
     status_list::status,
 };
 use serde_json::{Value, json};
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use super::AtOnce;
+use super::{AtOnce, again};
 use crate::{
-    documents::Name,
+    documents::{Memory, Name},
     endpoints::{
         tests::{DAY_S, JSON, read, verdict},
         validate,
@@ -18,14 +18,29 @@ use crate::{
     testing::{DEVICE, Org, SeenCall, World, forged, post},
 };
 
-/// What the short way says, if it says anything.
+const TICKET: u64 = 7;
+
+/// What the short way says, if it says anything. The request is kept under [`TICKET`].
 fn at_once(world: &World, body: &Value) -> Option<Value> {
+    read_text(&text_at_once(world, body)?)
+}
+
+fn text_at_once(world: &World, body: &Value) -> Option<String> {
     let isolate = &world.scope().isolate;
     isolate.documents.borrow_mut().told.rest();
-    let AtOnce::Answer(answer) = validate::at_once(isolate, body.to_string().as_bytes())? else {
-        return None;
-    };
-    read_text(&answer)
+    let body = body.to_string();
+    match validate::at_once(isolate, body.as_bytes(), TICKET)? {
+        AtOnce::Answer(answer) => Some(answer),
+        AtOnce::Unseen(_) => None,
+    }
+}
+
+/// What is said to the request of [`TICKET`] when it comes again, given what was said to it before; as the
+/// entry puts it together.
+fn again(world: &World, before: &str) -> Option<Value> {
+    let end = again::answer(&world.scope().isolate, TICKET)?;
+    let begin = &before[..before.rfind("\"freshness\":{").unwrap()];
+    read_text(&format!("{begin}{end}"))
 }
 
 /// What it says of a token that was not seen before, if it says anything, given that its signature
@@ -33,7 +48,8 @@ fn at_once(world: &World, body: &Value) -> Option<Value> {
 async fn unseen(world: &World, body: &Value) -> Option<Value> {
     let isolate = &world.scope().isolate;
     isolate.documents.borrow_mut().told.rest();
-    let AtOnce::Unseen(unseen) = validate::at_once(isolate, body.to_string().as_bytes())? else {
+    let body = body.to_string();
+    let AtOnce::Unseen(unseen) = validate::at_once(isolate, body.as_bytes(), TICKET)? else {
         return None;
     };
     let holds = JsFuture::from(unseen.check().clone()).await.unwrap();
@@ -76,16 +92,99 @@ async fn the_short_way_says_what_the_whole_way_says() {
         json!({"max_staleness_s": 3_600}),
     ] {
         let body = with(&token, &more);
-        let mut short = at_once(&world, &body).unwrap_or_else(|| panic!("{more}"));
+        let text = text_at_once(&world, &body).unwrap_or_else(|| panic!("{more}"));
+        let mut short = read_text(&text).unwrap();
+        let mut again = again(&world, &text).unwrap_or_else(|| panic!("{more}"));
         let request = post("/x", &[JSON], &body.to_string());
         let mut whole = read(&validate::handle(&world.scope(), &request).await.unwrap());
-        for answer in [&mut short, &mut whole] {
+        assert_ne!(again["request_id"], short["request_id"]);
+        for answer in [&mut short, &mut again, &mut whole] {
             answer["request_id"].take();
             // A second may have passed in between.
             answer["freshness"]["age_s"].take();
+            answer["grace_remaining_s"].take();
         }
         assert_eq!(short, whole, "{more}");
+        assert_eq!(again, whole, "{more}");
     }
+}
+
+#[wasm_bindgen_test]
+async fn a_request_that_comes_again_is_decided_anew() {
+    let forget_list = |memory: &mut Memory| {
+        memory.forget::<StatusDocument>(Name::status_list(Org::tag(), 0));
+    };
+    let forget_features = |memory: &mut Memory| {
+        memory.forget::<FeatureSet>(Name::features(Org::tag(), Org::features_id()));
+    };
+    let forget_keys = |memory: &mut Memory| memory.forget::<OrgKeys>(Name::keys(Org::tag()));
+    type Change = (fn(&mut Org), fn(&mut Memory), Option<&'static str>);
+    let changes: [Change; 5] = [
+        (|_| {}, |_| {}, Some("VALID")),
+        (|_| {}, forget_list, Some("VALID")),
+        // As the document is another, though it may say the same.
+        (|_| {}, forget_features, None),
+        (
+            |org| {
+                org.list_version = 2;
+                org.status = status::REVOKED;
+            },
+            forget_list,
+            None,
+        ),
+        (
+            |org| {
+                org.keys_version = 2;
+                org.key = 2;
+            },
+            forget_keys,
+            None,
+        ),
+    ];
+    for (number, (change, forget, code)) in changes.into_iter().enumerate() {
+        let mut org = Org::default();
+        let world = World::new(&org);
+        let token = org.token(DAY_S);
+        verdict(&world, &token).await;
+        let before = text_at_once(&world, &with(&token, &json!({}))).unwrap();
+        change(&mut org);
+        world.publish(&org);
+        ["cache", "kv"].iter().for_each(|tier| world.clear(tier));
+        forget(&mut world.scope().isolate.documents.borrow_mut());
+        // Memory has what it needs again.
+        verdict(&world, &token).await;
+        world.scope().isolate.documents.borrow_mut().told.rest();
+        let said = again(&world, &before).map(|said| said["code"].clone());
+        assert_eq!(said, code.map(Value::from), "change {number}");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn what_comes_again_is_for_the_short_way_where_that_is() {
+    let org = Org::default();
+    let world = World::new(&org);
+    let token = org.token(DAY_S);
+    verdict(&world, &token).await;
+    let isolate = &world.scope().isolate;
+    let kept = || isolate.answered.borrow_mut().has(TICKET);
+    assert!(!kept() && again::answer(isolate, TICKET).is_none());
+    // Leases and what is left of quotas change by themselves.
+    let lease = with(&token, &json!({"lease": org.lease(DAY_S)}));
+    assert!(at_once(&world, &lease).is_some() && !kept());
+    let before = text_at_once(&world, &with(&token, &json!({}))).unwrap();
+    assert!(kept() && again(&world, &before).is_some());
+    // Somebody has to look at the feed.
+    isolate.documents.borrow_mut().told.make_due();
+    assert_eq!(again(&world, &before), None);
+    let metered = Org {
+        metered: true,
+        ..Org::default()
+    };
+    let world = World::new(&metered);
+    let token = metered.token(DAY_S);
+    verdict(&world, &token).await;
+    assert!(at_once(&world, &with(&token, &json!({}))).is_some());
+    assert!(!world.scope().isolate.answered.borrow_mut().has(TICKET));
 }
 
 #[wasm_bindgen_test]
@@ -111,9 +210,9 @@ async fn the_short_way_is_for_what_is_known_alone() {
     // Somebody has to look at the feed.
     let isolate = &world.scope().isolate;
     let body = with(&token, &json!({})).to_string();
-    assert!(validate::at_once(isolate, body.as_bytes()).is_some());
+    assert!(validate::at_once(isolate, body.as_bytes(), TICKET).is_some());
     isolate.documents.borrow_mut().told.make_due();
-    assert!(validate::at_once(isolate, body.as_bytes()).is_none());
+    assert!(validate::at_once(isolate, body.as_bytes(), TICKET).is_none());
     // Another organization's isolate knows nothing of it.
     assert_eq!(
         at_once(&World::new(&Org::default()), &with(&token, &json!({}))),
@@ -165,7 +264,7 @@ async fn a_token_not_seen_before_waits_for_its_signature_alone() {
     // The keys have changed while the signature was being checked: the whole way finds out.
     let body = with(&org.token(DAY_S - 2), &json!({})).to_string();
     let isolate = &world.scope().isolate;
-    let Some(AtOnce::Unseen(begun)) = validate::at_once(isolate, body.as_bytes()) else {
+    let Some(AtOnce::Unseen(begun)) = validate::at_once(isolate, body.as_bytes(), TICKET) else {
         panic!("{body}");
     };
     isolate

@@ -20,7 +20,7 @@ use crate::{
 
 /// Checks that may be under way at a time; what is more takes the whole way. Each has a request, of
 /// 64 KiB at most.
-const PLACES: u32 = 64;
+const PLACES: u64 = 64;
 
 /// A request whose token's signature is being checked.
 pub(crate) struct Unseen {
@@ -39,16 +39,16 @@ impl fmt::Debug for Unseen {
 /// The requests whose check is under way, by the tickets that the entry gave them. Those that nobody
 /// comes back for, as their clients are gone, make room for others.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting(HashMap<u32, (u32, Box<Unseen>)>);
+pub(crate) struct Waiting(HashMap<u64, (u64, Box<Unseen>)>);
 
 impl Waiting {
     /// Keeps a request until its ticket is shown.
-    pub(crate) fn keep(&mut self, ticket: u32, unseen: Box<Unseen>) {
+    pub(crate) fn keep(&mut self, ticket: u64, unseen: Box<Unseen>) {
         self.0.insert(ticket % PLACES, (ticket, unseen));
     }
 
     /// The request of a ticket, once.
-    pub(crate) fn take(&mut self, ticket: u32) -> Option<Box<Unseen>> {
+    pub(crate) fn take(&mut self, ticket: u64) -> Option<Box<Unseen>> {
         let place = ticket % PLACES;
         match self.0.get(&place) {
             Some((kept, _)) if *kept == ticket => self.0.remove(&place).map(|(_, unseen)| unseen),
@@ -95,7 +95,7 @@ impl Unseen {
                 let mut tokens = isolate.tokens.borrow_mut();
                 tokens.remember(&self.asked.token, Rc::clone(&token));
                 drop(tokens);
-                decide_at_once(isolate, &self.asked, &token, now, request_id)
+                decide_at_once(isolate, self.asked, &token, None, now, request_id)
             }
             Err(code) => {
                 let verdict = Verdict::refused(code);
