@@ -1,6 +1,7 @@
 // The Worker's entry. `validate` is most of what an edge is asked, so its body is read here and one
 // call into Wasm answers it from memory: no promise, no header and no object is made on the Rust
-// side. Whatever else there is goes the whole way, through the Worker that worker-build made.
+// side. A body that was answered before is not even handed over (`answered.js`). Whatever else there
+// is goes the whole way, through the Worker that worker-build made.
 import Worker from "../build/index.js";
 import { recall, remember } from "./answered.js";
 

@@ -208,7 +208,7 @@ impl Bench {
     }
 }
 
-/// Measures the Workers in turn, again and again.
+/// Measures the Workers in turn, again and again, one round back and the next forth.
 fn in_turn(
     load: &'static str,
     workers: &[&'static str],
@@ -224,7 +224,12 @@ fn in_turn(
         })
         .collect();
     for round in 1..=rounds {
-        for row in &mut measured {
+        // Back and forth: none comes after the same other each time, and what drifts cancels out.
+        let mut order: Vec<_> = measured.iter_mut().collect();
+        if round % 2 == 0 {
+            order.reverse();
+        }
+        for row in order {
             let burst = measure(row.worker)?;
             println!(
                 "      {load} {round}/{rounds}  {:<6} {:>7.0} requests/s",
