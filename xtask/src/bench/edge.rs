@@ -16,7 +16,7 @@ mod report;
 
 /// Tokens in rotation for the repeated load.
 const REPEATED: usize = 1_000;
-/// Tokens of the unique load: twice what the Worker remembers, so that none is met again while
+/// Tokens of the unique load: more than twice what the Worker remembers, so that none is met again while
 /// its signature is still known.
 const UNIQUE: usize = 15_000;
 const WORKERS: [&str; 4] = ["edge", "jose", "hello", "hono"];
