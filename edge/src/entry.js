@@ -4,6 +4,7 @@
 // is goes the whole way, through the Worker that worker-build made.
 import Worker from "../build/index.js";
 import { recall, remember } from "./answered.js";
+import { weigh } from "./ballast.js";
 
 const VALIDATE = "/api/v1/licenses/validate";
 const JSON_TYPE = "application/json";
@@ -12,9 +13,6 @@ const MAX_BODY_BYTES = 64 * 1024;
 // timer for each would cost a twentieth of a request. So it is the time and that while at most.
 const BODY_MS = 10_000;
 const WATCH_MS = 1_000;
-// What V8 is given to count, 1 MiB, with one request in so many: see `weigh`.
-const BALLAST_BITS = 8n * 1024n * 1024n;
-const BALLAST_EVERY = 128;
 
 // The functions that Wasm exports, without the proxies that a `Worker` looks them up through.
 const wasm = Worker.prototype;
@@ -52,10 +50,7 @@ async function validate(request, asked, length, env, context) {
       const own = ++ticket;
       let text = again(body, length) ?? atOnce(body, length, own);
       if (typeof text === "object") text = await checked(text, own);
-      if (text !== undefined) {
-        weigh(request, own);
-        return respond(text, headers);
-      }
+      if (text !== undefined) return respond(text, headers);
     }
     return await wasm.validate_read(request, sent(body, length), env, context);
   } catch (error) {
@@ -90,15 +85,6 @@ function checked(check, own) {
   );
 }
 
-// V8 frees what the runtime keeps of past requests in one pause, once some 40 MB have grown in its heap,
-// where a request leaves 2 KiB, a part of what it holds: by then 20,000 requests have gathered, and the
-// pause takes 150 ms. With 8 KiB more of each to count, it comes for a quarter of them. It has to be the
-// request that carries these, for they shall live as long as what it holds; and a number, which V8 neither
-// copies nor looks into.
-function weigh(request, ticket) {
-  if (ticket % BALLAST_EVERY === 0) request.ballast = 1n << BALLAST_BITS;
-}
-
 // What there is where there is no body.
 const LATE = null;
 const BROKEN = undefined;
@@ -106,7 +92,9 @@ const BROKEN = undefined;
 // The body, of the declared length at most; or LATE, or BROKEN. As text, which costs the runtime a
 // twentieth of a request less than a buffer does.
 function read(request, context) {
-  const reading = watched(context);
+  const now = Date.now();
+  const reading = watched(context, now);
+  weigh(request, reading.size, now);
   return new Promise((resolve) => {
     const done = (what) => {
       reading.delete(resolve);
@@ -123,8 +111,7 @@ let openUntil = 0;
 
 // Where to wait for a body. The watch outlives the request that set it up; whoever it wakes goes on
 // as the request that it is.
-function watched(context) {
-  const now = Date.now();
+function watched(context, now) {
   if (now >= openUntil || now < openUntil - WATCH_MS) {
     const reading = new Set();
     context.waitUntil(

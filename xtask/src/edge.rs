@@ -13,7 +13,7 @@ use crate::{lock, paths};
 
 /// The Worker's entry as it is written, and what it imports.
 const ENTRY: &str = "edge/src/entry.js";
-const SCRIPTS: [&str; 2] = [ENTRY, "edge/src/answered.js"];
+const SCRIPTS: [&str; 3] = [ENTRY, "edge/src/answered.js", "edge/src/ballast.js"];
 const WASM_FILE: &str = "wasm32-unknown-unknown/edge/licet_edge.wasm";
 /// The profile in `Cargo.toml`.
 const PROFILE: [&str; 2] = ["--profile", "edge"];

@@ -81,8 +81,10 @@ pub(crate) async fn obtain<D: Document>(
     if let Some(held) = newest.settled(scope, name) {
         return Obtained::Found(found(held, Source::Memory, scope.isolate.origin.state()));
     }
-    // Another isolate's copy won't do for who demands one of this moment, or knows of a newer.
-    let stored_will_do = max_age_s != Some(0) && !newest.is_superseded();
+    // Another isolate's copy won't do for who demands one of this moment, or knows of a newer. Nor is there likely to
+    // be any where the organization's keys were in no isolate's reach, so that this request has claimed them.
+    let unheard_of = newest.0.is_none() && scope.claims.has_any_of(name.org);
+    let stored_will_do = max_age_s != Some(0) && !newest.is_superseded() && !unheard_of;
     let mut turn: Option<Turn> = None;
     // A second time where others may have been asking meanwhile.
     for again in [false, true] {

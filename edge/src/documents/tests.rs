@@ -112,6 +112,24 @@ async fn another_isolate_finds_the_cached_copies() {
 }
 
 #[wasm_bindgen_test]
+async fn where_no_isolate_has_the_keys_the_rest_is_not_looked_for_in_the_cache() {
+    let org = Org::default();
+    let mut world = World::new(&org);
+    let token = org.token(DAY_S);
+    code(&world.scope(), &token).await;
+    world.settle().await;
+    world.calls();
+    world.remove("cache", |key| key.ends_with("/keys"));
+    world.restart();
+    let (code, freshness) = ask(&world.scope(), &token).await;
+    assert_eq!(
+        (code.as_str(), &freshness["source"]),
+        ("VALID", &json!("origin"))
+    );
+    assert_eq!(world.calls().len(), 3);
+}
+
+#[wasm_bindgen_test]
 async fn an_ageing_list_is_renewed_and_no_answer_waits() {
     let org = Org {
         ago: 20,

@@ -9,6 +9,7 @@
 mod again;
 mod bad_bodies;
 mod bad_input;
+mod ballast;
 mod contract;
 mod crash;
 mod crowd;
