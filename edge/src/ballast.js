@@ -14,7 +14,7 @@ const IN_A_CROWD = 256;
 const CROWD = 4;
 // How many requests that average goes back, more or less.
 const LOOKS_BACK = 64;
-// Requests in a millisecond from which on pauses are met by one in a hundred.
+// Requests in a millisecond below which far fewer than one in a hundred meet a pause.
 const OFTEN = 0.5;
 
 let crowd = 0;
