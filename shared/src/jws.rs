@@ -5,10 +5,12 @@ mod keys;
 mod parse;
 mod registered;
 mod sign;
+mod signed;
 
 pub use keys::{KeyError, LocalSigner, SignError, Signer, SigningSeed, VerifyingKey};
 pub use parse::{ParseError, SignatureInvalid, Times, Untrusted, Verified};
 pub use sign::{Unsigned, sign};
+pub use signed::{SignatureParts, SignedText};
 
 use serde::{Serialize, de::DeserializeOwned};
 

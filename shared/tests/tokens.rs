@@ -89,7 +89,7 @@ fn signed<K: Kind>(claims: &K, kid: &str) -> String {
 
 fn org_keys() -> OrgKeys {
     let text = signed(&keys_claims("AAAAAAAA", &["AAAAAAAA.1"]), "platform.1");
-    OrgKeys::verify(&text, ISSUER, tag("AAAAAAAA"), &platform(), NOW).unwrap()
+    OrgKeys::verify((&text).into(), ISSUER, tag("AAAAAAAA"), &platform(), NOW).unwrap()
 }
 
 fn verified<K: Kind>(text: &str, key: &VerifyingKey) -> Option<K> {
@@ -210,7 +210,7 @@ both_targets! {
 
     fn keys_are_believed_from_the_platform_for_their_own_org_alone() {
         let verify = |text: &str, name: &str, now| {
-            OrgKeys::verify(text, ISSUER, tag(name), &platform(), now).map(|keys| keys.version())
+            OrgKeys::verify(text.into(), ISSUER, tag(name), &platform(), now).map(|keys| keys.version())
         };
         let claims = keys_claims("AAAAAAAA", &["AAAAAAAA.1", "AAAAAAAA.2"]);
         let good = signed(&claims, "platform.1");
@@ -248,7 +248,7 @@ both_targets! {
         };
         let keys = org_keys();
         let verify = |claims: &StatusListClaims, kid: &str| {
-            StatusDocument::verify(&signed(claims, kid), &uri, &keys, NOW).map(|list| list.version())
+            StatusDocument::verify((&signed(claims, kid)).into(), &uri, &keys, NOW).map(|list| list.version())
         };
         assert_eq!(verify(&claims, "AAAAAAAA.1"), Ok(1));
         assert_eq!(verify(&claims, "BBBBBBBB.1"), Err(DocumentError::UnknownKey));
@@ -274,7 +274,7 @@ both_targets! {
         };
         let keys = org_keys();
         let verify = |claims: &FeaturesClaims| {
-            FeatureSet::verify(&signed(claims, "AAAAAAAA.1"), id, &keys, NOW).map(|set| set.revision())
+            FeatureSet::verify((&signed(claims, "AAAAAAAA.1")).into(), id, &keys, NOW).map(|set| set.revision())
         };
         assert_eq!(verify(&claims), Ok(4));
         let other_set = FeaturesClaims { sub: FeatureSetId::new(1, [2; 10]), ..claims.clone() };

@@ -394,7 +394,7 @@ async fn ask(scope: &Rc<Scope>, shared: Option<Shared>, asked_ms: u64) -> Result
     let platform = &scope.isolate.config.platform;
     let text = std::str::from_utf8(&reply.body).unwrap_or_default();
     let taken = match reply.status {
-        200 => Feed::verify(text, &platform.issuer, &platform.keys, scope.now())
+        200 => Feed::verify(text.into(), &platform.issuer, &platform.keys, scope.now())
             .map_err(|error| error.to_string())
             .and_then(|feed| {
                 let told = &mut scope.isolate.documents.borrow_mut().told;
@@ -451,7 +451,7 @@ mod tests {
         };
         let now = Timestamp::from_unix(at);
         let text = sign(&claims, Times::starting(now, 86_400), &signer).unwrap();
-        Feed::verify(&text, ISSUER, &keys, now).unwrap()
+        Feed::verify((&text).into(), ISSUER, &keys, now).unwrap()
     }
 
     fn list(number: u32) -> Name {

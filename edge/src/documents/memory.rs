@@ -214,7 +214,7 @@ impl Memory {
         }
         // The signers have changed: their word for it is taken anew, or it goes.
         let newer = generation > held.generation;
-        match D::verify(&held.text, name, signers, now) {
+        match D::verify((&*held.text).into(), name, signers, now) {
             Ok(_) => {
                 if newer {
                     self.note::<D>(name, |held| held.generation = generation);

@@ -8,6 +8,7 @@ use licet_shared::{documents::DocumentError, problem::ProblemCode};
 use super::{
     Document, Freshness, Held, Name,
     claim::{claim, is_claimed, release},
+    document::checked,
     feed::{self, Word},
     memory::Setback,
     stored::{from_cache, into_cache, pass_down},
@@ -303,11 +304,12 @@ async fn accept<D: Document>(
         return failed("not text");
     };
     let mut signers = Rc::clone(signers);
-    let mut verified = D::verify(&text, name, &signers, scope.now());
+    let signed = checked(&text, |kid| D::key(&signers, kid)).await;
+    let mut verified = D::verify(signed, name, &signers, scope.now());
     if matches!(verified, Err(DocumentError::UnknownKey))
         && let Some(newer) = D::newer_signers(scope, name).await
     {
-        verified = D::verify(&text, name, &newer, scope.now());
+        verified = D::verify((&text).into(), name, &newer, scope.now());
         signers = newer;
     }
     let document = match verified {

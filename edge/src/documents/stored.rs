@@ -118,7 +118,7 @@ fn verified<D: Document>(
     if let Some(known) = known.filter(|known| *known.text == *text) {
         return Some(Held::stored(known.document, text, D::generation(signers)));
     }
-    match D::verify(&text, name, signers, scope.now()) {
+    match D::verify((&*text).into(), name, signers, scope.now()) {
         Ok(document) => {
             let generation = D::generation(signers);
             Some(Held::stored(Rc::new(document), text, generation))

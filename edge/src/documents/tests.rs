@@ -412,7 +412,14 @@ async fn a_request_with_older_keys_takes_nothing_from_those_with_newer() {
     let scope = world.scope();
     let platform = &scope.isolate.config.platform.keys;
     let keys = |org: &Org| {
-        OrgKeys::verify(&org.keys(), &org.issuer, Org::tag(), platform, scope.now()).unwrap()
+        OrgKeys::verify(
+            (&org.keys()).into(),
+            &org.issuer,
+            Org::tag(),
+            platform,
+            scope.now(),
+        )
+        .unwrap()
     };
     let rotated = Org {
         key: 2,
@@ -422,7 +429,7 @@ async fn a_request_with_older_keys_takes_nothing_from_those_with_newer() {
     let (older, newer) = (keys(&org), keys(&rotated));
     let name = Name::status_list(Org::tag(), 0);
     let verify = <StatusDocument as Document>::verify;
-    let list = Rc::new(verify(&rotated.list(), name, &newer, scope.now()).unwrap());
+    let list = Rc::new(verify((&rotated.list()).into(), name, &newer, scope.now()).unwrap());
     let mut memory = Memory::new();
     memory.keep(name, Held::stored(list, rotated.list().into(), 2));
     let seen = memory.look::<StatusDocument>(name, &older, scope.now());
@@ -433,7 +440,7 @@ async fn a_request_with_older_keys_takes_nothing_from_those_with_newer() {
             .is_some()
     );
 
-    let list = Rc::new(verify(&org.list(), name, &older, scope.now()).unwrap());
+    let list = Rc::new(verify((&org.list()).into(), name, &older, scope.now()).unwrap());
     let mut memory = Memory::new();
     memory.keep(name, Held::stored(list, org.list().into(), 1));
     assert!(
@@ -521,7 +528,7 @@ async fn memory_stays_within_its_bounds() {
     let world = World::new(&org);
     let scope = world.scope();
     let keys = OrgKeys::verify(
-        &org.keys(),
+        (&org.keys()).into(),
         &org.issuer,
         Org::tag(),
         &scope.isolate.config.platform.keys,
@@ -536,7 +543,7 @@ async fn memory_stays_within_its_bounds() {
     };
     let mut memory = Memory::new();
     let set = <licet_shared::documents::FeatureSet as Document>::verify(
-        &text,
+        (&text).into(),
         Name::features(Org::tag(), Org::features_id()),
         &keys,
         scope.now(),

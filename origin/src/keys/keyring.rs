@@ -231,7 +231,7 @@ impl Keyrings {
         let text = document.text();
         let text = std::str::from_utf8(&text)
             .map_err(|error| Fault::internal("our own key set", error))?;
-        let public = OrgKeys::verify(text, &self.issuer, tag, self.platform.keys(), now)
+        let public = OrgKeys::verify(text.into(), &self.issuer, tag, self.platform.keys(), now)
             .map_err(|error| Fault::internal("our own key set", error))?;
         Ok(Keyring {
             version: organization.keys_version,

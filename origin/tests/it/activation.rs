@@ -20,7 +20,7 @@ impl Bed {
     pub async fn keys(&self, seeded: &Seeded) -> OrgKeys {
         let target = format!("/edge/v1/orgs/{}/keys", seeded.tag);
         let text = self.call(Call::get(&target)).await.text();
-        OrgKeys::verify(&text, ISSUER, seeded.tag, &platform_keys(), now()).unwrap()
+        OrgKeys::verify((&text).into(), ISSUER, seeded.tag, &platform_keys(), now()).unwrap()
     }
 
     fn operator(&self, command: &str, seeded: &Seeded) {

@@ -15,7 +15,14 @@ async fn a_key_set_is_signed_by_the_platform_and_names_the_organizations_keys() 
     let target = format!("/edge/v1/orgs/{}/keys", seeded.tag);
     let reply = bed.call(Call::get(&target)).await;
     assert_eq!(reply.header("content-type"), "application/keys+jwt");
-    let keys = OrgKeys::verify(&reply.text(), ISSUER, seeded.tag, &platform_keys(), now()).unwrap();
+    let keys = OrgKeys::verify(
+        (&reply.text()).into(),
+        ISSUER,
+        seeded.tag,
+        &platform_keys(),
+        now(),
+    )
+    .unwrap();
     assert_eq!(keys.org(), seeded.org);
     assert!(keys.find(&format!("{}.1", seeded.tag)).is_some());
     assert_eq!(
@@ -63,7 +70,7 @@ async fn a_feature_set_is_signed_by_its_organization_and_follows_its_revision() 
     let keys = bed.keys(&seeded).await;
     let reply = bed.call(Call::get(&target)).await;
     assert_eq!(reply.header("content-type"), "application/features+jwt");
-    let set = FeatureSet::verify(&reply.text(), reference.id, &keys, now()).unwrap();
+    let set = FeatureSet::verify((&reply.text()).into(), reference.id, &keys, now()).unwrap();
     assert_eq!(set.revision(), 1);
     let none = FeatureOverrides::default();
     assert!(set.grants(&none, "export.pdf") && !set.grants(&none, "export.docx"));
@@ -83,7 +90,7 @@ async fn a_feature_set_is_signed_by_its_organization_and_follows_its_revision() 
     let reply = bed
         .call(Call::get(&target).header("if-none-match", &etag))
         .await;
-    let set = FeatureSet::verify(&reply.text(), reference.id, &keys, now()).unwrap();
+    let set = FeatureSet::verify((&reply.text()).into(), reference.id, &keys, now()).unwrap();
     assert_eq!(set.revision(), 2);
     assert!(set.grants(&none, "export.docx"));
     let answer = bed.activate(&seeded.key, "one").await;

@@ -18,7 +18,7 @@ async fn feed(bed: &Bed, generation: u64, since: u64) -> Feed {
     let target = format!("/edge/v1/revocations/{generation}/{since}");
     let reply = bed.call(Call::get(&target)).await;
     assert_eq!(reply.header("content-type"), "application/revocations+jwt");
-    Feed::verify(&reply.text(), ISSUER, &platform_keys(), now()).unwrap()
+    Feed::verify((&reply.text()).into(), ISSUER, &platform_keys(), now()).unwrap()
 }
 
 /// What comes after another, as an edge asks.
@@ -58,7 +58,7 @@ async fn list(bed: &Bed, seeded: &Seeded) -> StatusDocument {
         .await
         .text();
     let uri = StatusReference::uri(ISSUER, seeded.tag, 0);
-    StatusDocument::verify(&text, &uri, &keys, now()).unwrap()
+    StatusDocument::verify((&text).into(), &uri, &keys, now()).unwrap()
 }
 
 fn suspend(bed: &Bed, slug: &str, id: LicenseId) {
@@ -127,7 +127,7 @@ async fn what_changed_is_named_with_its_version_and_nothing_else_is() {
     let keys = bed.keys(&other).await;
     let target = format!("/edge/v1/orgs/{}/feature-sets/{id}", other.tag);
     let text = bed.call(Call::get(&target)).await.text();
-    let held = FeatureSet::verify(&text, id, &keys, now()).unwrap();
+    let held = FeatureSet::verify((&text).into(), id, &keys, now()).unwrap();
     assert_eq!(held.revision(), 2);
     assert!(held.epoch() >= before.epoch());
 }

@@ -68,7 +68,7 @@ impl Shop {
         let text = self.bed.call(call).await.text();
         let uri = StatusReference::uri(ISSUER, tag, 0);
         let keys = self.bed.keys(&self.seeded).await;
-        StatusDocument::verify(&text, &uri, &keys, now()).unwrap()
+        StatusDocument::verify((&text).into(), &uri, &keys, now()).unwrap()
     }
 
     pub async fn count(&self, path: &str) -> usize {

@@ -39,8 +39,9 @@ impl Shop {
         let id = license["id"].as_str().unwrap();
         let document = self.document(&format!("licenses/{id}")).await;
         Seen {
-            list: StatusDocument::verify(&list, &uri, &keys, now()).unwrap(),
-            license: LicenseState::verify(&document, id.parse().unwrap(), &keys, now()).unwrap(),
+            list: StatusDocument::verify((&list).into(), &uri, &keys, now()).unwrap(),
+            license: LicenseState::verify((&document).into(), id.parse().unwrap(), &keys, now())
+                .unwrap(),
             keys,
         }
     }
@@ -51,7 +52,7 @@ impl Shop {
         let token = LicenseToken::verify(token, Some(&seen.keys), now()).unwrap();
         let set = token.effective(Some(&seen.license)).feature_set;
         let features = self.document(&format!("feature-sets/{set}")).await;
-        let features = FeatureSet::verify(&features, set, &seen.keys, now()).unwrap();
+        let features = FeatureSet::verify((&features).into(), set, &seen.keys, now()).unwrap();
         let state = licet_shared::decision::State {
             keys: Some(&seen.keys),
             status_list: Some(&seen.list),

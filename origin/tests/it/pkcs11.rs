@@ -223,7 +223,8 @@ async fn in_a_module(hsm: &SoftHsm) {
     }
     let path = format!("/edge/v1/orgs/{}/keys", seeded.tag);
     let text = bed.call(Call::get(&path)).await.text();
-    let keys = OrgKeys::verify(&text, ISSUER, seeded.tag, &platform_public, now()).unwrap();
+    let keys =
+        OrgKeys::verify((&text).into(), ISSUER, seeded.tag, &platform_public, now()).unwrap();
     assert_eq!(keys.jwks().count(), 3);
     let token = bed
         .activate(&seeded.key, "one")

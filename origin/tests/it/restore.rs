@@ -14,12 +14,12 @@ async fn versions(bed: &Bed, seeded: &Seeded) -> [u64; 3] {
     let list = format!("/edge/v1/orgs/{}/statuslists/0", seeded.tag);
     let list = bed.call(Call::get(&list)).await.text();
     let uri = StatusReference::uri(ISSUER, seeded.tag, 0);
-    let list = StatusDocument::verify(&list, &uri, &keys, now()).unwrap();
+    let list = StatusDocument::verify((&list).into(), &uri, &keys, now()).unwrap();
     let answer = bed.activate(&seeded.key, "one").await;
     let set = answer.feature_set.unwrap().id;
     let target = format!("/edge/v1/orgs/{}/feature-sets/{set}", seeded.tag);
     let text = bed.call(Call::get(&target)).await.text();
-    let set = FeatureSet::verify(&text, set, &keys, now()).unwrap();
+    let set = FeatureSet::verify((&text).into(), set, &keys, now()).unwrap();
     assert!(set.grants(&FeatureOverrides::default(), "export.pdf"));
     [keys.version(), list.version(), set.revision().into()]
 }

@@ -30,7 +30,13 @@ impl Bed {
     async fn verified(&self, seeded: &Seeded, reply: &Reply) -> StatusDocument {
         assert_eq!(reply.header("content-type"), "application/statuslist+jwt");
         let uri = StatusReference::uri(ISSUER, seeded.tag, 0);
-        StatusDocument::verify(&reply.text(), &uri, &self.keys(seeded).await, now()).unwrap()
+        StatusDocument::verify(
+            (&reply.text()).into(),
+            &uri,
+            &self.keys(seeded).await,
+            now(),
+        )
+        .unwrap()
     }
 
     fn change(&self, command: &str, seeded: &Seeded) {

@@ -65,7 +65,7 @@ impl World {
         };
         let platform_keys: PlatformKeys = platform.verifying_key().to_string().parse().unwrap();
         let keys = self::signed(&keys, &platform);
-        let keys = OrgKeys::verify(&keys, ISSUER, tag(), &platform_keys, NOW).unwrap();
+        let keys = OrgKeys::verify((&keys).into(), ISSUER, tag(), &platform_keys, NOW).unwrap();
         let list = StatusListClaims {
             iss: ISSUER.into(),
             org,
@@ -123,8 +123,8 @@ impl World {
         let body =
             serde_json::json!({"token": token, "product": "local_cli", "fingerprint": DEVICE});
         Self {
-            list: StatusDocument::verify(&list, &uri, &keys, NOW).unwrap(),
-            features: FeatureSet::verify(&features, set, &keys, NOW).unwrap(),
+            list: StatusDocument::verify((&list).into(), &uri, &keys, NOW).unwrap(),
+            features: FeatureSet::verify((&features).into(), set, &keys, NOW).unwrap(),
             keys,
             token,
             body: body.to_string(),

@@ -5,7 +5,11 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde_json::{Value, value::RawValue};
 
 use super::{DocumentError, FeatureOverrides, FeaturesClaims, OrgKeys, Quota};
-use crate::{id::FeatureSetId, jws::Times, time::Timestamp};
+use crate::{
+    id::FeatureSetId,
+    jws::{SignedText, Times},
+    time::Timestamp,
+};
 
 /// A verified feature set.
 #[derive(Clone, Debug)]
@@ -26,7 +30,7 @@ impl FeatureSet {
     /// # Errors
     /// [`DocumentError`] when any of it does not hold.
     pub fn verify(
-        text: &str,
+        text: SignedText<'_>,
         id: FeatureSetId,
         keys: &OrgKeys,
         now: Timestamp,

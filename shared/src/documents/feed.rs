@@ -4,7 +4,10 @@
 use super::{
     Change, DocumentError, FeedClaims, PlatformKeys, keys::signed_by, not_from_the_future,
 };
-use crate::{jws::Times, time::Timestamp};
+use crate::{
+    jws::{SignedText, Times},
+    time::Timestamp,
+};
 
 /// A verified `revocations+jwt`.
 #[derive(Clone, Debug)]
@@ -19,7 +22,7 @@ impl Feed {
     /// # Errors
     /// [`DocumentError`] when any of it does not hold.
     pub fn verify(
-        text: &str,
+        text: SignedText<'_>,
         issuer: &str,
         platform: &PlatformKeys,
         now: Timestamp,

@@ -3,7 +3,7 @@
 use super::{DocumentError, Jwk, KeysClaims, not_from_the_future};
 use crate::{
     id::{OrgId, OrgTag},
-    jws::{KeyError, Kind, ParseError, Times, Untrusted, Verified, VerifyingKey},
+    jws::{KeyError, Kind, ParseError, SignedText, Times, Untrusted, Verified, VerifyingKey},
     time::Timestamp,
 };
 
@@ -15,7 +15,9 @@ impl PlatformKeys {
     /// At most this many, so that a forgotten key is noticed.
     const MAX: usize = 2;
 
-    fn find(&self, kid: &str) -> Option<&VerifyingKey> {
+    /// The key of that name.
+    #[must_use]
+    pub fn find(&self, kid: &str) -> Option<&VerifyingKey> {
         self.0.iter().find(|key| key.kid() == kid)
     }
 }
@@ -57,7 +59,7 @@ impl OrgKeys {
     /// # Errors
     /// [`DocumentError`] when any of it does not hold.
     pub fn verify(
-        text: &str,
+        text: SignedText<'_>,
         issuer: &str,
         tag: OrgTag,
         platform: &PlatformKeys,
@@ -82,7 +84,7 @@ impl OrgKeys {
         platform: &PlatformKeys,
         about: Timestamp,
     ) -> Result<Self, DocumentError> {
-        Self::of(signed_by(text, platform, about)?, tag)
+        Self::of(signed_by(text.into(), platform, about)?, tag)
     }
 
     /// The same keys, held for as long as what they vouch for.
@@ -162,15 +164,15 @@ impl OrgKeys {
     /// Verifies a token of this organization's.
     pub(super) fn verify_document<K: Kind>(
         &self,
-        text: &str,
+        text: SignedText<'_>,
         now: Timestamp,
     ) -> Result<Verified<K>, DocumentError> {
-        let untrusted = Untrusted::<K>::parse(text, now).map_err(DocumentError::Parse)?;
+        let untrusted = Untrusted::<K>::parse(text.text(), now).map_err(DocumentError::Parse)?;
         let key = self
             .find(untrusted.kid())
             .ok_or(DocumentError::UnknownKey)?;
-        let document = untrusted
-            .verify(key)
+        let document = text
+            .verify(untrusted, key)
             .map_err(|_| DocumentError::Signature)?;
         not_from_the_future(document.times(), now)?;
         Ok(document)
@@ -178,15 +180,16 @@ impl OrgKeys {
 }
 
 pub(super) fn signed_by<K: Kind>(
-    text: &str,
+    text: SignedText<'_>,
     platform: &PlatformKeys,
     now: Timestamp,
 ) -> Result<Verified<K>, DocumentError> {
-    let untrusted = Untrusted::<K>::parse(text, now)?;
+    let untrusted = Untrusted::<K>::parse(text.text(), now)?;
     let key = platform
         .find(untrusted.kid())
         .ok_or(DocumentError::UnknownKey)?;
-    untrusted.verify(key).map_err(|_| DocumentError::Signature)
+    text.verify(untrusted, key)
+        .map_err(|_| DocumentError::Signature)
 }
 
 fn key_of(jwk: &Jwk, tag: OrgTag) -> Result<VerifyingKey, DocumentError> {

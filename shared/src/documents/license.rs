@@ -1,7 +1,11 @@
 //! Licenses as documents: what a license is now, for tokens that were made before it changed.
 
 use super::{DocumentError, LicenseStateClaims, OrgKeys, Quota, QuotaState, Ttl};
-use crate::{id::LicenseId, jws::Times, time::Timestamp};
+use crate::{
+    id::LicenseId,
+    jws::{SignedText, Times},
+    time::Timestamp,
+};
 
 /// A verified `license-state+jwt`.
 #[derive(Clone, Debug)]
@@ -17,7 +21,7 @@ impl LicenseState {
     /// # Errors
     /// [`DocumentError`] when any of it does not hold.
     pub fn verify(
-        text: &str,
+        text: SignedText<'_>,
         id: LicenseId,
         keys: &OrgKeys,
         now: Timestamp,

@@ -2,7 +2,7 @@
 
 use super::{DocumentError, OrgKeys, StatusListClaims, Ttl};
 use crate::{
-    jws::Times,
+    jws::{SignedText, Times},
     status_list::{Bits, StatusList},
     time::Timestamp,
 };
@@ -25,7 +25,7 @@ impl StatusDocument {
     /// # Errors
     /// [`DocumentError`] when any of it does not hold.
     pub fn verify(
-        text: &str,
+        text: SignedText<'_>,
         uri: &str,
         keys: &OrgKeys,
         now: Timestamp,

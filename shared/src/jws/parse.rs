@@ -12,7 +12,7 @@ use crate::{base64url, time::Timestamp};
 
 /// A header has three short fields; anything longer is not ours.
 const MAX_HEADER_CHARS: usize = 512;
-const SIGNATURE_BYTES: usize = 64;
+pub(super) const SIGNATURE_BYTES: usize = 64;
 /// Times further than this from now are nonsense, and could overflow arithmetic: 100 years.
 const TIME_HORIZON_S: i64 = 100 * 366 * 86_400;
 
@@ -230,12 +230,22 @@ fn segment(text: &str) -> Result<Vec<u8>, ParseError> {
     base64url::decode(text.as_bytes()).ok_or(ParseError::Form)
 }
 
-fn read_signature(text: &str) -> Result<[u8; SIGNATURE_BYTES], ParseError> {
+pub(super) fn read_signature(text: &str) -> Result<[u8; SIGNATURE_BYTES], ParseError> {
     let bytes = segment(text)?;
     bytes.try_into().map_err(|_| ParseError::Form)
 }
 
 fn check_header(text: &str, typ: &str) -> Result<String, ParseError> {
+    let (found, kid) = read_header(text)?;
+    if found == typ {
+        Ok(kid)
+    } else {
+        Err(ParseError::Header)
+    }
+}
+
+/// Its `typ` and its `kid`.
+pub(super) fn read_header(text: &str) -> Result<(String, String), ParseError> {
     if text.len() > MAX_HEADER_CHARS {
         return Err(ParseError::Header);
     }
@@ -245,10 +255,10 @@ fn check_header(text: &str, typ: &str) -> Result<String, ParseError> {
         return Err(ParseError::Header);
     }
     let header: StrictHeader<'_> = serde_json::from_slice(&json).map_err(|_| ParseError::Header)?;
-    if header.alg != "EdDSA" || header.typ != typ || header.kid.is_empty() {
+    if header.alg != "EdDSA" || header.kid.is_empty() {
         return Err(ParseError::Header);
     }
-    Ok(header.kid.into_owned())
+    Ok((header.typ.into_owned(), header.kid.into_owned()))
 }
 
 fn check_times(claims: &RegisteredClaims, now: Timestamp) -> Result<Times, ParseError> {

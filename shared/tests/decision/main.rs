@@ -98,16 +98,18 @@ impl Vectors {
         let now = Timestamp::from_unix(case.now);
         let text = |name: &Option<String>| name.as_ref().map(|name| self.documents[name].as_str());
         let platform: PlatformKeys = self.platform_keys.parse().unwrap();
-        let keys = text(&case.state.keys)
-            .map(|text| OrgKeys::verify(text, &self.issuer, self.org, &platform, now).unwrap());
+        let keys = text(&case.state.keys).map(|text| {
+            OrgKeys::verify(text.into(), &self.issuer, self.org, &platform, now).unwrap()
+        });
         let org_keys = || keys.as_ref().unwrap();
-        let status_list = text(&case.state.status_list)
-            .map(|text| StatusDocument::verify(text, &self.status_list, org_keys(), now).unwrap());
+        let status_list = text(&case.state.status_list).map(|text| {
+            StatusDocument::verify(text.into(), &self.status_list, org_keys(), now).unwrap()
+        });
         let license = text(&case.state.license)
-            .map(|text| LicenseState::verify(text, self.license, org_keys(), now).unwrap());
+            .map(|text| LicenseState::verify(text.into(), self.license, org_keys(), now).unwrap());
         let set = case.state.feature_set.unwrap_or(self.feature_set);
         let features = text(&case.state.features)
-            .map(|text| FeatureSet::verify(text, set, org_keys(), now).unwrap());
+            .map(|text| FeatureSet::verify(text.into(), set, org_keys(), now).unwrap());
         let context = Context {
             product: &case.context.product,
             org: case.context.org,

@@ -111,7 +111,7 @@ fn an_organization_s_keys_and_lists_are_public_and_verify() {
         .expect(200)
         .text();
     let platform = stack.keys().platform_public.parse().unwrap();
-    let org_keys = OrgKeys::verify(&signed, &edge, tag, &platform, now()).unwrap();
+    let org_keys = OrgKeys::verify((&signed).into(), &edge, tag, &platform, now()).unwrap();
     let kids: BTreeSet<_> = org_keys.jwks().map(|jwk| jwk.kid).collect();
     let shown: BTreeSet<_> = keys
         .iter()
@@ -121,7 +121,7 @@ fn an_organization_s_keys_and_lists_are_public_and_verify() {
     let list = get(&edge, &format!("/api/v1/orgs/{tag}/statuslists/0")).expect(200);
     assert_eq!(list.media_type(), "application/statuslist+jwt");
     let uri = StatusReference::uri(&edge, tag, 0);
-    StatusDocument::verify(&list.text(), &uri, &org_keys, now()).unwrap();
+    StatusDocument::verify((&list.text()).into(), &uri, &org_keys, now()).unwrap();
 }
 
 /// The words of a list header, in lower case.

@@ -112,7 +112,7 @@ fn verified(scope: &Scope, text: &str) -> Option<Feed> {
         return None;
     }
     let platform = &scope.isolate.config.platform;
-    Feed::verify(text, &platform.issuer, &platform.keys, scope.now())
+    Feed::verify(text.into(), &platform.issuer, &platform.keys, scope.now())
         .inspect_err(|error| {
             let detail = format!("cache, {NOTE}: {error}");
             scope.log(Level::Error, "a stored document does not verify", &detail);

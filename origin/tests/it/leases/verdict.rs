@@ -32,19 +32,19 @@ impl Bed {
         let list = Call::get(&format!("/edge/v1/orgs/{tag}/statuslists/{number}"));
         let uri = StatusReference::uri(ISSUER, tag, number);
         let list = self.call(list).await.text();
-        let list = StatusDocument::verify(&list, &uri, &keys, now()).unwrap();
+        let list = StatusDocument::verify((&list).into(), &uri, &keys, now()).unwrap();
         let license = if token.is_outdated(&list, None) {
             let id = token.claims().sub;
             let license = Call::get(&format!("/edge/v1/orgs/{tag}/licenses/{id}"));
             let license = self.call(license).await.text();
-            Some(LicenseState::verify(&license, id, &keys, now()).unwrap())
+            Some(LicenseState::verify((&license).into(), id, &keys, now()).unwrap())
         } else {
             None
         };
         let set = token.effective(license.as_ref()).feature_set;
         let features = Call::get(&format!("/edge/v1/orgs/{tag}/feature-sets/{set}"));
         let features = self.call(features).await.text();
-        let features = FeatureSet::verify(&features, set, &keys, now()).unwrap();
+        let features = FeatureSet::verify((&features).into(), set, &keys, now()).unwrap();
         let hash = token.claims().fp.clone();
         let mut devices = (0..64).map(|n| format!("device {n}"));
         Documents {
