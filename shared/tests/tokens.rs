@@ -11,8 +11,8 @@ use licet_shared::{
     },
     id::{EventId, FeatureSetId, OrgId, OrgTag, UserId},
     jws::{
-        Kind, LocalSigner, MAX_TOKEN_BYTES, ParseError, SignError, Signer, Times, Untrusted,
-        VerifyingKey, sign,
+        Kind, LocalSigner, MAX_TOKEN_BYTES, ParseError, SignError, SignatureParts, SignedText,
+        Signer, Times, Untrusted, VerifyingKey, sign,
     },
     status_list::{Bits, StatusList},
     time::Timestamp,
@@ -122,6 +122,28 @@ both_targets! {
         assert_eq!(verified(&signed(&edge_claims(), "edge.1"), &key), Some(edge_claims()));
         let key = signer("platform.1").verifying_key();
         assert_eq!(verified(&signed(&access_claims(), "platform.1"), &key), Some(access_claims()));
+    }
+
+    fn the_hosts_word_counts_for_the_key_that_it_was_given_for() {
+        let claims = keys_claims("AAAAAAAA", &["AAAAAAAA.1"]);
+        let text = signed(&claims, "platform.1");
+        let namesake = LocalSigner::from_seed("platform.1", [77; 32]);
+        let forged = sign(&claims, Times::starting(NOW, 60), &namesake).unwrap();
+        let [key, other] = [signer("platform.1"), namesake].map(|one| one.verifying_key());
+        let read = |text: SignedText<'_>| {
+            OrgKeys::verify(text, ISSUER, tag("AAAAAAAA"), &platform(), NOW).map(|keys| keys.version())
+        };
+        let refused = Err(DocumentError::Signature);
+        assert_eq!(read(SignedText::checked(&text, &key, true)), Ok(3));
+        assert_eq!(read(SignedText::checked(&text, &key, false)), refused);
+        assert_eq!(read(SignedText::checked(&text, &other, false)), Ok(3), "checked here");
+        assert_eq!(read(SignedText::checked(&forged, &other, true)), refused, "checked here");
+        let parts = SignatureParts::of(&text).unwrap();
+        assert_eq!(parts.kid, "platform.1");
+        assert!(key.verify(parts.signed, &parts.signature));
+        for text in ["", "..", &text[1..], &text[..text.len() - 1], text.split_once('.').unwrap().1] {
+            assert!(SignatureParts::of(text).is_none(), "{text}");
+        }
     }
 
     fn signing_is_deterministic_as_rfc_8032_has_it() {
