@@ -20,7 +20,7 @@ use crate::{
     bindings,
     clock::{self, Clock},
     config::{Config, ConfigError},
-    documents::{Claims, GivenBack, Memory, Ration},
+    documents::{Ahead, Claims, GivenBack, Memory, Ration},
     endpoints::validate::{again::AnsweredRequests, unseen::Waiting},
     flood::Flood,
     log::{self, Level},
@@ -110,6 +110,8 @@ pub(crate) struct Scope {
     gate: Rc<Gate>,
     /// Documents that this request asks for in the name of all isolates here.
     pub(crate) claims: Claims,
+    /// Those that it asks for before its token has been verified.
+    pub(crate) ahead: Ahead,
     /// Its name in answers and logs, made here: a client's own is not trusted.
     pub(crate) request_id: RequestId,
 }
@@ -126,6 +128,7 @@ impl Scope {
             timing: Timing::begin(),
             gate: Rc::default(),
             claims: Claims::default(),
+            ahead: Ahead::default(),
             request_id,
         }
     }
@@ -159,6 +162,7 @@ impl Scope {
 
     /// Has what was put off begin: the answer is there.
     pub(crate) fn answered(&self) {
+        self.ahead.give_up(&mut self.isolate.documents.borrow_mut());
         self.gate.open();
     }
 

@@ -22,7 +22,11 @@ mod testing;
 mod timing;
 mod verified_tokens;
 
-use std::rc::Rc;
+use std::{
+    future::{Future, ready},
+    pin::Pin,
+    rc::Rc,
+};
 
 use config::ConfigError;
 use documents::feed;
@@ -77,31 +81,41 @@ async fn answer(
         return scrape::handle(isolate, request, arrival.clock.now());
     }
     let scope = Rc::new(Scope::new(Rc::clone(isolate), env, context, arrival));
-    let answered = match route {
-        Route::Validate => validate::handle(&scope, request).await,
-        Route::Features => features::handle(&scope, request).await,
-        Route::Activate => activate::handle(&scope, request).await,
-        Route::Refresh => refresh::handle(&scope, request).await,
-        Route::Deactivate => deactivate::handle(&scope, request).await,
-        Route::Acquire => leases::acquire(&scope, request).await,
-        Route::Heartbeat => leases::heartbeat(&scope, request).await,
-        Route::Release => leases::release(&scope, request).await,
-        Route::Checkout => checkout::handle(&scope, request).await,
-        Route::ActivateOffline => activate_offline::handle(&scope, request).await,
-        Route::DeactivateOffline => deactivate_offline::handle(&scope, request).await,
-        Route::Consume => consume::handle(&scope, request).await,
-        Route::Jwks(org) => orgs::jwks(&scope, request, org).await,
-        Route::StatusList(org, number) => orgs::status_list(&scope, request, org, number).await,
-        Route::Live | Route::Ready | Route::OpenApi | Route::Metrics | Route::ProblemPage(_) => {
-            Err(Fault::internal())
-        }
-    };
+    let answered = handled(route, &scope, request).await;
     // Whoever answers by documents keeps up with what changes.
     if matches!(route, Route::Validate | Route::Features) {
         feed::follow(&scope);
     }
     scope.answered();
     answered.map(|answer| answer.header("server-timing", scope.timing.header()))
+}
+
+/// What a route's endpoint comes to. Boxed each for itself: the runtime compiles a function when it is first called,
+/// and none that holds all of them has to be.
+fn handled<'a>(
+    route: Route<'a>,
+    scope: &'a Rc<Scope>,
+    request: &'a Incoming,
+) -> Pin<Box<dyn Future<Output = Result<Answer, Fault>> + 'a>> {
+    match route {
+        Route::Validate => Box::pin(validate::handle(scope, request)),
+        Route::Features => Box::pin(features::handle(scope, request)),
+        Route::Activate => Box::pin(activate::handle(scope, request)),
+        Route::Refresh => Box::pin(refresh::handle(scope, request)),
+        Route::Deactivate => Box::pin(deactivate::handle(scope, request)),
+        Route::Acquire => Box::pin(leases::acquire(scope, request)),
+        Route::Heartbeat => Box::pin(leases::heartbeat(scope, request)),
+        Route::Release => Box::pin(leases::release(scope, request)),
+        Route::Checkout => Box::pin(checkout::handle(scope, request)),
+        Route::ActivateOffline => Box::pin(activate_offline::handle(scope, request)),
+        Route::DeactivateOffline => Box::pin(deactivate_offline::handle(scope, request)),
+        Route::Consume => Box::pin(consume::handle(scope, request)),
+        Route::Jwks(org) => Box::pin(orgs::jwks(scope, request, org)),
+        Route::StatusList(org, number) => Box::pin(orgs::status_list(scope, request, org, number)),
+        Route::Live | Route::Ready | Route::OpenApi | Route::Metrics | Route::ProblemPage(_) => {
+            Box::pin(ready(Err(Fault::internal())))
+        }
+    }
 }
 
 /// Adds what every answer has.

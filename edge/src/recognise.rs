@@ -62,9 +62,18 @@ impl Recognisable for LeaseToken {
 ///
 /// # Errors
 /// 503 when the keys can't be had, 429 when too many made-up organizations are being asked about.
-pub(crate) async fn recognise<T: Recognisable>(
+pub(crate) fn recognise<'a, T: Recognisable + 'a>(
+    scope: &'a Rc<Scope>,
+    text: &'a str,
+) -> impl Future<Output = Result<Recognised<T>, Fault>> + 'a {
+    recognise_with(scope, text, |_, _| {})
+}
+
+/// Likewise; `announce` hears what the text says of itself before anybody has vouched for it.
+pub(crate) async fn recognise_with<T: Recognisable>(
     scope: &Rc<Scope>,
     text: &str,
+    announce: fn(&Scope, &Presented<'_, T>),
 ) -> Result<Recognised<T>, Fault> {
     let refused = |code| Ok(Recognised::Refused(code));
     let presented = match Presented::<T>::parse(text, scope.now()) {
@@ -75,6 +84,7 @@ pub(crate) async fn recognise<T: Recognisable>(
         Ok(org) => org,
         Err(code) => return refused(code),
     };
+    announce(scope, &presented);
     let mut keys = match obtain_keys(scope, org).await {
         Obtained::Found(keys) => keys,
         Obtained::Unknown => return refused(Code::UnknownKey),

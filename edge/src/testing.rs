@@ -250,6 +250,14 @@ impl Org {
         self.signed(&claims, 86_400, &self.signer())
     }
 
+    /// A token that says it is another organization's, which there is not.
+    pub(crate) fn made_up_token(&self, tag: OrgTag) -> String {
+        let mut claims = self.claims(FeatureOverrides::default());
+        claims.status.status_list.uri = StatusReference::uri(&self.issuer, tag, 0);
+        let signer = LocalSigner::from_seed(format!("{tag}.1"), [self.key; 32]);
+        self.signed(&claims, 86_400, &signer)
+    }
+
     /// The token of a license with floating seats.
     pub(crate) fn floating_token(&self, life_s: i64) -> String {
         let claims = LicenseClaims {

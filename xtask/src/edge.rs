@@ -61,16 +61,19 @@ pub fn build() -> Result<PathBuf> {
 
 /// Optimises the Wasm in place of `worker-build`, which would leave all functions' names in it.
 ///
-/// What counts is the size as it is deployed, compressed: inlining, which makes copies that differ,
-/// adds to it; and copies of one generic function stand side by side when functions are sorted by
-/// their names.
+/// What counts is the size as it is deployed, compressed, and the number of functions: the runtime compiles each when it
+/// is first called. So what is as small as a call is inlined, and what has one caller and is small; more makes
+/// copies that differ and add to the size. Copies of one generic function stand side by side when functions are
+/// sorted by their names.
 fn optimise(node: &Node, build: &Path) -> Result<Command> {
     let wasm = build.join(paths::WORKER_FILES[1]);
     let mut command = Command::new(node.package_file("binaryen", "bin/wasm-opt"));
     command.args([
-        "-Oz",
-        "--skip-pass=inlining",
-        "--skip-pass=inlining-optimizing",
+        "-Os",
+        "--converge",
+        "--always-inline-max-function-size=6",
+        "--one-caller-inline-max-function-size=40",
+        "--flexible-inline-max-function-size=0",
         "--reorder-functions-by-name",
         "--strip-debug",
         "--strip-producers",

@@ -282,6 +282,11 @@ impl Memory {
         }
     }
 
+    /// Whether there is a copy, whoever vouched for it.
+    pub(super) fn holds<D: Document>(&mut self, name: Name) -> bool {
+        D::shelf(self).0.get_mut(&name).is_some()
+    }
+
     /// Forgets a document.
     pub(crate) fn forget<D: Document>(&mut self, name: Name) {
         D::shelf(self).0.remove(&name);

@@ -9,6 +9,7 @@
 //! from wherever it can be had; [`obtain`] tells the order of the
 //! tiers for one document; [`renew`] asks the origin.
 
+mod ahead;
 mod at_hand;
 mod cache_api;
 mod claim;
@@ -27,6 +28,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use ahead::Ahead;
 pub(crate) use claim::Claims;
 pub(crate) use document::{Document, Edition, Freshness};
 pub(crate) use gather::Documents;

@@ -109,7 +109,7 @@ pub(crate) async fn obtain<D: Document>(
         }
     }
     if turn.is_none() {
-        if max_age_s != Some(0) {
+        if max_age_s != Some(0) && !scope.ahead.has(name) {
             wait_for_another(scope, name).await;
         }
         match from_memory(scope, name, signers, max_age_s) {

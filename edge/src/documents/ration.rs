@@ -41,6 +41,11 @@ impl Ration {
         left.is_some()
     }
 
+    /// Whether hardly any look-up has been in vain lately.
+    pub(crate) const fn is_plentiful(&self) -> bool {
+        BURST - self.left.get() <= BURST / 10
+    }
+
     /// Gives one back.
     pub(crate) fn give_back(&self) {
         self.left.set((self.left.get() + 1).min(BURST));

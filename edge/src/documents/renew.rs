@@ -3,10 +3,11 @@
 
 use std::rc::Rc;
 
+use futures_util::future::join;
 use licet_shared::{documents::DocumentError, problem::ProblemCode};
 
 use super::{
-    Document, Freshness, Held, Name,
+    Document, Freshness, Held, Name, ahead,
     claim::{claim, is_claimed, release},
     document::checked,
     feed::{self, Word},
@@ -229,12 +230,11 @@ async fn ask<D: Document>(
         max_answer_bytes: D::MAX_BYTES,
         ..Call::default()
     };
-    let asked_ms = clock::now_ms();
     let Some(reply) = fetch(scope, name, call).await else {
         return Renewal::Failed;
     };
     match (reply.status, confirmable) {
-        (200, _) => accept(scope, name, signers, reply, asked_ms).await,
+        (200, _) => accept(scope, name, signers, reply).await,
         (304, Some(held)) if sent_tag.is_some() => confirm(scope, name, held, signers),
         (404, _) if reply.problem() == Some(ProblemCode::NotFound) => {
             not_found::<D>(scope, name, signers)
@@ -248,12 +248,17 @@ async fn ask<D: Document>(
 
 /// The origin's answer to a call for the document, if it is one that it gives to an edge.
 async fn fetch(scope: &Rc<Scope>, name: Name, call: Call<'_>) -> Option<Reply> {
+    if call.max_age_s.is_none()
+        && let Some(reply) = scope.ahead.take(name)
+    {
+        return Some(reply);
+    }
     let path = name.origin_path();
     let call = Call {
         path: &path,
         ..call
     };
-    let mut result = origin::call(scope, call).await;
+    let (mut result, ()) = join(origin::call(scope, call), ahead::ask(scope, name)).await;
     if result.as_ref().is_ok_and(is_refusal) {
         // Once more with a new proof: this one may have been held up on its way.
         result = origin::call(scope, call).await;
@@ -294,12 +299,12 @@ async fn accept<D: Document>(
     name: Name,
     signers: &Rc<D::Signers>,
     reply: Reply,
-    asked_ms: u64,
 ) -> Renewal<D> {
     let failed = |why: &str| {
         unusable(scope, name, why);
         Renewal::Failed
     };
+    let asked_ms = reply.asked_ms;
     let Ok(text) = String::from_utf8(reply.body) else {
         return failed("not text");
     };

@@ -36,7 +36,7 @@ pub(super) async fn from_kv<D: Document>(
     Some(scope.isolate.documents.borrow_mut().keep_stored(name, held))
 }
 
-/// Hands a copy to the lower tiers after the response; to the cache at once, where other isolates wait
+/// Hands a copy to the lower tiers after the response, and first to the cache where other isolates wait
 /// for it, and no more where it is `in_cache`.
 ///
 /// Another isolate's newer copy is left where it is. Neither tier can compare and write in one
@@ -49,13 +49,12 @@ pub(super) fn pass_down<D: Document>(
     signers: &Rc<D::Signers>,
     in_cache: bool,
 ) {
-    let awaited = scope.claims.counts(name);
-    if awaited {
-        scope.meanwhile(hand_over(Rc::clone(scope), name, copy_of(held)));
-    }
-    let passed_on = awaited || in_cache;
     let (later, signers, mut held) = (Rc::clone(scope), Rc::clone(signers), held.clone());
     scope.after_response(async move {
+        let awaited = later.claims.counts(name);
+        if awaited {
+            hand_over(&later, name, copy_of(&held)).await;
+        }
         let edition = held.document.edition();
         let for_kv = kv::is_due(held.in_kv, edition);
         if for_kv
@@ -66,7 +65,7 @@ pub(super) fn pass_down<D: Document>(
             let mut memory = later.isolate.documents.borrow_mut();
             memory.note::<D>(name, |held| held.in_kv = held.in_kv.max(Some(edition)));
         }
-        if for_kv || !passed_on {
+        if for_kv || !(awaited || in_cache) {
             into_cache(&later, name, &held, &signers).await;
         }
     });
@@ -89,9 +88,9 @@ pub(super) async fn into_cache<D: Document>(
 }
 
 /// Puts a copy where other isolates look for it. While the claim counts there is none newer, as far as claims go.
-async fn hand_over(scope: Rc<Scope>, name: Name, copy: Copy) {
-    cache_api::write(&scope, name, &copy).await;
-    release(&scope, &name.origin_path()).await;
+async fn hand_over(scope: &Scope, name: Name, copy: Copy) {
+    cache_api::write(scope, name, &copy).await;
+    release(scope, &name.origin_path()).await;
 }
 
 fn copy_of<D>(held: &Held<D>) -> Copy {

@@ -19,6 +19,7 @@ use crate::{
     testing::{DEVICE, Org, World, post},
 };
 
+mod ahead;
 mod crowd;
 mod failures;
 mod feed;

@@ -25,10 +25,10 @@ use licet_shared::{
 use self::{again::Place, unseen::Unseen};
 use crate::{
     clock,
-    documents::{Documents, feed},
+    documents::{Ahead, Documents, feed},
     http::{Answer, Fault, Incoming},
     isolate::{Arrival, Isolate, Scope},
-    recognise::{Recognised, recall, recognise},
+    recognise::{Recognised, recall, recognise, recognise_with},
 };
 
 /// What comes of a request at once.
@@ -224,7 +224,7 @@ pub(super) async fn gather(
     text: &str,
     max_staleness_s: Option<u32>,
 ) -> Result<Gathered, Fault> {
-    match recognise(scope, text).await? {
+    match recognise_with(scope, text, Ahead::want).await? {
         Recognised::Token(token, keys) => {
             let documents = Documents::gather(scope, &token, keys, max_staleness_s).await;
             if Documents::withdrew_key_of(scope, &token) {

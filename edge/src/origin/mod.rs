@@ -48,6 +48,8 @@ pub(crate) struct Call<'a> {
 /// What the origin answered, other than that it can't.
 #[derive(Debug)]
 pub(crate) struct Reply {
+    /// When it was asked for.
+    pub(crate) asked_ms: u64,
     pub(crate) status: u16,
     pub(crate) media_type: String,
     pub(crate) etag: Option<String>,
@@ -104,6 +106,7 @@ pub(crate) async fn call(scope: &Scope, call: Call<'_>) -> Result<Reply, CallErr
 }
 
 async fn attempt(scope: &Scope, call: Call<'_>) -> Result<Reply, Failure> {
+    let begin_ms = clock::now_ms();
     let config = &scope.isolate.config;
     let url = format!("{}{}", config.origin_url, call.path);
     // Covers the body too.
@@ -146,6 +149,7 @@ async fn attempt(scope: &Scope, call: Call<'_>) -> Result<Reply, Failure> {
         ReadError::TooSlow => (CallError::TimedOut, "too slow".into()),
     })?;
     let reply = Reply {
+        asked_ms: begin_ms,
         status,
         media_type,
         etag,

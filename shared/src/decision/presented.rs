@@ -1,9 +1,9 @@
 //! Texts that have the form of an organization's token, before anybody has vouched for them.
 
-use super::{Code, TokenRefused};
+use super::{Code, LicenseToken, TokenRefused};
 use crate::{
     documents::OrgKeys,
-    id::OrgTag,
+    id::{FeatureSetId, OrgTag},
     jws::{Kind, Untrusted, Verified, VerifyingKey},
     time::Timestamp,
 };
@@ -97,6 +97,18 @@ impl<'a, T: OrgToken> Presented<'a, T> {
         let token = self.0.accept(&key, true);
         let token = token.map_err(|_| Code::SignatureInvalid)?;
         Ok(Awaiting { token, key })
+    }
+}
+
+impl Presented<'_, LicenseToken> {
+    /// The organization, its status list's number and its feature set, as the text names them: good for asking for them
+    /// while the keys that may vouch for it are on their way, and for nothing else. None where an issuer other
+    /// than this is named.
+    #[must_use]
+    pub fn names(&self, issuer: &str) -> Option<(OrgTag, u32, FeatureSetId)> {
+        let (org, claims) = (self.org_tag().ok()?, self.0.unverified());
+        let list = claims.status.status_list.list_number(issuer, org)?;
+        Some((org, list, claims.fs))
     }
 }
 

@@ -128,6 +128,11 @@ impl<'a, K: Kind> Untrusted<'a, K> {
         })
     }
 
+    /// What the text says, and nobody vouches for.
+    pub(crate) const fn unverified(&self) -> &K {
+        &self.claims
+    }
+
     /// The key that the token says has signed it.
     #[must_use]
     pub fn kid(&self) -> &str {

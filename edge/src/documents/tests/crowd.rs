@@ -56,11 +56,13 @@ async fn ask_all(world: &World, crowd: &[Rc<Isolate>], token: &str, later_s: i64
     let mut verdicts = Vec::new();
     for wave in crowd.chunks(WAVE) {
         let scopes: Vec<_> = wave.iter().map(|one| scope(world, one, later_s)).collect();
-        verdicts.extend(join_all(scopes.iter().map(|scope| ask(scope, token))).await);
-        for scope in &scopes {
+        let asked = scopes.iter().map(async |scope| {
+            let verdict = ask(scope, token).await;
             follow(scope);
             scope.answered();
-        }
+            verdict
+        });
+        verdicts.extend(join_all(asked).await);
     }
     world.settle().await;
     let told = |(code, freshness): &(String, serde_json::Value)| {
@@ -276,9 +278,10 @@ async fn who_finds_another_asking_takes_what_that_brings_or_asks_after_a_while()
         let token = token.clone();
         async move { Ok(code(&first, &token).await.into()) }
     });
-    while world.calls().is_empty() {
+    while (world.calls_so_far() as usize) < DOCUMENTS {
         bindings::sleep(1).await;
     }
+    world.calls();
     world.set_silent(&keys, false);
     world.restart();
     assert_eq!(code(&world.scope(), &token).await, "VALID");
