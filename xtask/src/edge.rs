@@ -72,7 +72,7 @@ fn optimise(node: &Node, build: &Path) -> Result<Command> {
         "-Os",
         "--converge",
         "--always-inline-max-function-size=6",
-        "--one-caller-inline-max-function-size=40",
+        "--one-caller-inline-max-function-size=35",
         "--flexible-inline-max-function-size=0",
         "--reorder-functions-by-name",
         "--strip-debug",

@@ -27,7 +27,7 @@ const ROUNDS: usize = 15;
 /// time more in collections than the next.
 const SECONDS: u32 = 4;
 /// Times each Worker is started anew.
-const STARTS: usize = 21;
+const STARTS: usize = 41;
 /// Part of its own greatest load under which a Worker's tail is measured, and for how long at a time:
 /// V8's full collections, each of some 100 ms, come every few seconds, and each burst must have some.
 const TAIL_LOAD: f64 = 0.7;
