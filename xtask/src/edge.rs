@@ -59,25 +59,28 @@ pub fn build() -> Result<PathBuf> {
     Ok(build)
 }
 
-/// Optimises the Wasm in place of `worker-build`, which would leave all functions' names in it.
-///
 /// What counts is the size as it is deployed, compressed, and the number of functions: the runtime compiles each when it
 /// is first called. So what is as small as a call is inlined, and what has one caller and is small; more makes
 /// copies that differ and add to the size. Copies of one generic function stand side by side when functions are
 /// sorted by their names.
+const OPTIMISATIONS: [&str; 8] = [
+    "-Os",
+    "--converge",
+    "--always-inline-max-function-size=6",
+    "--one-caller-inline-max-function-size=35",
+    "--flexible-inline-max-function-size=0",
+    "--reorder-functions-by-name",
+    "--strip-debug",
+    "--strip-producers",
+];
+
+/// Optimises the Wasm in place of `worker-build`, which would leave all functions' names in it.
+///
+/// See [`OPTIMISATIONS`].
 fn optimise(node: &Node, build: &Path) -> Result<Command> {
     let wasm = build.join(paths::WORKER_FILES[1]);
     let mut command = Command::new(node.package_file("binaryen", "bin/wasm-opt"));
-    command.args([
-        "-Os",
-        "--converge",
-        "--always-inline-max-function-size=6",
-        "--one-caller-inline-max-function-size=35",
-        "--flexible-inline-max-function-size=0",
-        "--reorder-functions-by-name",
-        "--strip-debug",
-        "--strip-producers",
-    ]);
+    command.args(OPTIMISATIONS);
     // What rustc and wasm-bindgen make use of, and nothing that workerd may not know.
     for feature in [
         "mutable-globals",
@@ -114,7 +117,7 @@ fn compile(root: &Path) -> Result<()> {
     run_quiet("compile the edge", command.current_dir(root.join("edge")))
 }
 
-/// Says what a finished build was made from: which compiled Wasm, by size and time, and the scripts.
+/// Says what a finished build was made from: which compiled Wasm, by size and time, how it was optimised, and the scripts.
 struct Stamp {
     file: PathBuf,
     text: String,
@@ -136,7 +139,8 @@ impl Stamp {
             .into_iter()
             .collect::<Result<String, _>>()?;
         let sizes = format!("{} {}", meta.len(), lock.len());
-        let text = format!("{sizes} {}\n{scripts}", age.as_nanos());
+        let how = OPTIMISATIONS.join(" ");
+        let text = format!("{sizes} {} {how}\n{scripts}", age.as_nanos());
         Ok(Self {
             file: build.join(".licet-stamp"),
             text,

@@ -7,7 +7,7 @@
 //!
 //! [`at_hand`](Documents::at_hand) gets all that a decision needs from memory, [`gather`](Documents::gather)
 //! from wherever it can be had; [`obtain`] tells the order of the
-//! tiers for one document; [`renew`] asks the origin.
+//! tiers for one document; [`renew`] asks the origin, and [`ahead`] beside it for what will be wanted next.
 
 mod ahead;
 mod at_hand;
