@@ -43,11 +43,7 @@ impl FromStr for AllowedOrigins {
         let origins: Vec<String> = origins.filter(|origin| !origin.is_empty()).collect();
         let well_formed = |origin: &String| {
             // As browsers write them: lower case, no path, no slash at the end.
-            let parts = origin.split_once(':');
-            parts.is_some_and(|(scheme, rest)| {
-                let Some(host) = rest.strip_prefix("//") else {
-                    return false;
-                };
+            origin.split_once("://").is_some_and(|(scheme, host)| {
                 !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '*', '?', '#'])
             }) && !origin
                 .chars()

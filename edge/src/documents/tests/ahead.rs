@@ -1,6 +1,7 @@
 //! What is asked for while an organization's keys are on their way.
 
 use licet_shared::id::OrgTag;
+use serde_json::json;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use super::{DAY_S, World, ask, ask_with, code};
@@ -9,7 +10,6 @@ use crate::{
     documents::Name,
     testing::{Org, SeenCall, forged},
 };
-use serde_json::json;
 
 /// The last parts of the paths of the calls since the last look.
 fn calls(world: &World) -> Vec<String> {
